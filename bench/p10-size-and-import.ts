@@ -1,0 +1,49 @@
+// What an application pays before the first task: bytes in a bundle, and time to import.
+import { execFileSync } from "node:child_process";
+import { fileURLToPath } from "node:url";
+import { gzipSync } from "node:zlib";
+import { build } from "esbuild";
+import type { Measurement, Round } from "./harness/measurement.js";
+
+export const measurements: readonly Measurement[] = [
+  {
+    what: "core entry minified and gzipped, without `@opentelemetry/api`",
+    unit: "kB",
+    judgement: "value",
+    target: 8,
+    rounds: 1,
+    warmUp: 0,
+    pairs: 1,
+    ours: () => bundleSize,
+  },
+  {
+    what: "importing the core entry in a fresh process, above `@opentelemetry/api` alone",
+    unit: "ms",
+    judgement: "difference",
+    target: 10,
+    rounds: 25,
+    pairs: 1,
+    ours: () => importing("otel-taskflow"),
+    peer: () => importing("@opentelemetry/api"),
+  },
+];
+
+async function bundleSize(): Promise<number> {
+  const { outputFiles } = await build({
+    entryPoints: [fileURLToPath(import.meta.resolve("otel-taskflow"))],
+    external: ["@opentelemetry/api"],
+    bundle: true,
+    minify: true,
+    write: false,
+    platform: "node",
+    format: "esm",
+  });
+  return outputFiles.reduce((sum, { contents }) => sum + gzipSync(contents, { level: 9 }).length, 0) / 1000;
+}
+
+function importing(specifier: string): Round {
+  const script =
+    `const start = performance.now(); await import(${JSON.stringify(import.meta.resolve(specifier))});` +
+    "console.log(performance.now() - start)";
+  return () => Number(execFileSync(process.execPath, ["--input-type=module", "--eval", script], { encoding: "utf8" }));
+}

@@ -1,0 +1,40 @@
+import { OTLPTraceExporter } from "@opentelemetry/exporter-trace-otlp-http";
+import { NodeSDK } from "@opentelemetry/sdk-node";
+import { getTaskContext, TaskManager, taskLog, taskLogFields } from "otel-taskflow";
+import { TaskTreeExporter } from "otel-taskflow/sdk";
+import { pino } from "pino";
+
+// Spans go to a backend if there is one, else to the terminal, beside the lines.
+const terminal = new TaskTreeExporter({ stream: process.stderr });
+const traceExporter = process.env.OTEL_EXPORTER_OTLP_ENDPOINT ? new OTLPTraceExporter() : terminal;
+const sdk = new NodeSDK({ serviceName: "orders", traceExporter, metricReaders: [], logRecordProcessors: [] });
+sdk.start();
+
+// The mixin puts the ids of task and span on every line, wherever it is written.
+const logger = pino({ base: null, mixin: taskLogFields });
+
+// onLog makes each taskLog a line of pino as well.
+const tasks = new TaskManager({ onLog: ({ level, message, fields }) => logger[level](fields, message) });
+
+const chargeCard = tasks.task({ name: "chargeCard", retries: 1, delay: 50 }, async (orderId: number) => {
+  taskLog("Charging card", { orderId });
+  await askBank();
+});
+
+// Any code a task calls, with a logger that knows nothing of tasks.
+async function askBank(): Promise<void> {
+  if (getTaskContext()?.attempt === 0) throw new Error("The bank did not answer");
+  logger.info("The bank agreed");
+}
+
+logger.info("Outside a task");
+await tasks.addTask(chargeCard, [7], { tags: { plan: "enterprise" } });
+await tasks.shutdown();
+await sdk.shutdown();
+
+// Output, apart from ids and times, and without the tree of spans that goes to stderr:
+//
+// {"level":30,"time":1795354841537,"msg":"Outside a task"}
+// {"level":30,"time":1795354841541,"trace_id":"4fd13fe4d3bff7ac50438d98d8cba8b6","span_id":"76e39bfcb2152e38","trace_flags":"01","task_id":"35d96c6f-8168-431d-a55f-5916b5e2170d","task_name":"chargeCard","task_attempt":0,"task_tags":{"plan":"enterprise"},"orderId":7,"msg":"Charging card"}
+// {"level":30,"time":1795354841596,"trace_id":"4fd13fe4d3bff7ac50438d98d8cba8b6","span_id":"fbe5b9454b21d6b7","trace_flags":"01","task_id":"35d96c6f-8168-431d-a55f-5916b5e2170d","task_name":"chargeCard","task_attempt":1,"task_tags":{"plan":"enterprise"},"orderId":7,"msg":"Charging card"}
+// {"level":30,"time":1795354841596,"trace_id":"4fd13fe4d3bff7ac50438d98d8cba8b6","span_id":"fbe5b9454b21d6b7","trace_flags":"01","task_id":"35d96c6f-8168-431d-a55f-5916b5e2170d","task_name":"chargeCard","task_attempt":1,"task_tags":{"plan":"enterprise"},"msg":"The bank agreed"}

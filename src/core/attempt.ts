@@ -1,0 +1,110 @@
+import { context, ROOT_CONTEXT } from "@opentelemetry/api";
+import { type ExtractedOrigin, extract, type TaskOrigin, withTagBaggage } from "./carrier.js";
+import {
+  checkFunction,
+  checkNumber,
+  checkObject,
+  checkOptional,
+  checkRelation,
+  checkText,
+  MAX_TIMER_MS,
+} from "./checks.js";
+import { attemptIn } from "./context.js";
+import type { AttemptResult } from "./finish.js";
+import { ask, warn } from "./guard.js";
+import { attemptsLeft } from "./retry.js";
+import { type AttemptRun, type AttemptSettings, RunningAttempt } from "./running-attempt.js";
+import { copyTags, NO_TAGS } from "./tags.js";
+import { telemetryOf } from "./telemetry.js";
+import type { AttemptInfo, TaskContext } from "./types.js";
+
+/**
+ * Runs `fn` as one attempt of a task: inside its context, within a CONSUMER span that gets its outcome. What
+ * `attempt` does not say comes from its carrier; without a carrier the active span is the parent. Resolves or
+ * rejects as `fn` does, untouched; with a `TaskTimeoutError` or `TaskCancelledError` when `timeout` or `signal`
+ * ended the attempt first. Also the way to unit-test code that reads `getTaskContext()`. Needs no SDK.
+ *
+ * @throws TaskConfigError for an illegal tag or option; `fn` is not called then.
+ * @see https://opentelemetry.io/docs/specs/semconv/messaging/messaging-spans/
+ */
+export async function runAttempt<T>(attempt: AttemptInfo, fn: () => T | Promise<T>): Promise<T> {
+  checkObject("runAttempt(): its first argument", attempt);
+  checkFunction("runAttempt(): its second argument", fn);
+  const settings = settingsOf(attempt, fn.name);
+  const run = runOf(attempt, settings);
+  const running = new RunningAttempt(run, settings, (ended: AttemptResult<T>) => ended);
+  const result = await running.start(fn, run.signal);
+  if (result.outcome === "success") return result.value;
+  throw result.error;
+}
+
+function settingsOf(info: AttemptInfo, functionName: string): AttemptSettings {
+  const { engine, system, destination, timeout, deferIf } = info;
+  if (deferIf !== undefined) checkFunction("deferIf", deferIf);
+  return {
+    timeout: checkOptional("timeout", timeout, { min: 1, max: MAX_TIMER_MS }),
+    route: { engine, system, destination },
+    functionName,
+    telemetry: telemetryOf(info),
+    decide: (error, task) => decide(info, error, task),
+    notify: undefined,
+  };
+}
+
+function runOf(info: AttemptInfo, settings: AttemptSettings): AttemptRun {
+  const found = foundOrigin(info);
+  const { dueAt, signal } = info;
+  if (signal !== undefined) checkFunction("signal.addEventListener", signal?.addEventListener);
+  const attempt = checkNumber("attempt", info.attempt ?? 0, { min: 0, integer: true });
+  return {
+    origin: originOf(info, found, settings),
+    attempt,
+    dueAt: dueAt === undefined ? firstDue(attempt, found) : checkNumber("dueAt", dueAt, { min: 0 }),
+    redelivered: info.redelivered ?? false,
+    previous: info.previous,
+    signal,
+  };
+}
+
+// The carrier knows when the first attempt was due; of a retry, only the engine does.
+function firstDue(attempt: number, found: ExtractedOrigin): number | undefined {
+  return attempt === 0 ? found.dueAt : undefined;
+}
+
+// Without a carrier, an attempt belongs to where it is started.
+function foundOrigin(info: AttemptInfo): ExtractedOrigin {
+  const active = context.active();
+  if (info.carrier !== undefined) return extract(info.carrier, active);
+  return { context: active, parentId: attemptIn(active)?.context.taskId };
+}
+
+function originOf(info: AttemptInfo, found: ExtractedOrigin, settings: AttemptSettings): TaskOrigin {
+  const { telemetry, functionName } = settings;
+  const tags = info.tags === undefined ? (found.tags ?? NO_TAGS) : copyTags(info.tags);
+  const relation = checkRelation(info.relation ?? found.relation ?? "parent");
+  const base = relation === "none" ? ROOT_CONTEXT : found.context;
+  return {
+    id: info.taskId === undefined ? (found.id ?? crypto.randomUUID()) : checkText("taskId", info.taskId),
+    name: nameOf(info, found, functionName),
+    tags,
+    maxAttempts: checkOptional("maxAttempts", info.maxAttempts ?? found.maxAttempts, { min: 1, integer: true }),
+    relation,
+    enqueuedAt: found.enqueuedAt,
+    dueAt: found.dueAt,
+    parentId: found.parentId,
+    context: withTagBaggage(base, tags, telemetry.baggage),
+  };
+}
+
+// A name that was damaged on the wire stops no task.
+function nameOf({ funcName, carrier }: AttemptInfo, found: ExtractedOrigin, functionName: string): string {
+  if (funcName !== undefined || carrier === undefined) return checkText("funcName", funcName);
+  if (found.name !== undefined) return found.name;
+  warn("the carrier names no task; going on under the function's name");
+  return functionName || "unnamed";
+}
+
+function decide({ deferIf }: AttemptInfo, error: unknown, task: TaskContext): ReturnType<AttemptSettings["decide"]> {
+  const deferred = deferIf !== undefined && ask("deferIf", () => deferIf(error), false);
+  return deferred ? { outcome: "deferred" } : attemptsLeft(error, task);
+}

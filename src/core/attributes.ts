@@ -1,0 +1,76 @@
+import type { Attributes } from "@opentelemetry/api";
+import type { TaskOrigin } from "./carrier.js";
+import {
+  ATTR_MESSAGING_DESTINATION_NAME,
+  ATTR_MESSAGING_MESSAGE_ID,
+  ATTR_MESSAGING_OPERATION_NAME,
+  ATTR_MESSAGING_OPERATION_TYPE,
+  ATTR_MESSAGING_SYSTEM,
+  ATTR_TASK_ATTEMPT,
+  ATTR_TASK_ENGINE,
+  ATTR_TASK_ID,
+  ATTR_TASK_NAME,
+  ATTR_TASK_PARENT_ID,
+  OPERATION_ENQUEUE,
+  OPERATION_PROCESS,
+  OPERATION_TYPE_PROCESS,
+  OPERATION_TYPE_SEND,
+  TASK_TAG_PREFIX,
+} from "./semconv.js";
+import type { TaskContext, TaskTags } from "./types.js";
+
+/** Where a task goes through: an engine, and behind it possibly a real broker. */
+export interface TaskRoute {
+  /** Value of `task.engine`. */
+  readonly engine: string | undefined;
+  /** The broker's `messaging.system`; `undefined` where there is none. */
+  readonly system: string | undefined;
+  /** The queue's name. */
+  readonly destination: string | undefined;
+}
+
+/** What the enqueue span and every attempt span of a task have in common. */
+export type TaskIdentity = Pick<TaskOrigin, "id" | "name" | "tags" | "parentId">;
+
+export function enqueueAttributes(task: TaskIdentity, route: TaskRoute): Attributes {
+  return taskAttributes(task, route, OPERATION_ENQUEUE, OPERATION_TYPE_SEND);
+}
+
+export function attemptAttributes(task: TaskIdentity, route: TaskRoute): Attributes {
+  return taskAttributes(task, route, OPERATION_PROCESS, OPERATION_TYPE_PROCESS);
+}
+
+/** What an id assigned by the broker adds, once it is known. */
+export function assignedIdAttributes(id: string, route: TaskRoute): Attributes {
+  return route.system === undefined ? { [ATTR_TASK_ID]: id } : { [ATTR_TASK_ID]: id, [ATTR_MESSAGING_MESSAGE_ID]: id };
+}
+
+/** What every span and log record of a running task may carry. */
+export function contextAttributes({ taskId, funcName, attempt, tags }: TaskContext): Attributes {
+  const attributes: Attributes = {
+    [ATTR_TASK_ID]: taskId,
+    [ATTR_TASK_NAME]: funcName,
+    [ATTR_TASK_ATTEMPT]: attempt,
+  };
+  addTags(attributes, tags);
+  return attributes;
+}
+
+function taskAttributes(task: TaskIdentity, route: TaskRoute, operation: string, operationType: string): Attributes {
+  const attributes: Attributes = { [ATTR_TASK_ID]: task.id, [ATTR_TASK_NAME]: task.name };
+  if (route.engine !== undefined) attributes[ATTR_TASK_ENGINE] = route.engine;
+  if (task.parentId !== undefined) attributes[ATTR_TASK_PARENT_ID] = task.parentId;
+  addTags(attributes, task.tags);
+  if (route.system !== undefined) {
+    attributes[ATTR_MESSAGING_SYSTEM] = route.system;
+    attributes[ATTR_MESSAGING_OPERATION_NAME] = operation;
+    attributes[ATTR_MESSAGING_OPERATION_TYPE] = operationType;
+    attributes[ATTR_MESSAGING_MESSAGE_ID] = task.id;
+    if (route.destination !== undefined) attributes[ATTR_MESSAGING_DESTINATION_NAME] = route.destination;
+  }
+  return attributes;
+}
+
+function addTags(attributes: Attributes, tags: TaskTags): void {
+  for (const key in tags) attributes[TASK_TAG_PREFIX + key] = tags[key] ?? "";
+}

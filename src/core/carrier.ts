@@ -1,0 +1,134 @@
+import { type Baggage, type Context, propagation, trace } from "@opentelemetry/api";
+import { MAX_TEXT } from "./checks.js";
+import { safely, warn } from "./guard.js";
+import { TASK_TAG_PREFIX } from "./semconv.js";
+import { copyTags, NO_TAGS } from "./tags.js";
+import type { Carrier, TaskBaggage, TaskRelation, TaskTags } from "./types.js";
+
+/** The carrier's one key that is this library's own; the others are the propagator's. */
+const KEY = "otel-taskflow";
+const VERSION = 1;
+const MAX_CHARACTERS = 16_384;
+
+/** What every attempt of a task gets from its enqueuer. */
+export interface TaskOrigin {
+  readonly id: string;
+  readonly name: string;
+  readonly tags: TaskTags;
+  readonly maxAttempts: number | undefined;
+  readonly relation: TaskRelation;
+  /** Epoch milliseconds. */
+  readonly enqueuedAt: number | undefined;
+  /** Epoch milliseconds at which the first attempt is due. */
+  readonly dueAt: number | undefined;
+  /** Id of the task that enqueued this one. */
+  readonly parentId: string | undefined;
+  /** The enqueuer's context: its enqueue span, its baggage, this task's tags as baggage. */
+  readonly context: Context;
+}
+
+/** What was found on the wire; everything but the context may be missing. */
+export type ExtractedOrigin = { [K in keyof TaskOrigin]?: TaskOrigin[K] | undefined } & Pick<TaskOrigin, "context">;
+
+/** Writes an origin as strings: what the global propagator injects, plus one JSON entry. Never throws. */
+export function inject(origin: TaskOrigin): Carrier {
+  const injected: Carrier = {};
+  safely("the propagator's inject", () => propagation.inject(origin.context, injected), undefined);
+  const carrier = safely("the propagator's inject", () => stringsOf(injected), {});
+  carrier[KEY] = JSON.stringify({
+    v: VERSION,
+    id: origin.id,
+    name: origin.name,
+    max: origin.maxAttempts,
+    rel: origin.relation,
+    at: origin.enqueuedAt,
+    due: origin.dueAt,
+    parent: origin.parentId,
+    tags: origin.tags,
+  });
+  return carrier;
+}
+
+/**
+ * Reads what {@link inject} wrote, from a value that may be anything: damage goes to diag and is left out.
+ * Tags come from this library's own entry only, never from baggage. Never throws.
+ */
+export function extract(carrier: unknown, base: Context): ExtractedOrigin {
+  const strings = safely("reading the carrier", () => stringsOf(carrier), {});
+  const clean = propagation.deleteBaggage(trace.deleteSpan(base));
+  const context = safely("the propagator's extract", () => checked(propagation.extract(clean, strings)), clean);
+  const fields = safely("reading the carrier", () => parse(strings[KEY]), {});
+  return { ...fields, context };
+}
+
+/** Replaces every `task.tag.*` baggage entry of a context by the given task's own, as far as they may travel. */
+export function withTagBaggage(context: Context, tags: TaskTags, travelling: TaskBaggage): Context {
+  try {
+    return replaceTags(context, tags, travelling);
+  } catch (error) {
+    warn("the baggage cannot be read; going on without it", error);
+    return propagation.deleteBaggage(context);
+  }
+}
+
+// What a propagator returns is a Context only if it behaves like one.
+function checked(context: Context): Context {
+  for (const method of [context.getValue, context.setValue, context.deleteValue]) {
+    if (typeof method !== "function") throw new TypeError("the propagator returned no Context");
+  }
+  return context;
+}
+
+function replaceTags(context: Context, tags: TaskTags, travelling: TaskBaggage): Context {
+  const inherited = propagation.getBaggage(context);
+  if (inherited === undefined && tags === NO_TAGS) return context;
+  let baggage: Baggage | undefined = inherited;
+  for (const [key] of inherited?.getAllEntries() ?? []) {
+    if (key.trim().startsWith(TASK_TAG_PREFIX)) baggage = baggage?.removeEntry(key);
+  }
+  for (const key in tags) {
+    const value = tags[key];
+    if (value && travels(key, travelling)) {
+      baggage = (baggage ?? propagation.createBaggage()).setEntry(TASK_TAG_PREFIX + key, { value });
+    }
+  }
+  return baggage === inherited || baggage === undefined ? context : propagation.setBaggage(context, baggage);
+}
+
+function travels(key: string, travelling: TaskBaggage): boolean {
+  return typeof travelling === "boolean" ? travelling : travelling.includes(key);
+}
+
+function stringsOf(carrier: unknown): Carrier {
+  if (typeof carrier !== "object" || carrier === null) return {};
+  const entries = Object.entries(carrier).filter(([, value]) => typeof value === "string");
+  return Object.fromEntries(entries);
+}
+
+function parse(json: string | undefined): Partial<ExtractedOrigin> {
+  if (json === undefined) return {};
+  const wire: unknown = json.length <= MAX_CHARACTERS ? JSON.parse(json) : undefined;
+  if (typeof wire !== "object" || wire === null || (wire as { v?: unknown }).v !== VERSION) {
+    warn("the carrier's entry is not of a known version; starting without it");
+    return {};
+  }
+  const { id, name, max, rel, at, due, parent, tags } = wire as Record<string, unknown>;
+  return {
+    id: text(id),
+    name: text(name),
+    maxAttempts: Number.isSafeInteger(max) ? positive(max) : undefined,
+    relation: rel === "parent" || rel === "link" || rel === "none" ? rel : undefined,
+    enqueuedAt: positive(at),
+    dueAt: positive(due),
+    parentId: text(parent),
+    tags: safely("reading the carrier's tags", () => copyTags(tags), NO_TAGS),
+  };
+}
+
+function text(value: unknown): string | undefined {
+  return typeof value === "string" && value !== "" && value.length <= MAX_TEXT ? value : undefined;
+}
+
+function positive(value: unknown): number | undefined {
+  return typeof value === "number" && value > 0 && Number.isFinite(value) ? value : undefined;
+}

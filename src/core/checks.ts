@@ -1,0 +1,64 @@
+import { TaskConfigError } from "./errors.js";
+import { textOf } from "./fields.js";
+import type { TaskRelation } from "./types.js";
+
+/** What setTimeout can hold; a longer wait would fire at once. */
+export const MAX_TIMER_MS = 2_147_483_647;
+
+/** Characters of a name or an id. */
+export const MAX_TEXT = 512;
+const RELATIONS: readonly unknown[] = ["parent", "link", "none"];
+
+/** Bounds of a numeric option, both inclusive. */
+export interface NumberRange {
+  readonly min: number;
+  readonly max?: number;
+  readonly integer?: boolean;
+}
+
+/** @throws TaskConfigError naming the option, the accepted range and the value received. */
+export function checkNumber(option: string, value: unknown, range: NumberRange): number {
+  const { min, max = Number.MAX_SAFE_INTEGER, integer = false } = range;
+  const fits = typeof value === "number" && value >= min && value <= max && (!integer || Number.isInteger(value));
+  if (fits) return value;
+  const upTo = max === Number.MAX_SAFE_INTEGER ? "" : ` to ${max}`;
+  const expected = `${integer ? "an integer" : "a number"} from ${min}${upTo}`;
+  throw new TaskConfigError(`${option}: expected ${expected}, received ${show(value)}`);
+}
+
+/** {@link checkNumber} for an option that may be left out. */
+export function checkOptional(option: string, value: unknown, range: NumberRange): number | undefined {
+  return value === undefined ? undefined : checkNumber(option, value, range);
+}
+
+/** @throws TaskConfigError unless the value is a string of 1 to 512 characters: names and ids travel in carriers. */
+export function checkText(option: string, value: unknown): string {
+  if (typeof value === "string" && value !== "" && value.length <= MAX_TEXT) return value;
+  throw new TaskConfigError(
+    `${option}: expected a non-empty string of at most ${MAX_TEXT} characters, received ${show(value)}`,
+  );
+}
+
+/** @throws TaskConfigError unless the value is one of the three relations. */
+export function checkRelation(value: unknown): TaskRelation {
+  if (RELATIONS.includes(value)) return value as TaskRelation;
+  throw new TaskConfigError(`relation: expected "parent", "link" or "none", received ${show(value)}`);
+}
+
+/** @throws TaskConfigError unless the value is a function. */
+export function checkFunction(option: string, value: unknown): void {
+  if (typeof value === "function") return;
+  throw new TaskConfigError(`${option}: expected a function, received ${show(value)}`);
+}
+
+/** @throws TaskConfigError unless the value is an object, as options are. */
+export function checkObject(what: string, value: unknown): void {
+  if (typeof value === "object" && value !== null) return;
+  throw new TaskConfigError(`${what}: expected an object, received ${show(value)}`);
+}
+
+/** A value as an error message shows it. */
+export function show(value: unknown): string {
+  const text = typeof value === "string" ? JSON.stringify(value) : textOf(value);
+  return text.length <= 80 ? text : `${text.slice(0, 80)}…`;
+}

@@ -1,0 +1,41 @@
+import type { TaskOrigin } from "./carrier.js";
+import type { TaskContext, TaskTags } from "./types.js";
+
+/** What every attempt of a task has in common. */
+export type TaskFacts = Pick<TaskOrigin, "id" | "name" | "maxAttempts" | "tags">;
+
+/** {@link TaskContext} with its signal made on first use: most tasks never read it. */
+export class CurrentTask implements TaskContext {
+  readonly taskId: string;
+  readonly funcName: string;
+  readonly attempt: number;
+  readonly maxAttempts: number | undefined;
+  readonly tags: TaskTags;
+  #controller: AbortController | undefined;
+  #aborted = false;
+  #reason: unknown;
+
+  constructor(origin: TaskFacts, attempt: number) {
+    this.taskId = origin.id;
+    this.funcName = origin.name;
+    this.attempt = attempt;
+    this.maxAttempts = origin.maxAttempts;
+    this.tags = origin.tags;
+    Object.freeze(this);
+  }
+
+  get signal(): AbortSignal {
+    if (this.#controller === undefined) {
+      this.#controller = new AbortController();
+      if (this.#aborted) this.#controller.abort(this.#reason);
+    }
+    return this.#controller.signal;
+  }
+
+  /** Aborts a task's signal. Apart from the instance, so that tasks cannot abort themselves by it. */
+  static abort(task: CurrentTask, reason: unknown): void {
+    task.#aborted = true;
+    task.#reason = reason;
+    task.#controller?.abort(reason);
+  }
+}

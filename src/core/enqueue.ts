@@ -1,0 +1,153 @@
+import { context, ROOT_CONTEXT, type Span, SpanKind, trace } from "@opentelemetry/api";
+import { assignedIdAttributes, enqueueAttributes, type TaskRoute } from "./attributes.js";
+import { inject, type TaskOrigin, withTagBaggage } from "./carrier.js";
+import { checkFunction, checkNumber, checkObject, checkOptional, checkRelation, checkText } from "./checks.js";
+import { attemptIn } from "./context.js";
+import { finishEnqueue } from "./finish.js";
+import { safely } from "./guard.js";
+import { countEnqueued } from "./metrics.js";
+import { OPERATION_ENQUEUE } from "./semconv.js";
+import { copyTags, NO_TAGS } from "./tags.js";
+import { contextWithSpan, type Telemetry, telemetryOf } from "./telemetry.js";
+import { isThenable } from "./thenable.js";
+import type { Carrier, TaskInfo, TaskRelation, TaskTags } from "./types.js";
+
+const NO_OPTIONS = Object.freeze({});
+
+/** One task about to be enqueued, checked and complete. */
+export interface EnqueueRequest {
+  readonly id: string;
+  readonly tags: TaskTags;
+  /** Milliseconds until the first attempt is due. */
+  readonly delay: number;
+}
+
+/** What all tasks of a name share, checked and complete. */
+export interface EnqueueSettings {
+  readonly name: string;
+  readonly maxAttempts: number | undefined;
+  readonly relation: TaskRelation;
+  readonly route: TaskRoute;
+  readonly telemetry: Telemetry;
+}
+
+/** What to do with what `send` returned. */
+export interface EnqueueOptions<T> {
+  /** The id the engine gave the task, where it assigns its own. */
+  readonly idOf?: ((result: T) => string | undefined) | undefined;
+  /** False where the engine had the task already. Default: always stored. */
+  readonly isStored?: ((result: T) => boolean) | undefined;
+}
+
+/**
+ * Hands a task to any queue: a PRODUCER span around `send`, which gets a carrier to store beside the task and
+ * the task's id. The consumer gives that carrier to `runAttempt`. Resolves to what `send` returned; what it
+ * throws comes through untouched. Without an SDK the carrier still holds id, tags and due time.
+ *
+ * @throws TaskConfigError for an illegal tag or option; `send` is not called then.
+ * @see https://opentelemetry.io/docs/specs/semconv/messaging/messaging-spans/
+ */
+export async function enqueueTask<T>(
+  task: TaskInfo,
+  send: (carrier: Carrier, taskId: string) => T | Promise<T>,
+  options: EnqueueOptions<T> = {},
+): Promise<T> {
+  checkObject("enqueueTask(): its first argument", task);
+  checkFunction("enqueueTask(): its second argument", send);
+  return await enqueue(requestOf(task), settingsOf(task), (origin) => send(inject(origin), origin.id), options);
+}
+
+/**
+ * {@link enqueueTask} for engines: `send` gets the task's origin itself, to keep or to inject. Returns a promise only
+ * where `send` does.
+ */
+export function enqueue<T>(
+  { id, tags, delay }: EnqueueRequest,
+  settings: EnqueueSettings,
+  send: (origin: TaskOrigin) => T | Promise<T>,
+  options: EnqueueOptions<T> = NO_OPTIONS,
+): T | Promise<T> {
+  const around = context.active();
+  const attempt = attemptIn(around);
+  // without a context manager the running attempt is known, but its span is not active
+  const active = attempt && trace.getSpan(around) === undefined ? contextWithSpan(around, attempt.span) : around;
+  const { name, maxAttempts, relation, route, telemetry } = settings;
+  const parentId = attempt?.context.taskId;
+  const span = telemetry.startSpan(OPERATION_ENQUEUE, name, active, () => ({
+    kind: SpanKind.PRODUCER,
+    attributes: enqueueAttributes({ id, name, tags, parentId }, route),
+  }));
+  // inside a task the baggage entries are the task's own; outside, what claims to be one reaches no broker either
+  const clean = parentId === undefined ? withTagBaggage(active, NO_TAGS, false) : active;
+  const sending = contextWithSpan(clean, span);
+  const carried = withTagBaggage(relation === "none" ? ROOT_CONTEXT : sending, tags, telemetry.baggage);
+  const enqueuedAt = Date.now();
+  const dueAt = enqueuedAt + delay;
+  const origin = { id, name, tags, maxAttempts, relation, enqueuedAt, dueAt, parentId, context: carried };
+  let sent: T;
+  try {
+    const sendHere = (): T | Promise<T> => sendNow(send, origin);
+    // nothing to activate where no span was started and no baggage removed
+    const sentOrPending = sending === around ? sendHere() : context.with(sending, sendHere);
+    if (isThenable(sentOrPending)) return whenSent(sentOrPending, span, settings, options);
+    sent = sentOrPending;
+  } catch (error) {
+    finishEnqueue(span, { error });
+    throw error;
+  }
+  return finishSent(sent, span, settings, options);
+}
+
+// What only starts when it is awaited, as query builders do, starts here, inside the enqueue span.
+function sendNow<T>(send: (origin: TaskOrigin) => T | Promise<T>, origin: TaskOrigin): T | Promise<T> {
+  const sent = send(origin);
+  return isThenable(sent) ? Promise.resolve(sent) : sent;
+}
+
+async function whenSent<T>(
+  sent: Promise<T>,
+  span: Span,
+  settings: EnqueueSettings,
+  options: EnqueueOptions<T>,
+): Promise<T> {
+  let result: T;
+  try {
+    result = await sent;
+  } catch (error) {
+    finishEnqueue(span, { error });
+    throw error;
+  }
+  return finishSent(result, span, settings, options);
+}
+
+function finishSent<T>(result: T, span: Span, settings: EnqueueSettings, options: EnqueueOptions<T>): T {
+  const { name, route, telemetry } = settings;
+  const { idOf, isStored } = options;
+  const assigned = idOf === undefined ? undefined : safely("idOf", () => idOf(result), undefined);
+  if (assigned !== undefined) {
+    safely("naming an enqueue span", () => span.setAttributes(assignedIdAttributes(assigned, route)), undefined);
+  }
+  if (isStored === undefined || isStored(result)) countEnqueued(telemetry.instruments(), name, route);
+  finishEnqueue(span);
+  return result;
+}
+
+/** @throws TaskConfigError for an illegal tag, id or delay. */
+export function requestOf({ taskId, tags, delay = 0 }: Pick<TaskInfo, "taskId" | "tags" | "delay">): EnqueueRequest {
+  return {
+    id: taskId === undefined ? crypto.randomUUID() : checkText("taskId", taskId),
+    tags: copyTags(tags),
+    delay: checkNumber("delay", delay, { min: 0 }),
+  };
+}
+
+function settingsOf(task: TaskInfo): EnqueueSettings {
+  const { maxAttempts, engine, system, destination } = task;
+  return {
+    name: checkText("funcName", task.funcName),
+    maxAttempts: checkOptional("maxAttempts", maxAttempts, { min: 1, integer: true }),
+    relation: checkRelation(task.relation ?? "parent"),
+    route: { engine, system, destination },
+    telemetry: telemetryOf(task),
+  };
+}

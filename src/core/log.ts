@@ -1,0 +1,151 @@
+import { type Attributes, type Context, context, isSpanContextValid, type Span, trace } from "@opentelemetry/api";
+import { type ActiveAttempt, attemptIn } from "./context.js";
+import { clip, textOf, toAttribute } from "./fields.js";
+import { safely, warn } from "./guard.js";
+import { emitRecord } from "./record.js";
+import { ATTR_TASK_LOG_LEVEL } from "./semconv.js";
+import { isThenable } from "./thenable.js";
+import type { TaskLogLevel } from "./types.js";
+
+/** SDKs keep 128 events a span and drop the oldest: stop before that, and leave room for the exception. */
+const MAX_EVENTS = 100;
+
+type Fields = Record<string, unknown>;
+
+const NO_FIELDS: Fields = Object.freeze({});
+
+/**
+ * Writes a line of the running task: as an event on the active recording span and, by the manager's `logs`
+ * and `onLog` options, as an OpenTelemetry log record and to a callback. `level` defaults to `info`; field
+ * values of any kind are made safe. Outside a task: an event on the active recording span, if there is one.
+ * Never throws, and does nothing where nothing listens.
+ */
+export function taskLog<F extends object>(message: string, fields?: F & { level?: TaskLogLevel | "warning" }): void {
+  try {
+    write(typeof message === "string" ? message : textOf(message), recordOf(fields));
+  } catch (error) {
+    warn("taskLog failed", error);
+  }
+}
+
+/**
+ * Fields that tie any logger's line to the active span (`trace_id`, `span_id`, `trace_flags`) and to the task
+ * it is written in (`task_id`, `task_name`, `task_attempt`, `task_tags`). `{}` when nothing is active.
+ */
+export function taskLogFields(): Record<string, unknown> {
+  return safely("taskLogFields", () => fieldsOf(context.active()), {});
+}
+
+// Whatever was passed as fields, as a record: an error or a list is a value too.
+function recordOf(fields: unknown): Fields {
+  if (fields === undefined || fields === null) return NO_FIELDS;
+  try {
+    if (typeof fields !== "object" || Array.isArray(fields)) return { value: fields };
+    return fields instanceof Error ? { error: fields } : (fields as Fields);
+  } catch {
+    return fields as Fields; // a proxy that cannot be looked at: its keys will be none
+  }
+}
+
+function write(message: string, fields: Fields): void {
+  const active = context.active();
+  const attempt = attemptIn(active);
+  const span = eventSpan(active, attempt);
+  const asRecord = attempt !== undefined && attempt.telemetry.logs !== "event";
+  if (span !== undefined || asRecord) {
+    const attributes = attributesOf(fields);
+    if (span !== undefined) addEvent(span, message, attributes);
+    if (asRecord) emitRecord(attempt, { body: message, level: levelOf(fields), attributes });
+  }
+  if (attempt?.telemetry.onLog !== undefined) callOnLog(message, fields, attempt);
+}
+
+// The span that takes the line as an event: a user's own span if one is active, else the attempt's.
+function eventSpan(active: Context, attempt: ActiveAttempt | undefined): Span | undefined {
+  try {
+    const span = trace.getSpan(active);
+    if (attempt === undefined) return span?.isRecording() ? span : undefined;
+    if (attempt.ended || attempt.telemetry.logs === "record") return undefined;
+    if (span !== undefined && span !== attempt.span && span.isRecording()) return span;
+    return attempt.span.isRecording() && hasRoom(attempt) ? attempt.span : undefined;
+  } catch (error) {
+    warn("finding the active span failed", error);
+    return undefined;
+  }
+}
+
+function hasRoom(attempt: ActiveAttempt): boolean {
+  const room = attempt.logged < MAX_EVENTS;
+  if (room) attempt.logged += 1;
+  else attempt.dropped += 1;
+  return room;
+}
+
+function addEvent(span: Span, message: string, attributes: Attributes): void {
+  try {
+    span.addEvent(clip(message), attributes);
+  } catch (error) {
+    warn("adding a span event failed", error);
+  }
+}
+
+function attributesOf(fields: Fields): Attributes {
+  // the level first: SDKs keep a limited number of attributes, and drop the last ones
+  const attributes: Attributes = { [ATTR_TASK_LOG_LEVEL]: "info" };
+  for (const key of keysOf(fields)) {
+    if (key === "level") attributes[ATTR_TASK_LOG_LEVEL] = levelOf(fields);
+    if (key === "level" || key === "" || key === "__proto__" || key === ATTR_TASK_LOG_LEVEL) continue;
+    const value = toAttribute(read(fields, key));
+    if (value !== undefined) attributes[key] = value;
+  }
+  return attributes;
+}
+
+function keysOf(fields: Fields): string[] {
+  try {
+    return Object.keys(fields);
+  } catch {
+    return [];
+  }
+}
+
+function read(fields: Fields, key: string): unknown {
+  try {
+    return fields[key];
+  } catch {
+    return "[unreadable]";
+  }
+}
+
+function levelOf(fields: Fields): TaskLogLevel {
+  const level = read(fields, "level");
+  if (level === "warning") return "warn";
+  return level === "debug" || level === "warn" || level === "error" ? level : "info";
+}
+
+function callOnLog(message: string, fields: Fields, attempt: ActiveAttempt): void {
+  const own = keysOf(fields).filter((key) => key !== "level");
+  const copy = Object.fromEntries(own.map((key) => [key, read(fields, key)]));
+  const line = { level: levelOf(fields), message, fields: copy, context: attempt.context };
+  // an async onLog passes for one that returns void: its rejection is caught too
+  const returned: unknown = safely("onLog", () => attempt.telemetry.onLog?.(line), undefined);
+  if (isThenable(returned)) Promise.resolve(returned).catch((error: unknown) => warn("onLog failed", error));
+}
+
+function fieldsOf(active: Context): Record<string, unknown> {
+  const attempt = attemptIn(active);
+  const spanContext = (trace.getSpan(active) ?? attempt?.span)?.spanContext();
+  const fields: Record<string, unknown> = {};
+  if (spanContext !== undefined && isSpanContextValid(spanContext)) {
+    fields.trace_id = spanContext.traceId;
+    fields.span_id = spanContext.spanId;
+    fields.trace_flags = spanContext.traceFlags.toString(16).padStart(2, "0");
+  }
+  if (attempt !== undefined) {
+    fields.task_id = attempt.context.taskId;
+    fields.task_name = attempt.context.funcName;
+    fields.task_attempt = attempt.context.attempt;
+    fields.task_tags = attempt.context.tags;
+  }
+  return fields;
+}

@@ -1,0 +1,106 @@
+import type { Attributes, Counter, Histogram, MeterProvider, UpDownCounter } from "@opentelemetry/api";
+import type { TaskRoute } from "./attributes.js";
+import { safely } from "./guard.js";
+import {
+  ATTR_ERROR_TYPE,
+  ATTR_TASK_ENGINE,
+  ATTR_TASK_NAME,
+  ATTR_TASK_OUTCOME,
+  METRIC_TASK_ATTEMPT_ACTIVE,
+  METRIC_TASK_ATTEMPT_DURATION,
+  METRIC_TASK_ENQUEUED,
+  METRIC_TASK_FINISHED,
+  METRIC_TASK_WAIT_DURATION,
+  SCOPE_NAME,
+  SCOPE_VERSION,
+} from "./semconv.js";
+import type { TaskOutcome } from "./types.js";
+
+/** From 5 ms to an hour: tasks are slower than requests. Seconds. */
+const BOUNDARIES = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600, 1800, 3600];
+
+/** The outcomes no further attempt follows. `error` is not one of them: nobody here knows. */
+const FINAL: readonly TaskOutcome[] = ["success", "failure", "cancelled"];
+
+/** The instruments of one meter provider. Attributes are names and outcomes, never ids or tags. */
+export interface TaskInstruments {
+  readonly enqueued: Counter;
+  readonly finished: Counter;
+  readonly attemptDuration: Histogram;
+  readonly waitDuration: Histogram;
+  readonly active: UpDownCounter;
+}
+
+/** How an attempt ended, as far as metrics are concerned. */
+export interface MeasuredEnd {
+  readonly outcome: TaskOutcome;
+  readonly errorType: string | undefined;
+  /** On performance.now()'s axis. */
+  readonly endedAt: number;
+}
+
+/** @see https://opentelemetry.io/docs/specs/otel/metrics/api/#instrument-advisory-parameters */
+export function createInstruments(provider: MeterProvider): TaskInstruments {
+  const meter = provider.getMeter(SCOPE_NAME, SCOPE_VERSION);
+  const seconds = (description: string): object => ({
+    description,
+    unit: "s",
+    advice: { explicitBucketBoundaries: BOUNDARIES },
+  });
+  const count = (description: string, unit: string): object => ({ description, unit });
+  return {
+    enqueued: meter.createCounter(METRIC_TASK_ENQUEUED, count("Tasks accepted by the engine.", "{task}")),
+    finished: meter.createCounter(METRIC_TASK_FINISHED, count("Tasks that reached their final outcome.", "{task}")),
+    attemptDuration: meter.createHistogram(METRIC_TASK_ATTEMPT_DURATION, seconds("Time an attempt ran, hooks apart.")),
+    waitDuration: meter.createHistogram(METRIC_TASK_WAIT_DURATION, seconds("Time from due to start of an attempt.")),
+    active: meter.createUpDownCounter(METRIC_TASK_ATTEMPT_ACTIVE, count("Attempts that are running.", "{attempt}")),
+  };
+}
+
+/** A task was accepted by its engine. */
+export function countEnqueued(instruments: TaskInstruments | undefined, name: string, route: TaskRoute): void {
+  if (instruments === undefined) return;
+  safely("counting a task", () => instruments.enqueued.add(1, labels(name, route)), undefined);
+}
+
+/** A task was cancelled where no attempt of it ran. */
+export function countDropped(instruments: TaskInstruments | undefined, name: string, route: TaskRoute): void {
+  if (instruments === undefined) return;
+  const attributes = { ...labels(name, route), [ATTR_TASK_OUTCOME]: "cancelled" };
+  safely("counting a task", () => instruments.finished.add(1, attributes), undefined);
+}
+
+/** The measures of one attempt, from its start on. Made and ended inside the attempt, so that exemplars point to it. */
+export class AttemptMeasures {
+  readonly #instruments: TaskInstruments;
+  readonly #labels: Attributes;
+  readonly #startedAt: number = performance.now();
+
+  /** `wait` in seconds. */
+  constructor(instruments: TaskInstruments, name: string, route: TaskRoute, wait: number | undefined) {
+    this.#instruments = instruments;
+    this.#labels = labels(name, route);
+    safely("measuring an attempt", () => this.#start(wait), undefined);
+  }
+
+  end(end: MeasuredEnd): void {
+    safely("measuring an attempt", () => this.#end(end), undefined);
+  }
+
+  #start(wait: number | undefined): void {
+    this.#instruments.active.add(1, this.#labels);
+    if (wait !== undefined) this.#instruments.waitDuration.record(wait, this.#labels);
+  }
+
+  #end({ outcome, errorType, endedAt }: MeasuredEnd): void {
+    this.#instruments.active.add(-1, this.#labels);
+    const attributes: Attributes = { ...this.#labels, [ATTR_TASK_OUTCOME]: outcome };
+    if (errorType !== undefined) attributes[ATTR_ERROR_TYPE] = errorType;
+    this.#instruments.attemptDuration.record((endedAt - this.#startedAt) / 1000, attributes);
+    if (FINAL.includes(outcome)) this.#instruments.finished.add(1, attributes);
+  }
+}
+
+function labels(name: string, { engine }: TaskRoute): Attributes {
+  return engine === undefined ? { [ATTR_TASK_NAME]: name } : { [ATTR_TASK_NAME]: name, [ATTR_TASK_ENGINE]: engine };
+}

@@ -1,0 +1,74 @@
+/**
+ * Every attribute, event, span and metric name this library emits.
+ *
+ * `task.*` is this library's own namespace; everything else follows a published
+ * convention, named beside it.
+ */
+
+/** Instrumentation scope name, on every span, log record and metric. */
+export const SCOPE_NAME = "otel-taskflow";
+/** Instrumentation scope version: the package's own. */
+export const SCOPE_VERSION = "0.1.0";
+
+export const ATTR_TASK_ID = "task.id";
+export const ATTR_TASK_NAME = "task.name";
+export const ATTR_TASK_ENGINE = "task.engine";
+export const ATTR_TASK_ATTEMPT = "task.attempt";
+export const ATTR_TASK_MAX_ATTEMPTS = "task.max_attempts";
+export const ATTR_TASK_REDELIVERED = "task.redelivered";
+export const ATTR_TASK_PARENT_ID = "task.parent_id";
+export const ATTR_TASK_WAIT_DURATION = "task.wait.duration";
+export const ATTR_TASK_OUTCOME = "task.outcome";
+export const ATTR_TASK_RETRY_DELAY = "task.retry.delay";
+/** On a link: `enqueue` or `previous_attempt`. */
+export const ATTR_TASK_LINK = "task.link";
+export const ATTR_TASK_LOG_LEVEL = "task.log.level";
+/** Log lines left out of an attempt span, so that the earliest ones and the exception fit. */
+export const ATTR_TASK_LOG_DROPPED = "task.log.dropped";
+/** Prefix of one attribute, and of one baggage entry, for each tag. */
+export const TASK_TAG_PREFIX = "task.tag.";
+
+export const METRIC_TASK_ENQUEUED = "task.enqueued";
+export const METRIC_TASK_FINISHED = "task.finished";
+export const METRIC_TASK_ATTEMPT_DURATION = "task.attempt.duration";
+export const METRIC_TASK_ATTEMPT_ACTIVE = "task.attempt.active";
+export const METRIC_TASK_WAIT_DURATION = "task.wait.duration";
+
+/** @see https://opentelemetry.io/docs/specs/semconv/registry/attributes/error/ */
+export const ATTR_ERROR_TYPE = "error.type";
+/** @see https://opentelemetry.io/docs/specs/semconv/registry/attributes/code/ */
+export const ATTR_CODE_FUNCTION_NAME = "code.function.name";
+
+/** @see https://opentelemetry.io/docs/specs/semconv/messaging/messaging-spans/ */
+export const ATTR_MESSAGING_SYSTEM = "messaging.system";
+export const ATTR_MESSAGING_OPERATION_NAME = "messaging.operation.name";
+export const ATTR_MESSAGING_OPERATION_TYPE = "messaging.operation.type";
+export const ATTR_MESSAGING_DESTINATION_NAME = "messaging.destination.name";
+export const ATTR_MESSAGING_MESSAGE_ID = "messaging.message.id";
+
+/** @see https://opentelemetry.io/docs/specs/semconv/exceptions/exceptions-spans/ */
+export const EVENT_EXCEPTION = "exception";
+/** @see https://opentelemetry.io/docs/specs/semconv/exceptions/exceptions-logs/ */
+export const EVENT_TASK_EXCEPTION = "task.process.exception";
+export const ATTR_EXCEPTION_TYPE = "exception.type";
+export const ATTR_EXCEPTION_MESSAGE = "exception.message";
+export const ATTR_EXCEPTION_STACKTRACE = "exception.stacktrace";
+
+/** Span names are `{operation} {task.name}`; also the values of `messaging.operation.name`. */
+export const OPERATION_ENQUEUE = "enqueue";
+export const OPERATION_PROCESS = "process";
+/** Values of `messaging.operation.type`. */
+export const OPERATION_TYPE_SEND = "send";
+export const OPERATION_TYPE_PROCESS = "process";
+/** Values of `task.link`. */
+export const LINK_ENQUEUE = "enqueue";
+export const LINK_PREVIOUS_ATTEMPT = "previous_attempt";
+
+/** `error.type` of anything thrown that is not an Error, or that hides its name. */
+export const ERROR_TYPE_OTHER = "_OTHER";
+
+// Read by TaskTreeExporter from HTTP instrumentations' spans, never emitted here.
+/** @see https://opentelemetry.io/docs/specs/semconv/http/http-spans/ */
+export const ATTR_HTTP_RESPONSE_STATUS_CODE = "http.response.status_code";
+/** Its name before the conventions were stable. */
+export const ATTR_HTTP_STATUS_CODE = "http.status_code";

@@ -1,0 +1,50 @@
+import { AsyncLocalStorage } from "node:async_hooks";
+import type { MeterProvider, TracerProvider } from "@opentelemetry/api";
+import type { TaskLoggerProvider } from "./types.js";
+
+// The only file that touches globalThis: what copies of this package share, and what every copy of
+// @opentelemetry/api shares. Versioned: a later, incompatible shape takes another key.
+const SLOT = Symbol.for("otel-taskflow.v1");
+const OTEL_API = Symbol.for("opentelemetry.js.api.1");
+const OTEL_LOGS_API = Symbol.for("io.opentelemetry.js.api.logs");
+const OTEL_LOGS_VERSION = 1;
+
+/** State shared by all copies of the package in a process. */
+export interface Slot {
+  /** Carries the current attempt where no OpenTelemetry context manager is registered. */
+  readonly fallback: AsyncLocalStorage<unknown>;
+  /** The version conflict of `@opentelemetry/api` has been reported. */
+  conflictReported: boolean;
+}
+
+/** What the application's copy of `@opentelemetry/api` registered, whatever its version. */
+export interface RegisteredApi {
+  readonly version?: string;
+  readonly trace?: TracerProvider;
+  readonly context?: unknown;
+  readonly metrics?: MeterProvider;
+  readonly diag?: { warn(message: string): void };
+  readonly logs?: TaskLoggerProvider;
+}
+
+interface Globals {
+  [SLOT]?: Slot;
+  [OTEL_API]?: RegisteredApi;
+  [OTEL_LOGS_API]?: (version: number) => TaskLoggerProvider | undefined;
+}
+
+const globals = globalThis as Globals;
+
+export function sharedSlot(): Slot {
+  globals[SLOT] ??= { fallback: new AsyncLocalStorage(), conflictReported: false };
+  return globals[SLOT];
+}
+
+export function registeredApi(): RegisteredApi | undefined {
+  return globals[OTEL_API];
+}
+
+/** The global logger provider: of `@opentelemetry/api` from 1.10 on, before that of `@opentelemetry/api-logs`. */
+export function registeredLoggerProvider(): TaskLoggerProvider | undefined {
+  return globals[OTEL_API]?.logs ?? globals[OTEL_LOGS_API]?.(OTEL_LOGS_VERSION);
+}

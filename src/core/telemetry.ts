@@ -1,0 +1,131 @@
+import {
+  type Context,
+  INVALID_SPAN_CONTEXT,
+  type Span,
+  type SpanOptions,
+  type TracerProvider,
+  trace,
+} from "@opentelemetry/api";
+import { checkFunction, show } from "./checks.js";
+import { TaskConfigError } from "./errors.js";
+import { safely } from "./guard.js";
+import { createInstruments, type TaskInstruments } from "./metrics.js";
+import { SCOPE_NAME, SCOPE_VERSION } from "./semconv.js";
+import { type RegisteredApi, registeredApi, registeredLoggerProvider, sharedSlot } from "./slot.js";
+import type { TaskBaggage, TaskLogMode, TaskLogRecord, TaskTelemetryOptions } from "./types.js";
+
+const NO_SPAN = trace.wrapSpanContext(INVALID_SPAN_CONTEXT);
+const LOG_MODES: readonly unknown[] = ["event", "record", "both"];
+
+/** Telemetry options, checked once, and the way to this library's tracer, logger and instruments. Never throws in use. */
+export interface Telemetry {
+  readonly baggage: TaskBaggage;
+  readonly logs: TaskLogMode;
+  readonly onLog: TaskTelemetryOptions["onLog"];
+  /** Starts `{operation} {task}`; does not ask for its options where no tracer provider is registered. */
+  startSpan(operation: string, task: string, parent: Context, options: () => SpanOptions): Span;
+  emit(record: TaskLogRecord): void;
+  /** `undefined` where no meter provider is registered. */
+  instruments(): TaskInstruments | undefined;
+}
+
+/** @throws TaskConfigError for an option out of range. */
+export function createTelemetry(options: TaskTelemetryOptions): Telemetry {
+  const { baggage = true, logs = "event", onLog } = options;
+  if (!isBaggage(baggage)) {
+    throw new TaskConfigError(`baggage: expected true, false or an array of tag keys, received ${show(baggage)}`);
+  }
+  if (!LOG_MODES.includes(logs)) {
+    throw new TaskConfigError(`logs: expected "event", "record" or "both", received ${show(logs)}`);
+  }
+  if (onLog !== undefined) checkFunction("onLog", onLog);
+  const { tracerProvider, loggerProvider, meterProvider } = options;
+  const tracer = madeOf(
+    () => tracerProvider ?? globalTracerProvider(),
+    (provider) => provider.getTracer(SCOPE_NAME, SCOPE_VERSION),
+  );
+  const logger = madeOf(
+    () => loggerProvider ?? registeredLoggerProvider(),
+    (provider) => provider?.getLogger(SCOPE_NAME, SCOPE_VERSION),
+  );
+  const instruments = madeOf(
+    () => meterProvider ?? registeredApi()?.metrics,
+    (provider) => provider && createInstruments(provider),
+  );
+  return Object.freeze({
+    baggage: typeof baggage === "boolean" ? baggage : Object.freeze([...baggage]),
+    logs,
+    onLog,
+    startSpan: (operation: string, task: string, parent: Context, spanOptions: () => SpanOptions) => {
+      if (tracerProvider === undefined && registeredApi()?.trace === undefined) return silentSpan(parent);
+      const start = (): Span | undefined => usable(tracer().startSpan(`${operation} ${task}`, spanOptions(), parent));
+      return safely("starting a span", start, undefined) ?? silentSpan(parent);
+    },
+    instruments: () => safely("finding the meter provider", instruments, undefined),
+    emit: (record: TaskLogRecord) => safely("emitting a log record", () => logger()?.emit(record), undefined),
+  });
+}
+
+const DEFAULTS = createTelemetry({});
+
+/** The telemetry of a call that names its options: the shared one where it names none. */
+export function telemetryOf(options: TaskTelemetryOptions): Telemetry {
+  const { tracerProvider, meterProvider, loggerProvider, baggage, logs, onLog } = options;
+  const own = tracerProvider ?? meterProvider ?? loggerProvider ?? baggage ?? logs ?? onLog;
+  return own === undefined ? DEFAULTS : createTelemetry(options);
+}
+
+/** Whether a started span is one: where no tracer provider is registered, it stands for none. */
+export function isSpan(span: Span): boolean {
+  return span !== NO_SPAN;
+}
+
+/** `parent` with a started span as its active one. */
+export function contextWithSpan(parent: Context, span: Span): Context {
+  return isSpan(span) ? trace.setSpan(parent, span) : parent;
+}
+
+// What a provider gives is made once; another provider, registered later, is noticed by its identity.
+function madeOf<P, T>(current: () => P, make: (provider: P) => T): () => T {
+  let made: { readonly provider: P; readonly value: T } | undefined;
+  return () => {
+    const provider = current();
+    if (made === undefined || made.provider !== provider) made = { provider, value: make(provider) };
+    return made.value;
+  };
+}
+
+// A copy of the API that is newer than the registered one sees nothing of it, silently.
+function globalTracerProvider(): TracerProvider {
+  const provider = trace.getTracerProvider();
+  const registered = registeredApi();
+  if (registered?.trace !== undefined && registered.trace !== provider) reportConflict(registered);
+  return provider;
+}
+
+function reportConflict(registered: RegisteredApi): void {
+  const slot = sharedSlot();
+  if (slot.conflictReported) return;
+  slot.conflictReported = true;
+  const message =
+    `${SCOPE_NAME} sees no spans: the application registered @opentelemetry/api ${registered.version}, and ` +
+    `${SCOPE_NAME} was given a newer copy of it. Install one version of @opentelemetry/api for both.`;
+  if (registered.diag === undefined) process.emitWarning(message, { code: "OTEL_TASKFLOW_API_CONFLICT" });
+  else registered.diag.warn(message);
+}
+
+// Stands in for a span: records nothing, and passes on the trace it was started in. Never the parent itself, because
+// what this library ends must be its own.
+function silentSpan(parent: Context): Span {
+  const around = safely("reading the active span", () => trace.getSpanContext(parent), undefined);
+  return around === undefined ? NO_SPAN : trace.wrapSpanContext(around);
+}
+
+// A span without a span context is no span: everything that follows relies on it.
+function usable(span: Span): Span | undefined {
+  return typeof span.spanContext().traceId === "string" ? span : undefined;
+}
+
+function isBaggage(value: unknown): value is TaskBaggage {
+  return typeof value === "boolean" || (Array.isArray(value) && value.every((key) => typeof key === "string"));
+}

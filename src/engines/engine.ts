@@ -1,0 +1,65 @@
+import type { SpanContext } from "@opentelemetry/api";
+import type { TaskOrigin } from "../core/carrier.js";
+import type { AttemptRun } from "../core/running-attempt.js";
+
+/** A task on its way to a worker. */
+export interface TaskMessage {
+  readonly origin: TaskOrigin;
+  readonly args: readonly unknown[];
+  /** The id was made for this task: none like it can be live. */
+  readonly fresh: boolean;
+}
+
+/** One attempt an engine wants run. Read when the attempt starts, and not kept. */
+export interface Delivery extends Omit<TaskMessage, "fresh">, AttemptRun {}
+
+/**
+ * What an attempt's end means, for the engine to carry out: nothing more, run again after `delay` ms, store as
+ * failed or cancelled, or give back without using up an attempt.
+ */
+export type Settlement =
+  | { readonly kind: "done" }
+  | { readonly kind: "retry"; readonly delay: number; readonly error: unknown; readonly span: SpanContext }
+  | { readonly kind: "fail" | "cancelled"; readonly error: unknown }
+  | { readonly kind: "release"; readonly delay: number };
+
+/** What an engine calls. */
+export interface EngineHost {
+  /** Runs one attempt, in the asynchronous context it is called in. Never rejects. */
+  run(delivery: Delivery): Promise<Settlement>;
+  /** A task ends before the attempt it waited for: cancelled, or given up by a shutdown. Never rejects. */
+  drop(delivery: Delivery, why: "cancelled" | "shutdown"): Promise<void>;
+}
+
+export interface UnfinishedTask {
+  readonly taskId: string;
+  readonly funcName: string;
+  readonly state: "queued" | "waiting" | "running";
+}
+
+/**
+ * Stores tasks and decides when an attempt starts; what an attempt's end means is decided by its host. Made by
+ * `memoryEngine()` and its siblings, used by one `TaskManager`.
+ */
+export interface TaskEngine {
+  /** Value of `task.engine`. */
+  readonly name: string;
+  /** The broker's `messaging.system`, where there is one. */
+  readonly system?: string | undefined;
+  /** The queue's name, where there is one. */
+  readonly destination?: string | undefined;
+  /** Called once, by the manager that will use the engine. */
+  open(host: EngineHost): void;
+  /** Stores a task; false when its id is live already, so that it was not stored again. Done when it is accepted. */
+  enqueue(message: TaskMessage): boolean | Promise<boolean>;
+  /** Starts consuming tasks of these names. */
+  work(names: readonly string[]): void | Promise<void>;
+  /** Drops a task that is not running, or the retry of one that is; true when no other attempt will start. */
+  cancel(taskId: string): boolean | Promise<boolean>;
+  /** Resolves when nothing is queued, waiting for retry, or running in this process. */
+  idle(): Promise<void>;
+  /** Goes on until idle or until `deadline` aborts, then starts nothing more; returns what never ended. */
+  quiesce(deadline: AbortSignal): Promise<readonly UnfinishedTask[]>;
+  /** Gives up connections; nothing runs any more. */
+  close(): void | Promise<void>;
+}

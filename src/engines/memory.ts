@@ -1,0 +1,258 @@
+import { AsyncResource } from "node:async_hooks";
+import type { SpanContext } from "@opentelemetry/api";
+import type { TaskOrigin } from "../core/carrier.js";
+import { checkNumber, MAX_TIMER_MS } from "../core/checks.js";
+import { TaskConfigError, TaskQueueFullError } from "../core/errors.js";
+import { Roster, type Rostered } from "../core/roster.js";
+import { whenAborted } from "../core/when-aborted.js";
+import type { Delivery, EngineHost, Settlement, TaskEngine, TaskMessage, UnfinishedTask } from "./engine.js";
+
+export interface MemoryEngineOptions {
+  /** Attempts running at once. Default 100. */
+  concurrency?: number | undefined;
+  /** Tasks that may wait for their first attempt; one more is refused with a `TaskQueueFullError`. Default Infinity. */
+  maxQueued?: number | undefined;
+}
+
+/** Timers and turns of the queue belong to no task: they run in the context this file was loaded in. */
+const HOME = new AsyncResource("otel-taskflow.memory", { requireManualDestroy: true });
+
+/** A task, and at any time the attempt that is next or running. */
+class Job implements Delivery, Rostered {
+  place = -1;
+  /** Cancelled, or left behind by a shutdown: passed over when its turn comes. */
+  dropped = false;
+  readonly origin: TaskOrigin;
+  readonly args: readonly unknown[];
+  /** The enqueuer's asynchronous context; every attempt starts from it. */
+  readonly enqueuer = new AsyncResource("otel-taskflow.task", { requireManualDestroy: true });
+  state: UnfinishedTask["state"] = "queued";
+  attempt = 0;
+  dueAt: number | undefined;
+  previous: SpanContext | undefined;
+  timer: NodeJS.Timeout | undefined;
+  readonly redelivered = false;
+  readonly signal = undefined;
+
+  constructor({ origin, args }: TaskMessage) {
+    this.origin = origin;
+    this.args = args;
+    this.dueAt = origin.dueAt;
+  }
+
+  get id(): string {
+    return this.origin.id;
+  }
+
+  /** Makes the attempt after a failed one, or the same one once more, the next. */
+  again(settlement: Settlement & { kind: "retry" | "release" }): void {
+    this.state = "waiting";
+    this.dueAt = Date.now() + settlement.delay;
+    if (settlement.kind === "release") return;
+    this.attempt += 1;
+    this.previous = settlement.span;
+  }
+}
+
+/**
+ * Runs tasks in this process: first in, first out, each in the asynchronous context of its own enqueuer. Tasks
+ * are lost with the process; `shutdown()` runs what it can before that and names the rest.
+ *
+ * @throws TaskConfigError for an option out of range.
+ */
+export function memoryEngine(options: MemoryEngineOptions = {}): TaskEngine {
+  const { concurrency = 100, maxQueued = Number.POSITIVE_INFINITY } = options;
+  if (concurrency !== Number.POSITIVE_INFINITY) checkNumber("concurrency", concurrency, { min: 1, integer: true });
+  if (maxQueued !== Number.POSITIVE_INFINITY) checkNumber("maxQueued", maxQueued, { min: 1, integer: true });
+  return new MemoryEngine(concurrency, maxQueued);
+}
+
+class MemoryEngine implements TaskEngine {
+  readonly name = "memory";
+  readonly #concurrency: number;
+  readonly #maxQueued: number;
+  readonly #live = new Roster<Job>();
+  readonly #ready = new Queue<Job>();
+  #host: EngineHost | undefined;
+  #queued = 0;
+  #running = 0;
+  #dropping = 0;
+  #stale = 0;
+  #turnPending = false;
+  #halted = false;
+  #idleWaiters: (() => void)[] = [];
+
+  constructor(concurrency: number, maxQueued: number) {
+    this.#concurrency = concurrency;
+    this.#maxQueued = maxQueued;
+  }
+
+  open(host: EngineHost): void {
+    if (this.#host !== undefined) throw new TaskConfigError("engine: this engine belongs to another TaskManager");
+    this.#host = host;
+  }
+
+  enqueue(message: TaskMessage): boolean {
+    const { id, enqueuedAt = 0, dueAt = enqueuedAt } = message.origin;
+    if (!message.fresh && this.#live.find(id) !== undefined) return false;
+    if (this.#queued >= this.#maxQueued) {
+      throw new TaskQueueFullError(`the queue holds ${this.#queued} tasks, its maxQueued`);
+    }
+    const job = new Job(message);
+    this.#live.add(job);
+    this.#queued += 1;
+    this.#wait(job, dueAt - enqueuedAt);
+    return true;
+  }
+
+  work(): void {}
+
+  cancel(taskId: string): boolean {
+    const job = this.#live.find(taskId);
+    if (job === undefined) return false;
+    if (job.state === "running") this.#live.delete(job);
+    else this.#giveUp(job, "cancelled");
+    return true;
+  }
+
+  idle(): Promise<void> {
+    return new Promise((resolve) => {
+      this.#idleWaiters.push(resolve);
+      this.#checkIdle();
+    });
+  }
+
+  async quiesce(deadline: AbortSignal): Promise<readonly UnfinishedTask[]> {
+    await Promise.race([this.idle(), whenAborted(deadline)]);
+    this.#halted = true;
+    const waiting = this.#live.values().filter((job) => job.state !== "running");
+    // a hook of one may cancel another, which is then not this shutdown's to name
+    const unfinished = waiting.filter((job) => this.#giveUp(job, "shutdown"));
+    this.#ready.keep((job) => !job.dropped);
+    return unfinished.map(({ origin, state }) => ({ taskId: origin.id, funcName: origin.name, state }));
+  }
+
+  close(): void {}
+
+  #wait(job: Job, delay: number): void {
+    if (delay <= 0) {
+      this.#ready.add(job);
+      this.#scheduleTurn();
+      return;
+    }
+    const step = Math.min(delay, MAX_TIMER_MS);
+    const next = (): void => this.#wait(job, delay - step);
+    job.timer = HOME.runInAsyncScope(() => setTimeout(next, step));
+  }
+
+  // Attempts start in turns of the event loop, not in chains of microtasks: however many short tasks are queued,
+  // timers and I/O get their turn in between, and addTask has resolved before its task starts.
+  #scheduleTurn(): void {
+    if (this.#turnPending || this.#halted || this.#ready.size === 0 || this.#running >= this.#concurrency) return;
+    this.#turnPending = true;
+    HOME.runInAsyncScope(setImmediate, undefined, () => {
+      this.#turnPending = false;
+      this.#takeTurn();
+    });
+  }
+
+  #takeTurn(): void {
+    // what these tasks enqueue themselves waits for the next turn
+    for (let left = this.#ready.size; left > 0 && this.#running < this.#concurrency && !this.#halted; left -= 1) {
+      const job = this.#ready.take();
+      if (job !== undefined && !job.dropped) this.#start(job);
+    }
+    this.#scheduleTurn();
+  }
+
+  #start(job: Job): void {
+    if (job.state === "queued") this.#queued -= 1;
+    job.state = "running";
+    this.#running += 1;
+    const ended = job.enqueuer.runInAsyncScope(this.#run, this, job);
+    ended?.then((settlement) => this.#carryOut(job, settlement));
+  }
+
+  #run(job: Job): Promise<Settlement> | undefined {
+    return this.#host?.run(job);
+  }
+
+  #carryOut(job: Job, settlement: Settlement): void {
+    const cancelled = !this.#live.has(job);
+    this.#running -= 1;
+    const again = settlement.kind === "retry" || settlement.kind === "release";
+    if (again) job.again(settlement);
+    if (again && !cancelled && !this.#halted) {
+      this.#wait(job, settlement.delay);
+    } else {
+      this.#live.delete(job);
+      if (again) this.#drop(job, cancelled ? "cancelled" : "shutdown");
+      else job.enqueuer.emitDestroy();
+    }
+    this.#scheduleTurn();
+    this.#checkIdle();
+  }
+
+  // Not idle before whoever is told of it has been.
+  #drop(job: Job, why: "cancelled" | "shutdown"): void {
+    this.#dropping += 1;
+    const told = job.enqueuer.runInAsyncScope(() => this.#host?.drop(job, why));
+    told?.finally(() => {
+      job.enqueuer.emitDestroy();
+      this.#dropping -= 1;
+      this.#checkIdle();
+    });
+  }
+
+  // A job that waits leaves for good; false where it has left before.
+  #giveUp(job: Job, why: "cancelled" | "shutdown"): boolean {
+    if (!this.#live.has(job)) return false;
+    this.#live.delete(job);
+    if (job.state === "queued") this.#queued -= 1;
+    clearTimeout(job.timer);
+    job.dropped = true;
+    this.#stale += 1;
+    if (this.#stale * 2 > this.#ready.size) {
+      this.#ready.keep((one) => !one.dropped);
+      this.#stale = 0;
+    }
+    this.#drop(job, why);
+    return true;
+  }
+
+  #checkIdle(): void {
+    if (this.#live.size + this.#running + this.#dropping > 0) return;
+    for (const resolve of this.#idleWaiters.splice(0)) resolve();
+  }
+}
+
+// First in, first out. What was taken stays in front until it is half of the array, then it is cut off at once.
+class Queue<T> {
+  #elements: (T | undefined)[] = [];
+  #head = 0;
+
+  get size(): number {
+    return this.#elements.length - this.#head;
+  }
+
+  add(element: T): void {
+    this.#elements.push(element);
+  }
+
+  take(): T | undefined {
+    const element = this.#elements[this.#head];
+    this.#elements[this.#head] = undefined;
+    this.#head += 1;
+    if (this.#head * 2 >= this.#elements.length) {
+      this.#elements = this.#elements.slice(this.#head);
+      this.#head = 0;
+    }
+    return element;
+  }
+
+  keep(wanted: (element: T) => boolean): void {
+    const rest = this.#elements.slice(this.#head);
+    this.#elements = rest.filter((element) => element !== undefined && wanted(element));
+    this.#head = 0;
+  }
+}

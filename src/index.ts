@@ -1,0 +1,49 @@
+export { runAttempt } from "./core/attempt.js";
+export { getTaskContext } from "./core/context.js";
+export { type EnqueueOptions, enqueueTask } from "./core/enqueue.js";
+export {
+  isNonRetryableError,
+  isTaskCancelledError,
+  isTaskConfigError,
+  isTaskManagerClosedError,
+  isTaskQueueFullError,
+  isTaskTimeoutError,
+  isUnknownTaskError,
+  NonRetryableError,
+  TaskCancelledError,
+  TaskConfigError,
+  type TaskErrorCode,
+  TaskManagerClosedError,
+  TaskQueueFullError,
+  TaskTimeoutError,
+  UnknownTaskError,
+} from "./core/errors.js";
+export { taskLog, taskLogFields } from "./core/log.js";
+export type {
+  AttemptInfo,
+  Carrier,
+  TaskBaggage,
+  TaskContext,
+  TaskInfo,
+  TaskLoggerProvider,
+  TaskLogLevel,
+  TaskLogLine,
+  TaskLogMode,
+  TaskLogRecord,
+  TaskOutcome,
+  TaskRelation,
+  TaskTags,
+  TaskTelemetryOptions,
+} from "./core/types.js";
+export type { Delivery, EngineHost, Settlement, TaskEngine, TaskMessage, UnfinishedTask } from "./engines/engine.js";
+export { type MemoryEngineOptions, memoryEngine } from "./engines/memory.js";
+export type {
+  AddTaskOptions,
+  ShutdownOptions,
+  TaskEvent,
+  TaskHook,
+  TaskManagerOptions,
+  TaskOptions,
+} from "./manager/options.js";
+export type { TaskFunction } from "./manager/registry.js";
+export { type ShutdownReport, TaskManager } from "./manager/task-manager.js";

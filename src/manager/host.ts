@@ -1,0 +1,114 @@
+import { dropTask } from "../core/drop.js";
+import { TaskCancelledError, UnknownTaskError } from "../core/errors.js";
+import type { AttemptResult } from "../core/finish.js";
+import { warn } from "../core/guard.js";
+import { Roster } from "../core/roster.js";
+import { RunningAttempt } from "../core/running-attempt.js";
+import type { Delivery, EngineHost, Settlement, UnfinishedTask } from "../engines/engine.js";
+import type { Registry, SharedSettings } from "./registry.js";
+
+/** Before a task that this process does not know is offered again. */
+const UNKNOWN_TASK_DELAY_MS = 5_000;
+
+type Attempt = RunningAttempt<unknown, Settlement>;
+
+/** Turns an engine's deliveries into attempts, and their ends into settlements. */
+export class Host implements EngineHost {
+  readonly #registry: Registry;
+  readonly #shared: SharedSettings;
+  readonly #running = new Roster<Attempt>();
+  #completed = 0;
+  #onEmpty: (() => void) | undefined;
+
+  constructor(registry: Registry, shared: SharedSettings) {
+    this.#registry = registry;
+    this.#shared = shared;
+  }
+
+  /** Tasks that succeeded or gave up here. */
+  get completed(): number {
+    return this.#completed;
+  }
+
+  run(delivery: Delivery): Promise<Settlement> {
+    const { args, origin } = delivery;
+    const task = this.#registry.find(origin.name);
+    if (task === undefined) return Promise.resolve(unknownTask(origin.name));
+    // addTask checked args against this very function's parameters
+    const fn = task.fn as (...args: readonly unknown[]) => unknown;
+    const attempt: Attempt = new RunningAttempt(delivery, task.attempt, (result) => settlementOf(result, attempt));
+    this.#running.add(attempt);
+    const settled = attempt.start(() => fn(...args), delivery.signal);
+    // first of all that wait for it: no one sees the attempt gone from here and not yet settled in the engine
+    settled.then(() => this.#forget(attempt));
+    return settled;
+  }
+
+  drop({ origin, attempt }: Delivery, why: "cancelled" | "shutdown"): Promise<void> {
+    const { route, telemetry, notify } = this.#shared;
+    return dropTask({ origin, attempt, reason: reasonOf(why), route, telemetry, notify });
+  }
+
+  /** Aborts a running attempt: true; false when the task has just ended; undefined when the engine has to say. */
+  cancel(taskId: string): boolean | undefined {
+    const attempt = this.#running.find(taskId);
+    if (attempt === undefined) return undefined;
+    if (attempt.abort(reasonOf("cancelled"))) return true;
+    // settled, but hooks are running: left to stop are its retry, or a task that took the id of a cancelled one
+    return attempt.outcome === "retry" || attempt.outcome === "cancelled" ? undefined : false;
+  }
+
+  /** Ends every running attempt without waiting for its function or hooks; returns the tasks cut short. */
+  async abandon(): Promise<UnfinishedTask[]> {
+    const reason = reasonOf("shutdown");
+    const running = this.#running.values().map((attempt) => ({ attempt, cut: attempt.abandon(reason) }));
+    const unfinished: UnfinishedTask[] = [];
+    for (const { attempt, cut } of running) {
+      const { taskId, funcName } = attempt.context;
+      if (cut) unfinished.push({ taskId, funcName, state: "running" });
+      else if (attempt.outcome === "retry") unfinished.push({ taskId, funcName, state: "waiting" });
+    }
+    await this.#empty();
+    return unfinished;
+  }
+
+  #empty(): Promise<void> {
+    return new Promise((resolve) => {
+      this.#onEmpty = resolve;
+      if (this.#running.size === 0) resolve();
+    });
+  }
+
+  #forget(attempt: Attempt): void {
+    this.#running.delete(attempt);
+    if (this.#running.size === 0) this.#onEmpty?.();
+    if (attempt.outcome === "success" || attempt.outcome === "failure") this.#completed += 1;
+  }
+}
+
+function settlementOf(result: AttemptResult<unknown>, attempt: Attempt): Settlement {
+  switch (result.outcome) {
+    case "success":
+      return { kind: "done" };
+    case "retry":
+      return { kind: "retry", delay: result.delay ?? 0, error: result.error, span: attempt.span.spanContext() };
+    case "deferred":
+      return { kind: "release", delay: 0 };
+    case "cancelled":
+      return { kind: "cancelled", error: result.error };
+    default:
+      return { kind: "fail", error: result.error };
+  }
+}
+
+function reasonOf(why: "cancelled" | "shutdown"): TaskCancelledError {
+  const cancelled = why === "cancelled";
+  return new TaskCancelledError(
+    cancelled ? "the task was cancelled" : "the task manager shut down before the task ended",
+  );
+}
+
+function unknownTask(name: string): Settlement {
+  warn("a task was given back", new UnknownTaskError(`no task named "${name}" is registered with this manager`));
+  return { kind: "release", delay: UNKNOWN_TASK_DELAY_MS };
+}

@@ -1,0 +1,104 @@
+import { checkFunction, checkNumber, checkOptional, checkRelation, MAX_TIMER_MS, show } from "../core/checks.js";
+import { TaskConfigError } from "../core/errors.js";
+import type { RetryPolicy } from "../core/retry.js";
+import type { TaskContext, TaskRelation, TaskTelemetryOptions } from "../core/types.js";
+import type { TaskEngine } from "../engines/engine.js";
+
+/** What a hook is told. */
+export interface TaskEvent {
+  readonly context: TaskContext;
+  /** What the attempt failed with. */
+  readonly error?: unknown;
+  /** Milliseconds until the next attempt. */
+  readonly delay?: number | undefined;
+}
+
+/** Called inside the task's context before its span ends, and awaited; what it throws goes to diag. */
+export type TaskHook = (event: TaskEvent) => void | Promise<void>;
+
+export interface TaskManagerOptions extends TaskTelemetryOptions {
+  /** Default: `memoryEngine()`. */
+  engine?: TaskEngine | undefined;
+  /** For tasks that do not say otherwise. Default `"parent"`. */
+  relation?: TaskRelation | undefined;
+  /** An attempt failed and another will follow. */
+  onRetry?: TaskHook | undefined;
+  onSuccess?: TaskHook | undefined;
+  /** A task gave up. */
+  onFailure?: TaskHook | undefined;
+  onCancel?: TaskHook | undefined;
+}
+
+export interface TaskOptions {
+  /** Default: the function's own name. Give one with a distributed engine: minifiers rename functions. */
+  name?: string | undefined;
+  /** Attempts after the first. Default 0. */
+  retries?: number | undefined;
+  /** Milliseconds before the first retry. Default 0. */
+  delay?: number | undefined;
+  /** Factor from one wait to the next, from 1. Default 1. */
+  backoff?: number | undefined;
+  /** Upper bound of a wait, in milliseconds. Default none. */
+  maxDelay?: number | undefined;
+  /** 0 to 1: a wait is drawn between (1 − jitter) times its length and its length. Default 0. */
+  jitter?: number | undefined;
+  /** Milliseconds an attempt may take. Default none. */
+  timeout?: number | undefined;
+  /** False gives up at once. What it throws goes to diag and counts as true. */
+  retryIf?: ((error: unknown, context: TaskContext) => boolean) | undefined;
+  relation?: TaskRelation | undefined;
+}
+
+export interface AddTaskOptions {
+  tags?: Record<string, string> | undefined;
+  /** Milliseconds until the first attempt. Default 0. */
+  delay?: number | undefined;
+  /** Default: a UUID v4. A task whose id is live already is not enqueued twice. */
+  taskId?: string | undefined;
+}
+
+export interface ShutdownOptions {
+  /** Milliseconds to let tasks end by themselves. Default 10,000. */
+  timeout?: number | undefined;
+}
+
+/** {@link TaskOptions} but the name, checked and complete. */
+export interface TaskSettings {
+  readonly policy: RetryPolicy;
+  readonly timeout: number | undefined;
+  readonly relation: TaskRelation | undefined;
+}
+
+type Hooks = Pick<TaskManagerOptions, "onRetry" | "onSuccess" | "onFailure" | "onCancel">;
+
+/** @throws TaskConfigError for a number out of range or a value of the wrong type. */
+export function taskSettings(options: TaskOptions): TaskSettings {
+  const { retries = 0, delay = 0, backoff = 1, maxDelay, jitter = 0, timeout, retryIf, relation } = options;
+  if (retryIf !== undefined) checkFunction("retryIf", retryIf);
+  const unlimited = maxDelay === undefined || maxDelay === Number.POSITIVE_INFINITY;
+  return Object.freeze({
+    policy: Object.freeze({
+      maxAttempts: checkNumber("retries", retries, { min: 0, integer: true }) + 1,
+      delay: checkNumber("delay", delay, { min: 0 }),
+      backoff: checkNumber("backoff", backoff, { min: 1 }),
+      maxDelay: unlimited ? Number.MAX_SAFE_INTEGER : checkNumber("maxDelay", maxDelay, { min: 0 }),
+      jitter: checkNumber("jitter", jitter, { min: 0, max: 1 }),
+      retryIf,
+    }),
+    timeout: checkOptional("timeout", timeout, { min: 1, max: MAX_TIMER_MS }),
+    relation: relation === undefined ? undefined : checkRelation(relation),
+  });
+}
+
+/** @throws TaskConfigError for a hook that is no function. */
+export function checkHooks({ onRetry, onSuccess, onFailure, onCancel }: Hooks): Hooks {
+  const hooks: Hooks = { onRetry, onSuccess, onFailure, onCancel };
+  for (const [name, hook] of Object.entries(hooks)) if (hook !== undefined) checkFunction(name, hook);
+  return Object.freeze(hooks);
+}
+
+/** @throws TaskConfigError unless the value can be used as an engine. */
+export function checkEngine(engine: TaskEngine): TaskEngine {
+  if (typeof engine === "object" && engine !== null && typeof engine.open === "function") return engine;
+  throw new TaskConfigError(`engine: expected what memoryEngine() or another engine returns, received ${show(engine)}`);
+}

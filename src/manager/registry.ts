@@ -1,0 +1,89 @@
+import { checkText, show } from "../core/checks.js";
+import type { EnqueueSettings } from "../core/enqueue.js";
+import { TaskConfigError } from "../core/errors.js";
+import { decideRetry } from "../core/retry.js";
+import type { AttemptSettings } from "../core/running-attempt.js";
+import type { TaskRelation } from "../core/types.js";
+import { type TaskOptions, type TaskSettings, taskSettings } from "./options.js";
+
+/** Any function, as `task()` and `addTask()` take it. */
+export type TaskFunction = (...args: never[]) => unknown;
+
+/** One registered task: everything about it that is known before it is enqueued. */
+export interface TaskDefinition {
+  readonly fn: TaskFunction;
+  readonly enqueue: EnqueueSettings;
+  readonly attempt: AttemptSettings;
+}
+
+/** What all tasks of a manager share. */
+export interface SharedSettings extends Pick<AttemptSettings, "route" | "telemetry" | "notify"> {
+  /** For tasks that do not say otherwise. */
+  readonly relation: TaskRelation;
+}
+
+/** The tasks of one manager; names and functions are each unique in it. */
+export class Registry {
+  readonly #byFunction = new Map<TaskFunction, TaskDefinition>();
+  readonly #byName = new Map<string, TaskDefinition>();
+  readonly #shared: SharedSettings;
+
+  constructor(shared: SharedSettings) {
+    this.#shared = shared;
+  }
+
+  /** @throws TaskConfigError for bad options, a missing name, or a name or function registered before. */
+  add(options: string | TaskOptions, fn: TaskFunction): void {
+    const given = typeof options === "string" ? { name: options } : options;
+    if (typeof given !== "object" || given === null) {
+      throw new TaskConfigError(`task(): expected a name or an options object first, received ${show(given)}`);
+    }
+    if (typeof fn !== "function") {
+      throw new TaskConfigError(`task(): expected a function after the options, received ${show(fn)}`);
+    }
+    const definition = define(nameOf(given, fn), fn, taskSettings(given), this.#shared);
+    this.#checkUnique(definition);
+    this.#byFunction.set(fn, definition);
+    this.#byName.set(definition.enqueue.name, definition);
+  }
+
+  /** @throws TaskConfigError for a function that was never registered. */
+  get(fn: TaskFunction): TaskDefinition {
+    const definition = this.#byFunction.get(fn);
+    if (definition !== undefined) return definition;
+    const what = typeof fn === "function" ? `function ${fn.name || "(anonymous)"}` : show(fn);
+    throw new TaskConfigError(`addTask(): ${what} is not a task of this manager; pass what task() returned`);
+  }
+
+  find(name: string): TaskDefinition | undefined {
+    return this.#byName.get(name);
+  }
+
+  names(): readonly string[] {
+    return [...this.#byName.keys()];
+  }
+
+  #checkUnique({ fn, enqueue: { name } }: TaskDefinition): void {
+    if (this.#byName.has(name)) throw new TaskConfigError(`task(): the name "${name}" is taken by another task`);
+    const other = this.#byFunction.get(fn);
+    if (other !== undefined)
+      throw new TaskConfigError(`task(): this function is registered already, as "${other.enqueue.name}"`);
+  }
+}
+
+function define(name: string, fn: TaskFunction, own: TaskSettings, shared: SharedSettings): TaskDefinition {
+  const { policy, timeout } = own;
+  const { route, telemetry, notify } = shared;
+  const decide: AttemptSettings["decide"] = (error, context) => decideRetry(policy, error, context);
+  return {
+    fn,
+    enqueue: { name, maxAttempts: policy.maxAttempts, relation: own.relation ?? shared.relation, route, telemetry },
+    attempt: { timeout, route, functionName: fn.name, telemetry, decide, notify },
+  };
+}
+
+function nameOf({ name }: TaskOptions, fn: TaskFunction): string {
+  if (name !== undefined) return checkText("name", name);
+  if (fn.name !== "") return fn.name;
+  throw new TaskConfigError('task(): a function without a name needs one given: task({ name: "send-email", … }, fn)');
+}

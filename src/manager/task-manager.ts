@@ -1,0 +1,191 @@
+import type { TaskOrigin } from "../core/carrier.js";
+import { checkNumber, checkObject, checkRelation, MAX_TIMER_MS, show } from "../core/checks.js";
+import { enqueue, requestOf } from "../core/enqueue.js";
+import { TaskConfigError, TaskManagerClosedError } from "../core/errors.js";
+import type { AttemptResult } from "../core/finish.js";
+import { quietly, warn } from "../core/guard.js";
+import { createTelemetry } from "../core/telemetry.js";
+import { isThenable } from "../core/thenable.js";
+import type { TaskContext } from "../core/types.js";
+import { whenAborted } from "../core/when-aborted.js";
+import type { TaskEngine, UnfinishedTask } from "../engines/engine.js";
+import { memoryEngine } from "../engines/memory.js";
+import { Host } from "./host.js";
+import {
+  type AddTaskOptions,
+  checkEngine,
+  checkHooks,
+  type ShutdownOptions,
+  type TaskManagerOptions,
+  type TaskOptions,
+} from "./options.js";
+import { Registry, type TaskFunction } from "./registry.js";
+
+const DEFAULT_SHUTDOWN_MS = 10_000;
+const NO_ARGS: readonly unknown[] = [];
+const ACCEPTED = { isStored: (stored: boolean): boolean => stored };
+
+/** What a shutdown left behind. */
+export interface ShutdownReport {
+  /** Tasks that succeeded or gave up while the manager shut down. */
+  readonly completed: number;
+  /** Every other task accepted in this process, but for those that were cancelled. */
+  readonly abandoned: readonly UnfinishedTask[];
+}
+
+/**
+ * Registers functions as tasks and runs them through an engine, each attempt inside its own task context and
+ * span. Telemetry needs no set-up of its own: with an OpenTelemetry SDK registered, before or after, spans
+ * appear; without one, everything else works the same.
+ */
+export class TaskManager {
+  readonly #engine: TaskEngine;
+  readonly #registry: Registry;
+  readonly #host: Host;
+  readonly #accepting = new Set<Promise<boolean>>();
+  #shutdown: Promise<ShutdownReport> | undefined;
+
+  /** @throws TaskConfigError for an option out of range. */
+  constructor(options: TaskManagerOptions = {}) {
+    checkObject("new TaskManager(): its options", options);
+    const telemetry = createTelemetry(options);
+    const relation = checkRelation(options.relation ?? "parent");
+    const notify = notifier(options);
+    this.#engine = checkEngine(options.engine ?? memoryEngine());
+    const { name, system, destination } = this.#engine;
+    const shared = { route: { engine: name, system, destination }, telemetry, relation, notify };
+    this.#registry = new Registry(shared);
+    this.#host = new Host(this.#registry, shared);
+    this.#engine.open(this.#host);
+  }
+
+  /**
+   * Registers a function as a task, under the given name or its own, and returns it: a direct call stays a
+   * plain call.
+   *
+   * @throws TaskConfigError for an option out of range, or a name or function registered before.
+   */
+  task<F extends TaskFunction>(options: string | TaskOptions, fn: F): F {
+    this.#registry.add(options, fn);
+    return fn;
+  }
+
+  /**
+   * Enqueues a task and resolves to its id once the engine has accepted it; never starts it synchronously.
+   * Rejects with a `TaskConfigError` (nothing was stored), `TaskQueueFullError` or `TaskManagerClosedError`.
+   */
+  async addTask<F extends TaskFunction>(
+    fn: F,
+    ...rest: [] extends Parameters<F>
+      ? [args?: Readonly<Parameters<F>>, options?: AddTaskOptions]
+      : [args: Readonly<Parameters<F>>, options?: AddTaskOptions]
+  ): Promise<string> {
+    const [args = [], options = {}] = rest;
+    const task = this.#registry.get(fn);
+    if (!Array.isArray(args)) {
+      throw new TaskConfigError(
+        `addTask(): expected the arguments of ${task.enqueue.name} as an array, received ${show(args)}`,
+      );
+    }
+    checkObject("addTask(): its options", options);
+    const request = requestOf(options);
+    if (this.#shutdown !== undefined) throw new TaskManagerClosedError();
+    const copy = args.length === 0 ? NO_ARGS : [...args];
+    const fresh = options.taskId === undefined;
+    const send = (origin: TaskOrigin): boolean | Promise<boolean> =>
+      this.#engine.enqueue({ origin, args: copy, fresh });
+    const accepted = enqueue(request, task.enqueue, send, ACCEPTED);
+    if (isThenable(accepted)) await this.#pending(accepted);
+    return request.id;
+  }
+
+  /**
+   * Stops a task: true when it is certain not to start another attempt (an attempt running in this process is
+   * aborted), false when it is unknown or has ended. Never throws.
+   */
+  async cancel(taskId: string): Promise<boolean> {
+    try {
+      const aborted = this.#host.cancel(taskId);
+      if (aborted === false) return false;
+      // the engine as well: an aborted task is not live any more, whatever its hooks still do
+      const dropped = await this.#engine.cancel(taskId);
+      return aborted ?? dropped;
+    } catch (error) {
+      warn(`cancelling task ${taskId} failed`, error);
+      return false;
+    }
+  }
+
+  /** Starts consuming. The memory engine already does. */
+  async work(): Promise<void> {
+    await this.#engine.work(this.#registry.names());
+  }
+
+  /** Resolves when nothing is queued, waiting for retry, or running in this process. */
+  idle(): Promise<void> {
+    return this.#engine.idle();
+  }
+
+  /**
+   * Refuses new tasks, lets the others end until `timeout`, then aborts what is left without waiting for
+   * functions that ignore their signal. Every span is ended before it resolves. A second call joins the first.
+   */
+  async shutdown(options: ShutdownOptions = {}): Promise<ShutdownReport> {
+    checkObject("shutdown(): its options", options);
+    const timeout = checkNumber("timeout", options.timeout ?? DEFAULT_SHUTDOWN_MS, { min: 0, max: MAX_TIMER_MS });
+    this.#shutdown ??= this.#stop(timeout);
+    return await this.#shutdown;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.shutdown();
+  }
+
+  // A shutdown waits for what an engine is just accepting, or it could be named nowhere.
+  async #pending(accepted: Promise<boolean>): Promise<void> {
+    this.#accepting.add(accepted);
+    try {
+      await accepted;
+    } finally {
+      this.#accepting.delete(accepted);
+    }
+  }
+
+  async #stop(timeout: number): Promise<ShutdownReport> {
+    const before = this.#host.completed;
+    const deadline = new AbortController();
+    const timer = setTimeout(() => deadline.abort(), timeout);
+    // an engine that fails keeps no task running and no span open
+    const unstarted = await quietly("draining the engine", () => this.#drain(deadline.signal), []);
+    clearTimeout(timer);
+    const cutShort = await this.#host.abandon();
+    await quietly("closing the engine", () => this.#engine.close(), undefined);
+    return { completed: this.#host.completed - before, abandoned: [...cutShort, ...unstarted] };
+  }
+
+  async #drain(deadline: AbortSignal): Promise<readonly UnfinishedTask[]> {
+    await Promise.race([Promise.allSettled(this.#accepting), whenAborted(deadline)]);
+    return await this.#engine.quiesce(deadline);
+  }
+}
+
+function notifier(
+  options: TaskManagerOptions,
+): ((result: AttemptResult<unknown>, context: TaskContext) => unknown) | undefined {
+  const { onRetry, onSuccess, onFailure, onCancel } = checkHooks(options);
+  if (!onRetry && !onSuccess && !onFailure && !onCancel) return undefined;
+  return (result, context) => {
+    switch (result.outcome) {
+      case "success":
+        return onSuccess?.({ context });
+      case "retry":
+        return onRetry?.({ context, error: result.error, delay: result.delay });
+      case "cancelled":
+        return onCancel?.({ context, error: result.error });
+      case "deferred":
+        return undefined;
+      default:
+        return onFailure?.({ context, error: result.error });
+    }
+  };
+}

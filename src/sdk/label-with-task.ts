@@ -1,0 +1,25 @@
+import type { AttributeValue, Context } from "@opentelemetry/api";
+import { contextAttributes } from "../core/attributes.js";
+import { attemptIn } from "../core/context.js";
+import { safely } from "../core/guard.js";
+import { ATTR_TASK_ID } from "../core/semconv.js";
+
+interface Labelled {
+  readonly attributes: Readonly<Record<string, unknown>>;
+  setAttribute(key: string, value: AttributeValue): unknown;
+}
+
+/** Adds the attributes of the task a context belongs to, unless the target speaks of a task already. Never throws. */
+export function labelWithTask(target: Labelled, inContext: Context): void {
+  safely("labelling with the task", () => label(target, inContext), undefined);
+}
+
+function label(target: Labelled, inContext: Context): void {
+  const attempt = attemptIn(inContext);
+  if (attempt === undefined || target.attributes[ATTR_TASK_ID] !== undefined) return;
+  const labels = contextAttributes(attempt.context);
+  for (const key in labels) {
+    const value = labels[key];
+    if (value !== undefined && target.attributes[key] === undefined) target.setAttribute(key, value);
+  }
+}

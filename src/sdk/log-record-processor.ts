@@ -1,0 +1,26 @@
+import { type AttributeValue, type Context, context } from "@opentelemetry/api";
+import { labelWithTask } from "./label-with-task.js";
+
+/** The part of an SDK's log record that is used. */
+export interface TaskLogRecordTarget {
+  readonly attributes: Readonly<Record<string, unknown>>;
+  setAttribute(key: string, value?: AttributeValue): unknown;
+}
+
+/**
+ * A log record processor that puts `task.id`, `task.name`, `task.attempt` and the tags of the running task on every
+ * record emitted inside it, of every logger. Attributes a record has already win, and
+ * a record with a `task.id` of its own speaks of another task and is left alone. Register it before the processors
+ * that export.
+ *
+ * @see https://opentelemetry.io/docs/specs/otel/logs/sdk/#logrecordprocessor
+ */
+export class TaskLogRecordProcessor {
+  onEmit(record: TaskLogRecordTarget, emitContext: Context = context.active()): void {
+    labelWithTask(record, emitContext);
+  }
+
+  async forceFlush(): Promise<void> {}
+
+  async shutdown(): Promise<void> {}
+}

@@ -1,0 +1,27 @@
+import type { Attributes, AttributeValue, Context } from "@opentelemetry/api";
+import { labelWithTask } from "./label-with-task.js";
+
+/** The part of an SDK's span that is used. */
+export interface TaskSpan {
+  readonly attributes: Attributes;
+  setAttribute(key: string, value: AttributeValue): unknown;
+}
+
+/**
+ * A span processor that puts `task.id`, `task.name`, `task.attempt` and the tags of the running task on every span
+ * started inside it: HTTP clients, databases, your own. Attributes a span was started with win, and a span started
+ * with a `task.id` speaks of another task and is left alone. Register it beside the processors that export.
+ *
+ * @see https://opentelemetry.io/docs/specs/otel/trace/sdk/#span-processor
+ */
+export class TaskSpanProcessor {
+  onStart(span: TaskSpan, parentContext: Context): void {
+    labelWithTask(span, parentContext);
+  }
+
+  onEnd(): void {}
+
+  async forceFlush(): Promise<void> {}
+
+  async shutdown(): Promise<void> {}
+}

@@ -1,0 +1,195 @@
+import { diag } from "@opentelemetry/api";
+import { TaskConfigError } from "../core/errors.js";
+import { earliest, renderTree } from "./tree-render.js";
+import { readSpan, type TreeReadableSpan, type TreeSpan } from "./tree-span.js";
+import { TreeTrace } from "./tree-trace.js";
+
+/** Where the trees are written; `process.stdout` and any Writable satisfy it. */
+export interface TaskTreeStream {
+  write(text: string): unknown;
+  readonly columns?: number | undefined;
+  readonly isTTY?: boolean | undefined;
+}
+
+/** Options of {@link TaskTreeExporter}. */
+export interface TaskTreeExporterOptions {
+  /** Default: `process.stdout`. */
+  stream?: TaskTreeStream;
+  /** Columns of a line, 40 to 500. Default: the stream's `columns`, else 100. */
+  width?: number;
+  /** Default: only when the stream is a TTY and the environment variable `NO_COLOR` is empty or unset. */
+  color?: boolean;
+  /** How long a trace must be quiet before it is printed, ms, 0 to 60,000. Default: 250. */
+  quietTime?: number;
+}
+
+/** What an exporter reports; the SDK's `ExportResult`. */
+export interface TaskTreeExportResult {
+  /** 0 success, 1 failure. */
+  code: 0 | 1;
+  error?: Error;
+}
+
+interface Settings {
+  readonly stream: TaskTreeStream;
+  readonly width: number | undefined;
+  readonly color: boolean;
+  readonly quietTime: number;
+}
+
+const WIDTH_DEFAULT = 100;
+const WIDTH_MIN = 40;
+const WIDTH_MAX = 500;
+const QUIET_DEFAULT = 250;
+const QUIET_MAX = 60_000;
+/** How long a quiet trace is kept while work of it is known to be under way, ms. */
+const UNFINISHED_QUIET = 10_000;
+/** Spans remembered over all traces, printed ones included. */
+const SPAN_LIMIT = 10_000;
+
+/**
+ * A span exporter for the terminal: one trace, one tree, one time axis. Each line is a span with its
+ * bar: `░` waited in the queue, `█` ran, `·` waits for its retry; attempts show their number and
+ * outcome, `taskLog` lines and exceptions stand where they happened, as offsets from the trace's start.
+ *
+ * A trace is printed when no span of it has arrived for `quietTime`, and at `forceFlush` and
+ * `shutdown`. While a parent is still open, a task is queued in memory or a retry is announced, it is
+ * kept for up to 10 s of quiet, so that all attempts share one tree. Spans that come later are printed
+ * as their own tree on the same time axis. Holds at most 10,000 spans; the oldest trace goes first.
+ * Its timers do not keep the process alive: shut the provider down before exit. For development:
+ * use it with a `SimpleSpanProcessor`.
+ *
+ * @see https://opentelemetry.io/docs/specs/otel/trace/sdk/#span-exporter
+ */
+export class TaskTreeExporter {
+  readonly #settings: Settings;
+  /** Oldest first; printed ones stay until the limit, to recognise what comes late. */
+  readonly #traces = new Map<string, TreeTrace>();
+  /** Which trace waits for a task. */
+  readonly #awaiting = new Map<string, TreeTrace>();
+  #size = 0;
+  #isShutdown = false;
+
+  constructor(options: TaskTreeExporterOptions = {}) {
+    this.#settings = settingsOf(options);
+  }
+
+  /** Take ended spans. Never throws: a failure goes to `resultCallback` with code 1. */
+  export(spans: readonly TreeReadableSpan[], resultCallback: (result: TaskTreeExportResult) => void): void {
+    resultCallback(this.#accept(spans));
+  }
+
+  /** Print every trace that has unprinted spans, now. Never rejects: a failing stream goes to `diag`. */
+  forceFlush(): Promise<void> {
+    for (const trace of this.#traces.values()) this.#tryPrint(trace);
+    return Promise.resolve();
+  }
+
+  /** Print what is left and accept nothing more. Never rejects. */
+  async shutdown(): Promise<void> {
+    this.#isShutdown = true;
+    await this.forceFlush();
+    this.#traces.clear();
+    this.#awaiting.clear();
+    this.#size = 0;
+  }
+
+  #accept(spans: readonly TreeReadableSpan[]): TaskTreeExportResult {
+    if (this.#isShutdown) return { code: 1, error: new Error("TaskTreeExporter is shut down") };
+    let result: TaskTreeExportResult = { code: 0 };
+    for (const span of spans) {
+      try {
+        this.#add(readSpan(span));
+      } catch (error) {
+        result = { code: 1, error: error instanceof Error ? error : new Error(String(error)) };
+        diag.error("otel-taskflow: TaskTreeExporter failed", error);
+      }
+    }
+    return result;
+  }
+
+  #add(span: TreeSpan): void {
+    const trace = this.#traces.get(span.traceId) ?? new TreeTrace(span.traceId);
+    this.#traces.set(span.traceId, trace);
+    trace.add(span);
+    this.#size += 1;
+    if (span.task !== undefined) this.#settle(span.task.id, trace);
+    this.#printWhenQuiet(trace);
+    while (this.#size > SPAN_LIMIT) this.#forgetOldest();
+  }
+
+  /** A task seen in another trace than the one that waits for it: that one waits no longer. */
+  #settle(taskId: string, trace: TreeTrace): void {
+    const other = this.#awaiting.get(taskId);
+    if (other !== undefined && other !== trace) {
+      other.release(taskId);
+      this.#printWhenQuiet(other);
+    }
+    if (trace.openTasks.has(taskId)) this.#awaiting.set(taskId, trace);
+    else this.#awaiting.delete(taskId);
+  }
+
+  #printWhenQuiet(trace: TreeTrace): void {
+    clearTimeout(trace.timer);
+    const { quietTime } = this.#settings;
+    const quiet = trace.isUnfinished ? Math.max(quietTime, UNFINISHED_QUIET) : quietTime;
+    trace.timer = setTimeout(() => this.#tryPrint(trace), quiet);
+    trace.timer.unref();
+  }
+
+  #forgetOldest(): void {
+    const [oldest] = this.#traces.values();
+    if (oldest === undefined) return;
+    this.#traces.delete(oldest.traceId);
+    this.#size -= oldest.count;
+    this.#print(oldest);
+  }
+
+  #tryPrint(trace: TreeTrace): void {
+    try {
+      this.#print(trace);
+    } catch (error) {
+      diag.error("otel-taskflow: TaskTreeExporter could not print a trace", error);
+    }
+  }
+
+  #print(trace: TreeTrace): void {
+    clearTimeout(trace.timer);
+    for (const taskId of trace.openTasks) this.#awaiting.delete(taskId);
+    const spans = trace.take();
+    if (spans.length === 0) return;
+    const continued = trace.origin !== undefined;
+    trace.origin ??= earliest(spans);
+    const { stream, color, width } = this.#settings;
+    const columns = width ?? columnsOfStream(stream);
+    stream.write(renderTree({ traceId: trace.traceId, origin: trace.origin, continued, spans }, { columns, color }));
+  }
+}
+
+function columnsOfStream({ columns }: TaskTreeStream): number {
+  if (typeof columns !== "number" || !(columns > 0)) return WIDTH_DEFAULT;
+  return Math.min(WIDTH_MAX, Math.max(WIDTH_MIN, Math.floor(columns)));
+}
+
+function settingsOf({ stream = process.stdout, width, color, quietTime }: TaskTreeExporterOptions): Settings {
+  if (typeof stream?.write !== "function") {
+    throw new TaskConfigError(`TaskTreeExporter: stream must have a write() method, got ${String(stream)}`);
+  }
+  if (color !== undefined && typeof color !== "boolean") {
+    throw new TaskConfigError(`TaskTreeExporter: color must be a boolean, got ${String(color)}`);
+  }
+  if (width !== undefined && !(Number.isInteger(width) && width >= WIDTH_MIN && width <= WIDTH_MAX)) {
+    throw new TaskConfigError(`TaskTreeExporter: width must be an integer from 40 to 500, got ${String(width)}`);
+  }
+  if (quietTime !== undefined && !(typeof quietTime === "number" && quietTime >= 0 && quietTime <= QUIET_MAX)) {
+    throw new TaskConfigError(
+      `TaskTreeExporter: quietTime must be a number of ms from 0 to 60000, got ${String(quietTime)}`,
+    );
+  }
+  return Object.freeze({
+    stream,
+    width,
+    color: color ?? (stream.isTTY === true && (process.env.NO_COLOR ?? "") === ""),
+    quietTime: quietTime ?? QUIET_DEFAULT,
+  });
+}

@@ -1,0 +1,115 @@
+import { isTaskConfigError, memoryEngine, TaskConfigError, TaskManager, type TaskOptions } from "otel-taskflow";
+import { describe, expect, expectTypeOf, test } from "vitest";
+import { createTasks } from "../support/tasks.js";
+
+describe("task()", () => {
+  test("returns the very function, so that a direct call stays a plain call", () => {
+    const add = (a: number, b: number): number => a + b;
+    expect(createTasks().task("add", add)).toBe(add);
+    expect(add(1, 2)).toBe(3);
+  });
+
+  test("takes the function's own name", async () => {
+    const tasks = createTasks();
+    const names: string[] = [];
+    createTasks({ onSuccess: ({ context }) => void names.push(context.funcName) });
+    tasks.task({}, function sendEmail() {});
+    expect(() => tasks.task("sendEmail", () => {})).toThrow(/"sendEmail" is taken/);
+  });
+
+  test("asks for a name where the function has none, and shows the line", () => {
+    expect(() => createTasks().task({ retries: 1 }, () => {})).toThrow(/task\(\{ name: "send-email", … \}, fn\)/);
+  });
+
+  test("refuses a function registered before", () => {
+    const tasks = createTasks();
+    const fn = (): void => {};
+    tasks.task("one", fn);
+    expect(() => tasks.task("two", fn)).toThrow(/registered already, as "one"/);
+  });
+
+  test("leaves nothing behind when it refuses", () => {
+    const tasks = createTasks();
+    const fn = (): void => {};
+    expect(() => tasks.task({ name: "one", retries: -1 }, fn)).toThrow(TaskConfigError);
+    expect(tasks.task("one", fn)).toBe(fn);
+  });
+
+  test.each<[TaskOptions, RegExp]>([
+    [{ retries: -1 }, /retries: expected an integer from 0, received -1/],
+    [{ retries: 1.5 }, /retries: .*1.5/],
+    [{ retries: Number.POSITIVE_INFINITY }, /retries: .*Infinity/],
+    [{ delay: -1 }, /delay: expected a number from 0, received -1/],
+    [{ delay: Number.NaN }, /delay: .*NaN/],
+    [{ backoff: 0 }, /backoff: expected a number from 1, received 0/],
+    [{ maxDelay: -5 }, /maxDelay: .*-5/],
+    [{ jitter: 1.1 }, /jitter: expected a number from 0 to 1, received 1.1/],
+    [{ timeout: 0 }, /timeout: expected a number from 1 to 2147483647, received 0/],
+    [{ timeout: 2 ** 31 }, /timeout: .*2147483648/],
+    [{ name: "" }, /name: expected a non-empty string/],
+    [JSON.parse('{"delay":"1s"}'), /delay: .*"1s"/],
+    [JSON.parse('{"retryIf":true}'), /retryIf: expected a function, received true/],
+    [JSON.parse('{"relation":"child"}'), /relation: expected "parent", "link" or "none", received "child"/],
+  ])("refuses %o", (options, message) => {
+    const register = (): unknown => createTasks().task({ name: "job", ...options }, () => {});
+    expect(register).toThrow(message);
+    expect(register).toThrow(expect.objectContaining({ name: "TaskConfigError", code: "TASK_CONFIG" }));
+  });
+});
+
+describe("addTask()", () => {
+  test("refuses a function that is no task", async () => {
+    const adding = createTasks().addTask(function stranger() {});
+    await expect(adding).rejects.toThrow(/function stranger is not a task of this manager/);
+    await expect(adding).rejects.toSatisfy(isTaskConfigError);
+  });
+
+  test("refuses arguments that are no array, and bad options", async () => {
+    const tasks = createTasks();
+    const job = tasks.task("job", (_n: number) => {});
+    await expect(tasks.addTask(job, JSON.parse("7"))).rejects.toThrow(/arguments of job as an array, received 7/);
+    await expect(tasks.addTask(job, [1], { delay: -1 })).rejects.toThrow(/delay: .*-1/);
+    await expect(tasks.addTask(job, [1], { taskId: "" })).rejects.toThrow(/taskId/);
+    await expect(tasks.addTask(job, [1], { tags: { "bad key": "x" } })).rejects.toThrow(/"bad key"/);
+  });
+
+  test("type-checks the arguments against the function", () => {
+    const tasks = createTasks();
+    const none = tasks.task("none", () => {});
+    const two = tasks.task("two", (_name: string, _count?: number) => {});
+    expectTypeOf(tasks.addTask<typeof none>).toBeCallableWith(none);
+    expectTypeOf(tasks.addTask<typeof two>).toBeCallableWith(two, ["a", 1]);
+    expectTypeOf(tasks.addTask<typeof two>).toBeCallableWith(two, ["a"], { delay: 5 });
+    // @ts-expect-error: an argument is required
+    void tasks.addTask(two).catch(() => {});
+    // @ts-expect-error: the argument has another type
+    void tasks.addTask(two, [1]).catch(() => {});
+  });
+});
+
+describe("new TaskManager()", () => {
+  test.each([
+    [null, /new TaskManager\(\): its options: expected an object, received null/],
+    [{ relation: "child" }, /relation/],
+    [{ baggage: "all" }, /baggage: expected true, false or an array of tag keys, received "all"/],
+    [{ logs: "events" }, /logs: expected "event", "record" or "both", received "events"/],
+    [{ onLog: 1 }, /onLog: expected a function/],
+    [{ onRetry: "log" }, /onRetry: expected a function, received "log"/],
+    [{ engine: {} }, /engine: expected what memoryEngine\(\)/],
+  ])("refuses %o", (options, message) => {
+    expect(() => new TaskManager(options as object)).toThrow(message);
+  });
+
+  test("refuses an engine that belongs to another manager", () => {
+    const engine = memoryEngine();
+    createTasks({ engine });
+    expect(() => new TaskManager({ engine })).toThrow(/belongs to another TaskManager/);
+  });
+
+  test.each([
+    [{ concurrency: 0 }, /concurrency: expected an integer from 1, received 0/],
+    [{ maxQueued: 0 }, /maxQueued: expected an integer from 1, received 0/],
+  ])("memoryEngine refuses %o", (options, message) => {
+    expect(() => memoryEngine(options)).toThrow(message);
+  });
+});

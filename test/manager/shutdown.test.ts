@@ -1,0 +1,146 @@
+import {
+  getTaskContext,
+  isTaskManagerClosedError,
+  memoryEngine,
+  TaskCancelledError,
+  type TaskEngine,
+  TaskManager,
+} from "otel-taskflow";
+import { describe, expect, test, vi } from "vitest";
+import { deferred } from "../support/tasks.js";
+import { startTelemetry } from "../support/telemetry.js";
+
+const hang = (): Promise<never> => new Promise(() => {});
+
+describe("shutdown", () => {
+  test("lets everything end: running, queued, delayed, and retries", async () => {
+    const tasks = new TaskManager({ engine: memoryEngine({ concurrency: 1 }) });
+    const run = vi.fn();
+    const plain = tasks.task("plain", run);
+    const flaky = tasks.task({ name: "flaky", retries: 1, delay: 5 }, () => Promise.reject(new Error("no")));
+    await tasks.addTask(plain);
+    await tasks.addTask(plain, [], { delay: 10 });
+    await tasks.addTask(flaky);
+    expect(await tasks.shutdown()).toEqual({ completed: 3, abandoned: [] });
+    expect(run).toHaveBeenCalledTimes(2);
+  });
+
+  test("refuses new tasks from its call on", async () => {
+    const tasks = new TaskManager();
+    const task = tasks.task("task", () => {});
+    const stopping = tasks.shutdown();
+    await expect(tasks.addTask(task)).rejects.toSatisfy(isTaskManagerClosedError);
+    await stopping;
+    await expect(tasks.addTask(task)).rejects.toMatchObject({ code: "TASK_MANAGER_CLOSED" });
+  });
+
+  test("names every task it leaves behind, with its state", async () => {
+    const tasks = new TaskManager({ engine: memoryEngine({ concurrency: 1 }) });
+    const failed = deferred();
+    const failing = tasks.task({ name: "failing", retries: 1, delay: 60_000 }, () => {
+      failed.resolve();
+      throw new Error("later");
+    });
+    const stuck = tasks.task("stuck", hang);
+    const waiting = await tasks.addTask(failing);
+    await failed.promise;
+    const running = await tasks.addTask(stuck);
+    const queued = await tasks.addTask(stuck);
+    expect(await tasks.shutdown({ timeout: 20 })).toEqual({
+      completed: 0,
+      abandoned: [
+        { taskId: running, funcName: "stuck", state: "running" },
+        { taskId: waiting, funcName: "failing", state: "waiting" },
+        { taskId: queued, funcName: "stuck", state: "queued" },
+      ],
+    });
+  });
+
+  test("aborts what is left past the deadline, and ends every span before it resolves", async () => {
+    const telemetry = startTelemetry();
+    const tasks = new TaskManager({ onCancel: hang });
+    const started = deferred();
+    const stuck = tasks.task("stuck", () => {
+      started.resolve();
+      return hang();
+    });
+    await tasks.addTask(stuck);
+    await started.promise;
+    await tasks.shutdown({ timeout: 5 });
+    expect(telemetry.span("process stuck").attributes["task.outcome"]).toBe("cancelled");
+  });
+
+  test("does not wait for hooks past the deadline, nor change an outcome", async () => {
+    const telemetry = startTelemetry();
+    const inHook = deferred();
+    const onSuccess = (): Promise<never> => {
+      inHook.resolve();
+      return hang();
+    };
+    const tasks = new TaskManager({ onSuccess });
+    await tasks.addTask(tasks.task("done", () => {}));
+    await inHook.promise;
+    expect(await tasks.shutdown({ timeout: 5 })).toEqual({ completed: 1, abandoned: [] });
+    expect(telemetry.span("process done").attributes["task.outcome"]).toBe("success");
+  });
+
+  test("tells a task by its signal", async () => {
+    const tasks = new TaskManager();
+    const reason = deferred<unknown>();
+    const task = tasks.task("task", () => {
+      const signal = getTaskContext()?.signal;
+      signal?.addEventListener("abort", () => reason.resolve(signal.reason));
+      return hang();
+    });
+    await tasks.addTask(task);
+    await new Promise((resolve) => setImmediate(resolve));
+    await tasks.shutdown({ timeout: 5 });
+    expect(await reason.promise).toBeInstanceOf(TaskCancelledError);
+  });
+
+  test("is one, however often it is called", async () => {
+    const tasks = new TaskManager();
+    await tasks.addTask(tasks.task("task", () => {}));
+    const reports = await Promise.all([tasks.shutdown(), tasks.shutdown(), tasks.shutdown()]);
+    expect(reports).toEqual(Array.from({ length: 3 }, () => ({ completed: 1, abandoned: [] })));
+  });
+
+  test("happens at the end of an await using block", async () => {
+    const run = vi.fn();
+    {
+      await using tasks = new TaskManager();
+      await tasks.addTask(tasks.task("task", run));
+    }
+    expect(run).toHaveBeenCalledOnce();
+  });
+
+  describe("of an engine that goes wrong", () => {
+    const engine = (parts: Partial<TaskEngine>): TaskEngine => ({
+      ...{ name: "broken", open: () => {}, enqueue: () => true, work: () => {}, cancel: () => false },
+      ...{ idle: async () => {}, quiesce: async () => [], close: () => {}, ...parts },
+    });
+
+    test("closes it even when it cannot be drained", async () => {
+      const close = vi.fn();
+      const tasks = new TaskManager({ engine: engine({ quiesce: () => Promise.reject(new Error("gone")), close }) });
+      expect(await tasks.shutdown()).toEqual({ completed: 0, abandoned: [] });
+      expect(close).toHaveBeenCalledOnce();
+    });
+
+    test("waits for a task that is just being accepted", async () => {
+      const order: string[] = [];
+      const accepted = deferred<boolean>();
+      const enqueue = (): Promise<boolean> => accepted.promise.finally(() => order.push("accepted"));
+      const tasks = new TaskManager({ engine: engine({ enqueue, close: () => void order.push("closed") }) });
+      const adding = tasks.addTask(tasks.task("task", () => {}));
+      const stopping = tasks.shutdown();
+      accepted.resolve(true);
+      await Promise.all([adding, stopping]);
+      expect(order).toEqual(["accepted", "closed"]);
+    });
+  });
+
+  test("refuses a timeout out of range", async () => {
+    await expect(new TaskManager().shutdown({ timeout: -1 })).rejects.toThrow(/timeout: .*-1/);
+  });
+});

@@ -1,0 +1,202 @@
+import ts from "typescript";
+import { type Import, importsOf, layerOf } from "./imports.js";
+import { linesIn, report } from "./source-tree.js";
+
+/** A rule about src/: says where a file breaks it, and shows a breach, so that the rule itself can be tested. */
+export interface Rule {
+  readonly title: string;
+  check(source: ts.SourceFile): string[];
+  /** Breaks the rule once a line. */
+  readonly breach: { readonly path: string; readonly lines: readonly string[] };
+}
+
+const MAX_FILE_LINES = 300;
+const MAX_FUNCTION_LINES = 60;
+const DOTTED_NAME = /^[a-z][a-z0-9_]*(\.[a-z][a-z0-9_]*)*\.([a-z][a-z0-9_]*)?$/;
+const SDK_PACKAGE = /^@opentelemetry\/(?!api$)/;
+const CORE_MAY_IMPORT = ["@opentelemetry/api", "node:async_hooks"];
+
+export const rules: readonly Rule[] = [
+  {
+    title: "only core/finish.ts ends a span or sets its status",
+    check: (source) => outside("src/core/finish.ts", source, endsSpan),
+    breach: {
+      path: "src/core/log.ts",
+      lines: ["span.end();", "span?.end(now);", "span.setStatus(s);", 'span["end"]();'],
+    },
+  },
+  {
+    title: "only core/semconv.ts holds dotted attribute and metric names",
+    check: (source) => outside("src/core/semconv.ts", source, dottedName),
+    breach: {
+      path: "src/core/log.ts",
+      lines: ['f("task.id");', "f(`task.tag.$" + "{key}`);", 'f({ "error.type": 1 });'],
+    },
+  },
+  {
+    title: "only core/slot.ts touches globalThis",
+    check: (source) => outside("src/core/slot.ts", source, globalObject),
+    breach: { path: "src/core/log.ts", lines: ["globalThis.x = 1;", "const { process } = global;"] },
+  },
+  {
+    title: `core imports only ${CORE_MAY_IMPORT.join(", ")} and its siblings`,
+    check: (source) => badImports(source, "core", ({ target }) => layerOf(target) === "core" || isCoreImport(target)),
+    breach: {
+      path: "src/core/log.ts",
+      lines: ['import { a } from "../manager/host.js";', 'import type { A } from "../index.js";', 'import "node:fs";'],
+    },
+  },
+  {
+    title: "an engine imports no other engine, no manager, and no library at run time",
+    check: (source) => badImports(source, "engines", mayEngineImport),
+    breach: {
+      path: "src/engines/bullmq.ts",
+      lines: [
+        'import { a } from "./memory.js";',
+        'import { Queue } from "bullmq";',
+        'const pg = await import("pg-boss");',
+      ],
+    },
+  },
+  {
+    title: "a web adapter imports no other adapter, no engine, and no library at run time",
+    check: (source) => badImports(source, "web", mayAdapterImport),
+    breach: {
+      path: "src/web/fastify.ts",
+      lines: [
+        'import { a } from "./hono.js";',
+        'export * from "../engines/memory.js";',
+        'import fastify from "fastify";',
+      ],
+    },
+  },
+  {
+    title: "sdk builds on core only",
+    check: (source) =>
+      badImports(source, "sdk", ({ target }) => inLayers(target, ["core", "sdk"]) || isPlatform(target)),
+    breach: { path: "src/sdk/keep-retries.ts", lines: ['import { TaskManager } from "../manager/task-manager.js";'] },
+  },
+  {
+    title: "the manager builds on core, the engine interface and the memory engine",
+    check: (source) => badImports(source, "manager", mayManagerImport),
+    breach: {
+      path: "src/manager/host.ts",
+      lines: ['import { a } from "../engines/bullmq.js";', 'import "../index.js";'],
+    },
+  },
+  {
+    title: "no SDK package is imported, not even a type of it",
+    check: (source) => importErrors(source, ({ target }) => !SDK_PACKAGE.test(target)),
+    breach: { path: "src/index.ts", lines: ['import type { Sampler } from "@opentelemetry/sdk-trace";'] },
+  },
+  {
+    title: "an index.ts only re-exports, name by name",
+    check: (source) => (source.fileName.endsWith("/index.ts") ? report(source, notNamedExport(source)) : []),
+    breach: { path: "src/index.ts", lines: ['export * from "./a.js";', 'import "./a.js";', "export const a = 1;"] },
+  },
+  {
+    title: "there is no any and no non-null assertion",
+    check: (source) => report(source, uncheckedType),
+    breach: { path: "src/core/log.ts", lines: ["let a: any;", "const b = a!.c;", "class D { e!: string }"] },
+  },
+  {
+    title: `no function is longer than ${MAX_FUNCTION_LINES} lines`,
+    check: (source) => report(source, longFunction),
+    breach: { path: "src/core/log.ts", lines: [`const a = () => {${"\n".repeat(MAX_FUNCTION_LINES)}};`] },
+  },
+  {
+    title: `no file is longer than ${MAX_FILE_LINES} lines`,
+    check: (source) => (linesIn(source) > MAX_FILE_LINES ? [`${source.fileName}: ${linesIn(source)} lines`] : []),
+    breach: { path: "src/core/log.ts", lines: [`f();${"\n".repeat(MAX_FILE_LINES)}g();`] },
+  },
+];
+
+export function isFunction(node: ts.Node): node is ts.FunctionLikeDeclaration {
+  return ts.isFunctionLike(node) && "body" in node && node.body !== undefined;
+}
+
+function outside(owner: string, source: ts.SourceFile, find: (node: ts.Node) => string | undefined): string[] {
+  return source.fileName === owner ? [] : report(source, find);
+}
+
+function endsSpan(node: ts.Node): string | undefined {
+  if (!ts.isCallExpression(node)) return undefined;
+  const callee = node.expression;
+  const name = ts.isPropertyAccessExpression(callee) ? callee.name : undefined;
+  const key = ts.isElementAccessExpression(callee) ? callee.argumentExpression : undefined;
+  const text = name?.text ?? (key !== undefined && ts.isStringLiteralLike(key) ? key.text : "");
+  return text === "end" || text === "setStatus" ? `calls ${callee.getText()}()` : undefined;
+}
+
+function dottedName(node: ts.Node): string | undefined {
+  if (!ts.isStringLiteralLike(node) && !ts.isTemplateHead(node)) return undefined;
+  return DOTTED_NAME.test(node.text) && !isKeyOrModule(node.parent) ? `holds "${node.text}"` : undefined;
+}
+
+// Symbol.for("a.b") names a symbol, import "a.b" a module, type A = "a.b" only a type.
+function isKeyOrModule(parent: ts.Node): boolean {
+  if (ts.isCallExpression(parent)) return parent.expression.getText() === "Symbol.for";
+  return ts.isImportDeclaration(parent) || ts.isExportDeclaration(parent) || ts.isLiteralTypeNode(parent);
+}
+
+function globalObject(node: ts.Node): string | undefined {
+  if (!ts.isIdentifier(node) || (node.text !== "globalThis" && node.text !== "global")) return undefined;
+  const isMember = ts.isPropertyAccessExpression(node.parent) && node.parent.name === node;
+  return isMember ? undefined : `touches ${node.text}`;
+}
+
+function badImports(source: ts.SourceFile, layer: string, allowed: (one: Import) => boolean): string[] {
+  return layerOf(source.fileName) === layer ? importErrors(source, allowed) : [];
+}
+
+function importErrors(source: ts.SourceFile, allowed: (one: Import) => boolean): string[] {
+  const bad = importsOf(source).filter((one) => !allowed(one));
+  return bad.map((one) => `${one.file}: imports ${one.typeOnly ? "types of " : ""}${one.target}`);
+}
+
+function isCoreImport(target: string): boolean {
+  return CORE_MAY_IMPORT.includes(target);
+}
+
+function mayEngineImport({ target, typeOnly }: Import): boolean {
+  if (target.startsWith("src/engines/")) return target === "src/engines/engine.ts";
+  return inLayers(target, ["core"]) || isPlatform(target) || (typeOnly && !target.startsWith("src/"));
+}
+
+function mayAdapterImport({ target, typeOnly }: Import): boolean {
+  if (target.startsWith("src/")) return inLayers(target, ["core"]) || (typeOnly && inLayers(target, ["manager"]));
+  return isPlatform(target) || typeOnly;
+}
+
+function mayManagerImport({ target }: Import): boolean {
+  if (layerOf(target) === "engines") return /\/(engine|memory)\.ts$/.test(target);
+  return inLayers(target, ["core", "manager"]) || isPlatform(target);
+}
+
+function inLayers(target: string, layers: readonly string[]): boolean {
+  return target.startsWith("src/") && layers.includes(layerOf(target));
+}
+
+function isPlatform(target: string): boolean {
+  return target === "@opentelemetry/api" || target.startsWith("node:");
+}
+
+function notNamedExport(source: ts.SourceFile): (node: ts.Node) => string | undefined {
+  return (node) => {
+    if (node.parent !== source || node.kind === ts.SyntaxKind.EndOfFileToken) return undefined;
+    const clause = ts.isExportDeclaration(node) && node.moduleSpecifier !== undefined ? node.exportClause : undefined;
+    return clause !== undefined && ts.isNamedExports(clause) ? undefined : `is no named re-export: ${node.getText()}`;
+  };
+}
+
+function uncheckedType(node: ts.Node): string | undefined {
+  if (node.kind === ts.SyntaxKind.AnyKeyword) return "says any";
+  if (ts.isNonNullExpression(node)) return `asserts ${node.getText()}`;
+  const definite = (ts.isPropertyDeclaration(node) || ts.isVariableDeclaration(node)) && node.exclamationToken;
+  return definite ? `asserts ${node.getText()}` : undefined;
+}
+
+function longFunction(node: ts.Node): string | undefined {
+  if (!isFunction(node) || linesIn(node) <= MAX_FUNCTION_LINES) return undefined;
+  return `${node.name?.getText() ?? "a function"} is ${linesIn(node)} lines long`;
+}

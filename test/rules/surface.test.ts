@@ -1,0 +1,123 @@
+import { readFileSync } from "node:fs";
+import ts from "typescript";
+import { expect, test } from "vitest";
+import { SCOPE_NAME, SCOPE_VERSION } from "../../src/core/semconv.js";
+import { root } from "./source-tree.js";
+
+interface Manifest {
+  readonly name: string;
+  readonly version: string;
+  readonly exports: Readonly<Record<string, string | { readonly import: { readonly default: string } }>>;
+}
+
+const manifest = JSON.parse(readFileSync(`${root}package.json`, "utf8")) as Manifest;
+
+// What applications may import, and what a release may not take away. A type is written `type X`.
+const SURFACE = {
+  ".": [
+    "NonRetryableError",
+    "TaskCancelledError",
+    "TaskConfigError",
+    "TaskManager",
+    "TaskManagerClosedError",
+    "TaskQueueFullError",
+    "TaskTimeoutError",
+    "UnknownTaskError",
+    "enqueueTask",
+    "getTaskContext",
+    "isNonRetryableError",
+    "isTaskCancelledError",
+    "isTaskConfigError",
+    "isTaskManagerClosedError",
+    "isTaskQueueFullError",
+    "isTaskTimeoutError",
+    "isUnknownTaskError",
+    "memoryEngine",
+    "runAttempt",
+    "taskLog",
+    "taskLogFields",
+    "type AddTaskOptions",
+    "type AttemptInfo",
+    "type Carrier",
+    "type Delivery",
+    "type EngineHost",
+    "type EnqueueOptions",
+    "type MemoryEngineOptions",
+    "type Settlement",
+    "type ShutdownOptions",
+    "type ShutdownReport",
+    "type TaskBaggage",
+    "type TaskContext",
+    "type TaskEngine",
+    "type TaskErrorCode",
+    "type TaskEvent",
+    "type TaskFunction",
+    "type TaskHook",
+    "type TaskInfo",
+    "type TaskLogLevel",
+    "type TaskLogLine",
+    "type TaskLogMode",
+    "type TaskLogRecord",
+    "type TaskLoggerProvider",
+    "type TaskManagerOptions",
+    "type TaskMessage",
+    "type TaskOptions",
+    "type TaskOutcome",
+    "type TaskRelation",
+    "type TaskTags",
+    "type TaskTelemetryOptions",
+    "type UnfinishedTask",
+  ],
+  "./sdk": [
+    "TaskLogRecordProcessor",
+    "TaskSpanProcessor",
+    "TaskTreeExporter",
+    "keepRetries",
+    "type TaskLogRecordTarget",
+    "type TaskSampler",
+    "type TaskSpan",
+    "type TaskTreeExportResult",
+    "type TaskTreeExporterOptions",
+    "type TaskTreeStream",
+    "type TreeReadableSpan",
+  ],
+};
+
+test("telemetry says the package's own name and version", () => {
+  expect({ name: SCOPE_NAME, version: SCOPE_VERSION }).toEqual({ name: manifest.name, version: manifest.version });
+});
+
+test("every subpath exports these names and no others", () => {
+  expect(exportedNames()).toEqual(SURFACE);
+});
+
+function exportedNames(): Record<string, string[]> {
+  const subpaths = Object.entries(manifest.exports).flatMap(([subpath, target]) =>
+    typeof target === "string" ? [] : { subpath, file: root + sourceOf(target.import.default) },
+  );
+  const { config } = ts.readConfigFile(`${root}tsconfig.json`, ts.sys.readFile);
+  const { options } = ts.convertCompilerOptionsFromJson(config.compilerOptions, root);
+  const program = ts.createProgram(
+    subpaths.map(({ file }) => file),
+    options,
+  );
+  const named = subpaths.map(({ subpath, file }): [string, string[]] => [subpath, namesIn(program, file)]);
+  return Object.fromEntries(named);
+}
+
+function sourceOf(built: string): string {
+  return built.replace("./dist/esm/", "src/").replace(/\.js$/, ".ts");
+}
+
+function namesIn(program: ts.Program, file: string): string[] {
+  const checker = program.getTypeChecker();
+  const source = program.getSourceFile(file);
+  const module = source && checker.getSymbolAtLocation(source);
+  const exported = module === undefined ? [] : checker.getExportsOfModule(module);
+  return exported.map((symbol) => (isValue(checker, symbol) ? symbol.name : `type ${symbol.name}`)).sort();
+}
+
+function isValue(checker: ts.TypeChecker, symbol: ts.Symbol): boolean {
+  const target = symbol.flags & ts.SymbolFlags.Alias ? checker.getAliasedSymbol(symbol) : symbol;
+  return (target.flags & ts.SymbolFlags.Value) !== 0;
+}

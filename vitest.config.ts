@@ -1,0 +1,19 @@
+import { fileURLToPath } from "node:url";
+import { defineConfig } from "vitest/config";
+
+const source = (path: string): string => fileURLToPath(new URL(`./src/${path}`, import.meta.url));
+
+export default defineConfig({
+  resolve: {
+    alias: [
+      { find: /^otel-taskflow$/, replacement: source("index.ts") },
+      { find: /^otel-taskflow\/sdk$/, replacement: source("sdk/index.ts") },
+    ],
+  },
+  test: {
+    include: ["test/**/*.test.ts"],
+    exclude: ["test/package/**", "**/node_modules/**"],
+    testTimeout: 20_000,
+    typecheck: { enabled: false },
+  },
+});
