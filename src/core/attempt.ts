@@ -1,5 +1,5 @@
-import { context, ROOT_CONTEXT } from "@opentelemetry/api";
-import { type ExtractedOrigin, extract, type TaskOrigin, withTagBaggage } from "./carrier.js";
+import { context } from "@opentelemetry/api";
+import { arrive, type ExtractedOrigin, extract, type TaskOrigin } from "./carrier.js";
 import {
   checkFunction,
   checkNumber,
@@ -15,7 +15,7 @@ import { ask, warn } from "./guard.js";
 import { attemptsLeft } from "./retry.js";
 import { type AttemptRun, type AttemptSettings, RunningAttempt } from "./running-attempt.js";
 import { copyTags, NO_TAGS } from "./tags.js";
-import { telemetryOf } from "./telemetry.js";
+import { spanContextIn, telemetryOf } from "./telemetry.js";
 import type { AttemptInfo, TaskContext } from "./types.js";
 
 /**
@@ -62,6 +62,7 @@ function runOf(info: AttemptInfo, settings: AttemptSettings): AttemptRun {
     dueAt: dueAt === undefined ? firstDue(attempt, found) : checkNumber("dueAt", dueAt, { min: 0 }),
     redelivered: info.redelivered ?? false,
     previous: info.previous,
+    surrounding: info.carrier === undefined ? undefined : spanContextIn(context.active()),
     signal,
   };
 }
@@ -80,20 +81,14 @@ function foundOrigin(info: AttemptInfo): ExtractedOrigin {
 
 function originOf(info: AttemptInfo, found: ExtractedOrigin, settings: AttemptSettings): TaskOrigin {
   const { telemetry, functionName } = settings;
-  const tags = info.tags === undefined ? (found.tags ?? NO_TAGS) : copyTags(info.tags);
-  const relation = checkRelation(info.relation ?? found.relation ?? "parent");
-  const base = relation === "none" ? ROOT_CONTEXT : found.context;
-  return {
+  const facts = {
     id: info.taskId === undefined ? (found.id ?? crypto.randomUUID()) : checkText("taskId", info.taskId),
     name: nameOf(info, found, functionName),
-    tags,
+    tags: info.tags === undefined ? (found.tags ?? NO_TAGS) : copyTags(info.tags),
     maxAttempts: checkOptional("maxAttempts", info.maxAttempts ?? found.maxAttempts, { min: 1, integer: true }),
-    relation,
-    enqueuedAt: found.enqueuedAt,
-    dueAt: found.dueAt,
-    parentId: found.parentId,
-    context: withTagBaggage(base, tags, telemetry.baggage),
+    relation: checkRelation(info.relation ?? found.relation ?? "parent"),
   };
+  return arrive(found, facts, telemetry.baggage);
 }
 
 // A name that was damaged on the wire stops no task.

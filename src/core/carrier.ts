@@ -1,4 +1,4 @@
-import { type Baggage, type Context, propagation, trace } from "@opentelemetry/api";
+import { type Baggage, type Context, propagation, ROOT_CONTEXT, trace } from "@opentelemetry/api";
 import { MAX_TEXT } from "./checks.js";
 import { safely, warn } from "./guard.js";
 import { TASK_TAG_PREFIX } from "./semconv.js";
@@ -59,6 +59,16 @@ export function extract(carrier: unknown, base: Context): ExtractedOrigin {
   const context = safely("the propagator's extract", () => checked(propagation.extract(clean, strings)), clean);
   const fields = safely("reading the carrier", () => parse(strings[KEY]), {});
   return { ...fields, context };
+}
+
+/** The origin of a task that has arrived: the given facts, and where it was found, with its own tags as baggage. */
+export function arrive(
+  { enqueuedAt, dueAt, parentId, context }: ExtractedOrigin,
+  facts: Pick<TaskOrigin, "id" | "name" | "tags" | "maxAttempts" | "relation">,
+  travelling: TaskBaggage,
+): TaskOrigin {
+  const base = facts.relation === "none" ? ROOT_CONTEXT : context;
+  return { ...facts, enqueuedAt, dueAt, parentId, context: withTagBaggage(base, facts.tags, travelling) };
 }
 
 /** Replaces every `task.tag.*` baggage entry of a context by the given task's own, as far as they may travel. */

@@ -15,7 +15,7 @@ import { type ActiveAttempt, AttemptScope } from "./context.js";
 import { CurrentTask } from "./current-task.js";
 import { isTaskCancelledError, isTaskTimeoutError, TaskCancelledError, TaskTimeoutError } from "./errors.js";
 import { type AttemptResult, finishAttempt } from "./finish.js";
-import { debug, quietly, safely } from "./guard.js";
+import { debug, quietly } from "./guard.js";
 import { AttemptMeasures } from "./metrics.js";
 import type { RetryDecision } from "./retry.js";
 import type { Rostered } from "./roster.js";
@@ -28,11 +28,12 @@ import {
   ATTR_TASK_WAIT_DURATION,
   LINK_ENQUEUE,
   LINK_PREVIOUS_ATTEMPT,
+  LINK_SURROUNDING,
   OPERATION_PROCESS,
 } from "./semconv.js";
-import { contextWithSpan, isSpan, type Telemetry } from "./telemetry.js";
+import { contextWithSpan, isSpan, spanContextIn, type Telemetry } from "./telemetry.js";
 import { isThenable } from "./thenable.js";
-import type { TaskContext, TaskOutcome } from "./types.js";
+import type { TaskContext, TaskOutcome, TaskRelation } from "./types.js";
 
 /** One attempt about to run: of which task, and which. Read when it starts, and not kept. */
 export interface AttemptRun {
@@ -44,6 +45,8 @@ export interface AttemptRun {
   readonly redelivered: boolean;
   /** The span of attempt − 1. */
   readonly previous: SpanContext | undefined;
+  /** A span that was active where the task arrived: another instrumentation's, in a trace that may be another. */
+  readonly surrounding?: SpanContext | undefined;
   /** The engine's own signal, where it has one. */
   readonly signal: AbortSignal | undefined;
 }
@@ -64,7 +67,7 @@ export interface AttemptSettings {
 type Ending<T> =
   | { readonly kind: "returned"; readonly value: T }
   | { readonly kind: "thrown"; readonly error: unknown }
-  | { readonly kind: "aborted"; readonly reason: unknown };
+  | { readonly kind: "aborted"; readonly reason: unknown; readonly deferred?: boolean };
 
 /** An attempt from its start to its end: the span, the task's context, and the one settlement that counts. */
 export class RunningAttempt<T, R> implements ActiveAttempt, Rostered {
@@ -119,16 +122,20 @@ export class RunningAttempt<T, R> implements ActiveAttempt, Rostered {
 
   /** Ends the attempt now, whatever its function does; false if it had ended already. First settlement wins. */
   abort(reason: unknown): boolean {
-    if (this.outcome !== undefined) return false;
-    this.#scope?.run(() => this.#settle({ kind: "aborted", reason }));
-    return true;
+    return this.#end({ kind: "aborted", reason });
   }
 
-  /** {@link abort}, and no waiting for hooks either. */
-  abandon(reason: unknown): boolean {
+  /** {@link abort}, and no waiting for hooks either; `deferred` where the same attempt will run again elsewhere. */
+  abandon(reason: unknown, deferred: boolean): boolean {
     this.#abandoned = true;
     this.#stopWaiting?.();
-    return this.abort(reason);
+    return this.#end({ kind: "aborted", reason, deferred });
+  }
+
+  #end(ending: Ending<T>): boolean {
+    if (this.outcome !== undefined) return false;
+    this.#scope?.run(() => this.#settle(ending));
+    return true;
   }
 
   #begin(fn: () => T | Promise<T>, signal: AbortSignal | undefined): void {
@@ -186,7 +193,9 @@ export class RunningAttempt<T, R> implements ActiveAttempt, Rostered {
   #judge(ending: Ending<T>): AttemptResult<T> {
     if (ending.kind === "returned") return { outcome: "success", value: ending.value };
     const error = ending.kind === "thrown" ? ending.error : ending.reason;
-    if (ending.kind === "aborted" && !isTaskTimeoutError(error)) return { outcome: "cancelled", error };
+    if (ending.kind === "aborted" && !isTaskTimeoutError(error)) {
+      return { outcome: ending.deferred === true ? "deferred" : "cancelled", error };
+    }
     return { ...this.#settings.decide(error, this.context), error };
   }
 
@@ -233,14 +242,23 @@ function parentContext({ relation, context }: TaskOrigin): Context {
   return relation === "parent" || trace.getSpan(context) === undefined ? context : trace.deleteSpan(context);
 }
 
-function links({ origin, previous }: AttemptRun): Link[] {
-  if (origin.relation !== "link" && previous === undefined) return [];
-  const enqueued = origin.relation === "link" ? spanContextIn(origin.context) : undefined;
-  return [...linkTo(enqueued, LINK_ENQUEUE), ...linkTo(previous, LINK_PREVIOUS_ATTEMPT)];
+function links({ origin, previous, surrounding }: AttemptRun): Link[] {
+  if (origin.relation !== "link" && previous === undefined && surrounding === undefined) return [];
+  const enqueued = spanContextIn(origin.context);
+  return [
+    ...linkTo(origin.relation === "link" ? enqueued : undefined, LINK_ENQUEUE),
+    ...linkTo(previous, LINK_PREVIOUS_ATTEMPT),
+    ...linkTo(isElsewhere(surrounding, origin.relation, enqueued) ? surrounding : undefined, LINK_SURROUNDING),
+  ];
 }
 
-function spanContextIn(context: Context): SpanContext | undefined {
-  return safely("reading the enqueue span", () => trace.getSpanContext(context), undefined);
+// Within the attempt's own trace, a link to what surrounds it says nothing.
+function isElsewhere(
+  surrounding: SpanContext | undefined,
+  relation: TaskRelation,
+  enqueued: SpanContext | undefined,
+): boolean {
+  return relation === "parent" ? surrounding?.traceId !== enqueued?.traceId : surrounding?.spanId !== enqueued?.spanId;
 }
 
 function linkTo(context: SpanContext | undefined, kind: string): Link[] {

@@ -20,7 +20,7 @@ export const ATTR_TASK_PARENT_ID = "task.parent_id";
 export const ATTR_TASK_WAIT_DURATION = "task.wait.duration";
 export const ATTR_TASK_OUTCOME = "task.outcome";
 export const ATTR_TASK_RETRY_DELAY = "task.retry.delay";
-/** On a link: `enqueue` or `previous_attempt`. */
+/** On a link: `enqueue`, `previous_attempt` or `surrounding`. */
 export const ATTR_TASK_LINK = "task.link";
 export const ATTR_TASK_LOG_LEVEL = "task.log.level";
 /** Log lines left out of an attempt span, so that the earliest ones and the exception fit. */
@@ -63,6 +63,7 @@ export const OPERATION_TYPE_PROCESS = "process";
 /** Values of `task.link`. */
 export const LINK_ENQUEUE = "enqueue";
 export const LINK_PREVIOUS_ATTEMPT = "previous_attempt";
+export const LINK_SURROUNDING = "surrounding";
 
 /** `error.type` of anything thrown that is not an Error, or that hides its name. */
 export const ERROR_TYPE_OTHER = "_OTHER";

@@ -2,6 +2,7 @@ import {
   type Context,
   INVALID_SPAN_CONTEXT,
   type Span,
+  type SpanContext,
   type SpanOptions,
   type TracerProvider,
   trace,
@@ -128,4 +129,9 @@ function usable(span: Span): Span | undefined {
 
 function isBaggage(value: unknown): value is TaskBaggage {
   return typeof value === "boolean" || (Array.isArray(value) && value.every((key) => typeof key === "string"));
+}
+
+/** The identity of a context's span; `undefined` where it has none, or one that cannot be read. */
+export function spanContextIn(context: Context): SpanContext | undefined {
+  return safely("reading a span's context", () => trace.getSpanContext(context), undefined);
 }

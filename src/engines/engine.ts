@@ -11,7 +11,18 @@ export interface TaskMessage {
 }
 
 /** One attempt an engine wants run. Read when the attempt starts, and not kept. */
-export interface Delivery extends Omit<TaskMessage, "fresh">, AttemptRun {}
+export interface Delivery extends AttemptRun {
+  /** `undefined` where what is stored holds no task: such a delivery fails, and is not retried. */
+  readonly args: readonly unknown[] | undefined;
+}
+
+/** A stored task as an engine finds it again. What the engine knows itself wins over what the carrier says. */
+export interface StoredTask {
+  readonly id: string;
+  readonly name: string;
+  /** What `inject` made, or anything; `undefined` where another producer stored the task. */
+  readonly carrier: unknown;
+}
 
 /**
  * What an attempt's end means, for the engine to carry out: nothing more, run again after `delay` ms, store as
@@ -25,6 +36,8 @@ export type Settlement =
 
 /** What an engine calls. */
 export interface EngineHost {
+  /** Reads the origin of a stored task. Never throws: damage is told to diag and left out. */
+  receive(stored: StoredTask): TaskOrigin;
   /** Runs one attempt, in the asynchronous context it is called in. Never rejects. */
   run(delivery: Delivery): Promise<Settlement>;
   /** A task ends before the attempt it waited for: cancelled, or given up by a shutdown. Never rejects. */
@@ -35,6 +48,17 @@ export interface UnfinishedTask {
   readonly taskId: string;
   readonly funcName: string;
   readonly state: "queued" | "waiting" | "running";
+}
+
+/** What an engine can do, and how exactly. */
+export interface EngineCapabilities {
+  /**
+   * Tasks outlive the process, and any process may run them: arguments travel as JSON, and a shutdown gives back what
+   * it cuts short instead of ending it.
+   */
+  readonly durable: boolean;
+  /** Milliseconds by which an attempt may start late on an idle worker. */
+  readonly granularity: number;
 }
 
 /**
@@ -48,6 +72,7 @@ export interface TaskEngine {
   readonly system?: string | undefined;
   /** The queue's name, where there is one. */
   readonly destination?: string | undefined;
+  readonly capabilities: EngineCapabilities;
   /** Called once, by the manager that will use the engine. */
   open(host: EngineHost): void;
   /** Stores a task; false when its id is live already, so that it was not stored again. Done when it is accepted. */

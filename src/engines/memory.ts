@@ -5,7 +5,16 @@ import { checkNumber, MAX_TIMER_MS } from "../core/checks.js";
 import { TaskConfigError, TaskQueueFullError } from "../core/errors.js";
 import { Roster, type Rostered } from "../core/roster.js";
 import { whenAborted } from "../core/when-aborted.js";
-import type { Delivery, EngineHost, Settlement, TaskEngine, TaskMessage, UnfinishedTask } from "./engine.js";
+import type {
+  Delivery,
+  EngineCapabilities,
+  EngineHost,
+  Settlement,
+  TaskEngine,
+  TaskMessage,
+  UnfinishedTask,
+} from "./engine.js";
+import { HOME } from "./home.js";
 
 export interface MemoryEngineOptions {
   /** Attempts running at once. Default 100. */
@@ -14,8 +23,7 @@ export interface MemoryEngineOptions {
   maxQueued?: number | undefined;
 }
 
-/** Timers and turns of the queue belong to no task: they run in the context this file was loaded in. */
-const HOME = new AsyncResource("otel-taskflow.memory", { requireManualDestroy: true });
+const CAPABILITIES: EngineCapabilities = Object.freeze({ durable: false, granularity: 0 });
 
 /** A task, and at any time the attempt that is next or running. */
 class Job implements Delivery, Rostered {
@@ -69,6 +77,7 @@ export function memoryEngine(options: MemoryEngineOptions = {}): TaskEngine {
 
 class MemoryEngine implements TaskEngine {
   readonly name = "memory";
+  readonly capabilities = CAPABILITIES;
   readonly #concurrency: number;
   readonly #maxQueued: number;
   readonly #live = new Roster<Job>();

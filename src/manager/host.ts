@@ -1,11 +1,15 @@
+import { context } from "@opentelemetry/api";
+import { arrive, extract, type TaskOrigin } from "../core/carrier.js";
 import { dropTask } from "../core/drop.js";
-import { TaskCancelledError, UnknownTaskError } from "../core/errors.js";
+import { NonRetryableError, TaskCancelledError, UnknownTaskError } from "../core/errors.js";
 import type { AttemptResult } from "../core/finish.js";
 import { warn } from "../core/guard.js";
 import { Roster } from "../core/roster.js";
 import { RunningAttempt } from "../core/running-attempt.js";
-import type { Delivery, EngineHost, Settlement, UnfinishedTask } from "../engines/engine.js";
-import type { Registry, SharedSettings } from "./registry.js";
+import { NO_TAGS } from "../core/tags.js";
+import { spanContextIn } from "../core/telemetry.js";
+import type { Delivery, EngineHost, Settlement, StoredTask, UnfinishedTask } from "../engines/engine.js";
+import type { Registry, SharedSettings, TaskFunction } from "./registry.js";
 
 /** Before a task that this process does not know is offered again. */
 const UNKNOWN_TASK_DELAY_MS = 5_000;
@@ -30,15 +34,31 @@ export class Host implements EngineHost {
     return this.#completed;
   }
 
+  receive({ id, name, carrier }: StoredTask): TaskOrigin {
+    const { relation, telemetry } = this.#shared;
+    const active = context.active();
+    // what another producer stored belongs to where it is run
+    const found = carrier === undefined ? { context: active } : extract(carrier, active);
+    const facts = {
+      id,
+      name,
+      tags: found.tags ?? NO_TAGS,
+      maxAttempts: found.maxAttempts ?? this.#registry.find(name)?.enqueue.maxAttempts,
+      relation: found.relation ?? relation,
+    };
+    return arrive(found, facts, telemetry.baggage);
+  }
+
   run(delivery: Delivery): Promise<Settlement> {
     const { args, origin } = delivery;
     const task = this.#registry.find(origin.name);
     if (task === undefined) return Promise.resolve(unknownTask(origin.name));
-    // addTask checked args against this very function's parameters
-    const fn = task.fn as (...args: readonly unknown[]) => unknown;
-    const attempt: Attempt = new RunningAttempt(delivery, task.attempt, (result) => settlementOf(result, attempt));
+    const call = args === undefined ? holdsNoTask : callOf(task.fn, args);
+    const attempt: Attempt = new RunningAttempt(this.#surrounded(delivery), task.attempt, (result) =>
+      settlementOf(result, attempt),
+    );
     this.#running.add(attempt);
-    const settled = attempt.start(() => fn(...args), delivery.signal);
+    const settled = attempt.start(call, delivery.signal);
     // first of all that wait for it: no one sees the attempt gone from here and not yet settled in the engine
     settled.then(() => this.#forget(attempt));
     return settled;
@@ -61,7 +81,8 @@ export class Host implements EngineHost {
   /** Ends every running attempt without waiting for its function or hooks; returns the tasks cut short. */
   async abandon(): Promise<UnfinishedTask[]> {
     const reason = reasonOf("shutdown");
-    const running = this.#running.values().map((attempt) => ({ attempt, cut: attempt.abandon(reason) }));
+    const { durable } = this.#shared;
+    const running = this.#running.values().map((attempt) => ({ attempt, cut: attempt.abandon(reason, durable) }));
     const unfinished: UnfinishedTask[] = [];
     for (const { attempt, cut } of running) {
       const { taskId, funcName } = attempt.context;
@@ -70,6 +91,11 @@ export class Host implements EngineHost {
     }
     await this.#empty();
     return unfinished;
+  }
+
+  // An attempt that was stored is run by an engine's worker, which may have a span of its own around it.
+  #surrounded(delivery: Delivery): Delivery {
+    return this.#shared.durable ? { ...delivery, surrounding: spanContextIn(context.active()) } : delivery;
   }
 
   #empty(): Promise<void> {
@@ -99,6 +125,18 @@ function settlementOf(result: AttemptResult<unknown>, attempt: Attempt): Settlem
     default:
       return { kind: "fail", error: result.error };
   }
+}
+
+// addTask checked args against this very function's parameters
+function callOf(fn: TaskFunction, args: readonly unknown[]): () => unknown {
+  const call = fn as (...args: readonly unknown[]) => unknown;
+  return () => call(...args);
+}
+
+function holdsNoTask(): never {
+  throw new NonRetryableError(
+    "what is stored holds no arguments of a task: it was not stored by addTask, or is damaged",
+  );
 }
 
 function reasonOf(why: "cancelled" | "shutdown"): TaskCancelledError {

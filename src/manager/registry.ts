@@ -20,6 +20,8 @@ export interface TaskDefinition {
 export interface SharedSettings extends Pick<AttemptSettings, "route" | "telemetry" | "notify"> {
   /** For tasks that do not say otherwise. */
   readonly relation: TaskRelation;
+  /** The engine's own capability. */
+  readonly durable: boolean;
 }
 
 /** The tasks of one manager; names and functions are each unique in it. */

@@ -11,6 +11,7 @@ import { whenAborted } from "../core/when-aborted.js";
 import type { TaskEngine, UnfinishedTask } from "../engines/engine.js";
 import { memoryEngine } from "../engines/memory.js";
 import { Host } from "./host.js";
+import { copyAsJson } from "./json.js";
 import {
   type AddTaskOptions,
   checkEngine,
@@ -42,6 +43,7 @@ export class TaskManager {
   readonly #engine: TaskEngine;
   readonly #registry: Registry;
   readonly #host: Host;
+  readonly #durable: boolean;
   readonly #accepting = new Set<Promise<boolean>>();
   #shutdown: Promise<ShutdownReport> | undefined;
 
@@ -52,8 +54,15 @@ export class TaskManager {
     const relation = checkRelation(options.relation ?? "parent");
     const notify = notifier(options);
     this.#engine = checkEngine(options.engine ?? memoryEngine());
-    const { name, system, destination } = this.#engine;
-    const shared = { route: { engine: name, system, destination }, telemetry, relation, notify };
+    const { name, system, destination, capabilities } = this.#engine;
+    this.#durable = capabilities.durable;
+    const shared = {
+      route: { engine: name, system, destination },
+      telemetry,
+      relation,
+      notify,
+      durable: this.#durable,
+    };
     this.#registry = new Registry(shared);
     this.#host = new Host(this.#registry, shared);
     this.#engine.open(this.#host);
@@ -90,7 +99,7 @@ export class TaskManager {
     checkObject("addTask(): its options", options);
     const request = requestOf(options);
     if (this.#shutdown !== undefined) throw new TaskManagerClosedError();
-    const copy = args.length === 0 ? NO_ARGS : [...args];
+    const copy = this.#durable ? copyAsJson(args) : args.length === 0 ? NO_ARGS : [...args];
     const fresh = options.taskId === undefined;
     const send = (origin: TaskOrigin): boolean | Promise<boolean> =>
       this.#engine.enqueue({ origin, args: copy, fresh });

@@ -117,7 +117,8 @@ describe("shutdown", () => {
   describe("of an engine that goes wrong", () => {
     const engine = (parts: Partial<TaskEngine>): TaskEngine => ({
       ...{ name: "broken", open: () => {}, enqueue: () => true, work: () => {}, cancel: () => false },
-      ...{ idle: async () => {}, quiesce: async () => [], close: () => {}, ...parts },
+      ...{ idle: async () => {}, quiesce: async () => [], close: () => {} },
+      ...{ capabilities: { durable: false, granularity: 0 }, ...parts },
     });
 
     test("closes it even when it cannot be drained", async () => {

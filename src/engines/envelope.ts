@@ -1,0 +1,53 @@
+import type { SpanContext } from "@opentelemetry/api";
+import { inject } from "../core/carrier.js";
+import type { Carrier } from "../core/types.js";
+import type { Settlement, TaskMessage } from "./engine.js";
+
+/** The reserved key under which a stored task holds what is not the user's. */
+export const ENVELOPE_KEY = "otel-taskflow";
+
+/** What an engine that stores tasks as JSON keeps of one; the carrier's own version says how to read it. */
+export interface Envelope {
+  readonly args: readonly unknown[];
+  readonly carrier: Carrier;
+}
+
+/** What such an engine keeps for the attempt after a failed one. */
+export interface NextAttempt {
+  /** Zero-based. */
+  readonly attempt: number;
+  /** Epoch milliseconds. */
+  readonly dueAt: number;
+  /** The span of the failed attempt. */
+  readonly previous: Pick<SpanContext, "traceId" | "spanId" | "traceFlags">;
+}
+
+/** A task as JSON. */
+export function seal({ args, origin }: Pick<TaskMessage, "args" | "origin">): Envelope {
+  return { args, carrier: inject(origin) };
+}
+
+/** Reads what {@link seal} made, from a value that may be anything: `undefined` where it holds no task. Never throws. */
+export function unseal(stored: unknown): Envelope | undefined {
+  const { args, carrier } = fieldsOf(stored);
+  return Array.isArray(args) ? { args, carrier: fieldsOf(carrier) as Carrier } : undefined;
+}
+
+/** What the attempt that a failed one leads to has to know. */
+export function nextAttempt(failed: number, { delay, span }: Settlement & { kind: "retry" }): NextAttempt {
+  const { traceId, spanId, traceFlags } = span;
+  return { attempt: failed + 1, dueAt: Date.now() + delay, previous: { traceId, spanId, traceFlags } };
+}
+
+/** Reads what {@link nextAttempt} made, from a value that may be anything. Never throws. */
+export function readNextAttempt(stored: unknown): NextAttempt | undefined {
+  const { attempt, dueAt, previous } = fieldsOf(stored);
+  const { traceId, spanId, traceFlags } = fieldsOf(previous);
+  if (typeof attempt !== "number" || typeof dueAt !== "number") return undefined;
+  if (typeof traceId !== "string" || typeof spanId !== "string" || typeof traceFlags !== "number") return undefined;
+  return { attempt, dueAt, previous: { traceId, spanId, traceFlags } };
+}
+
+function fieldsOf(value: unknown): Record<string, unknown> {
+  return typeof value === "object" && value !== null ? (value as Record<string, unknown>) : {};
+}
