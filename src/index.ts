@@ -35,7 +35,16 @@ export type {
   TaskTags,
   TaskTelemetryOptions,
 } from "./core/types.js";
-export type { Delivery, EngineHost, Settlement, TaskEngine, TaskMessage, UnfinishedTask } from "./engines/engine.js";
+export type {
+  Delivery,
+  EngineCapabilities,
+  EngineHost,
+  Settlement,
+  StoredTask,
+  TaskEngine,
+  TaskMessage,
+  UnfinishedTask,
+} from "./engines/engine.js";
 export { type MemoryEngineOptions, memoryEngine } from "./engines/memory.js";
 export type {
   AddTaskOptions,
@@ -46,4 +55,5 @@ export type {
   TaskOptions,
 } from "./manager/options.js";
 export type { TaskFunction } from "./manager/registry.js";
-export { type ShutdownReport, TaskManager } from "./manager/task-manager.js";
+export { type ShutdownReport, type TaskDecorator, TaskManager } from "./manager/task-manager.js";
+export type { AddTaskRest, TaskScope } from "./manager/task-scope.js";

@@ -1,3 +1,4 @@
+import { context, ROOT_CONTEXT } from "@opentelemetry/api";
 import type { TaskOrigin } from "../core/carrier.js";
 import { checkNumber, checkObject, checkRelation, MAX_TIMER_MS, show } from "../core/checks.js";
 import { enqueue, requestOf } from "../core/enqueue.js";
@@ -21,6 +22,7 @@ import {
   type TaskOptions,
 } from "./options.js";
 import { Registry, type TaskFunction } from "./registry.js";
+import { type AddTaskRest, type PreparedTask, TaskScope } from "./task-scope.js";
 
 const DEFAULT_SHUTDOWN_MS = 10_000;
 const NO_ARGS: readonly unknown[] = [];
@@ -33,6 +35,12 @@ export interface ShutdownReport {
   /** Every other task accepted in this process, but for those that were cancelled. */
   readonly abandoned: readonly UnfinishedTask[];
 }
+
+/** What {@link TaskManager.method} returns, as TypeScript and the language's decorators take it. */
+export type TaskDecorator<T, A extends unknown[], R> = (
+  method: (this: T, ...args: A) => R,
+  decorated: ClassMethodDecoratorContext<T, (this: T, ...args: A) => R>,
+) => void;
 
 /**
  * Registers functions as tasks and runs them through an engine, each attempt inside its own task context and
@@ -83,29 +91,53 @@ export class TaskManager {
    * Enqueues a task and resolves to its id once the engine has accepted it; never starts it synchronously.
    * Rejects with a `TaskConfigError` (nothing was stored), `TaskQueueFullError` or `TaskManagerClosedError`.
    */
-  async addTask<F extends TaskFunction>(
-    fn: F,
-    ...rest: [] extends Parameters<F>
-      ? [args?: Readonly<Parameters<F>>, options?: AddTaskOptions]
-      : [args: Readonly<Parameters<F>>, options?: AddTaskOptions]
-  ): Promise<string> {
-    const [args = [], options = {}] = rest;
-    const task = this.#registry.get(fn);
-    if (!Array.isArray(args)) {
-      throw new TaskConfigError(
-        `addTask(): expected the arguments of ${task.enqueue.name} as an array, received ${show(args)}`,
-      );
-    }
-    checkObject("addTask(): its options", options);
-    const request = requestOf(options);
-    if (this.#shutdown !== undefined) throw new TaskManagerClosedError();
-    const copy = this.#durable ? copyAsJson(args) : args.length === 0 ? NO_ARGS : [...args];
-    const fresh = options.taskId === undefined;
-    const send = (origin: TaskOrigin): boolean | Promise<boolean> =>
-      this.#engine.enqueue({ origin, args: copy, fresh });
-    const accepted = enqueue(request, task.enqueue, send, ACCEPTED);
-    if (isThenable(accepted)) await this.#pending(accepted);
-    return request.id;
+  async addTask<F extends TaskFunction>(fn: F, ...rest: AddTaskRest<F>): Promise<string> {
+    const [args, options] = rest;
+    const { id, enqueue } = this.#prepare(fn, args, options);
+    await enqueue();
+    return id;
+  }
+
+  /**
+   * Registers a function as `task()` does, and returns a callback for whatever will call it: a cron library, a timer,
+   * an event emitter. Each call adds a task with these arguments, in a trace of its own however often it is called
+   * and whatever is active there. The callback's promise resolves to the task's id once the engine has accepted it;
+   * it never rejects: a task that cannot be added is told to diag, and the id is `undefined`.
+   *
+   * @throws TaskConfigError as `task()` does.
+   */
+  callback<A extends unknown[]>(
+    options: string | TaskOptions,
+    fn: (...args: A) => unknown,
+    each: AddTaskOptions = {},
+  ): (...args: A) => Promise<string | undefined> {
+    const task = this.task(options, fn);
+    const add = (args: A): Promise<string> => context.with(ROOT_CONTEXT, () => this.addTask(task, args, each));
+    return (...args) => quietly("adding a task from a callback", () => add(args), undefined);
+  }
+
+  /**
+   * A decorator that makes a task of a method: on each new instance, bound to it and under the method's name or the
+   * given one. Names are unique in a manager, so one instance per manager may have it.
+   *
+   * @throws TaskConfigError when an instance is made, as `task()` does.
+   */
+  method<T extends object, A extends unknown[], R>(options: TaskOptions = {}): TaskDecorator<T, A, R> {
+    const register = (task: TaskFunction, name: string): TaskFunction => this.task({ name, ...options }, task);
+    return (method, { name, addInitializer }) => {
+      addInitializer(function (this: T) {
+        const task = (...args: A): R => method.apply(this, args);
+        Object.defineProperty(this, name, { value: register(task, String(name)) });
+      });
+    };
+  }
+
+  /**
+   * Tasks of one piece of work, such as a request: with an in-process engine they are checked at once and start when
+   * `release()` says that the work is done, with a durable engine `addTask` sends them at once.
+   */
+  scope(): TaskScope {
+    return new TaskScope((fn, args, options) => this.#prepare(fn, args, options), this.#durable);
   }
 
   /**
@@ -148,6 +180,31 @@ export class TaskManager {
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.shutdown();
+  }
+
+  // Everything that can be checked before a task is stored, and the storing itself.
+  #prepare(fn: TaskFunction, args: readonly unknown[] = NO_ARGS, options: AddTaskOptions = {}): PreparedTask {
+    const task = this.#registry.get(fn);
+    if (!Array.isArray(args)) {
+      throw new TaskConfigError(
+        `addTask(): expected the arguments of ${task.enqueue.name} as an array, received ${show(args)}`,
+      );
+    }
+    checkObject("addTask(): its options", options);
+    const request = requestOf(options);
+    if (this.#shutdown !== undefined) throw new TaskManagerClosedError();
+    const copy = this.#durable ? copyAsJson(args) : args.length === 0 ? NO_ARGS : [...args];
+    const fresh = options.taskId === undefined;
+    const send = (origin: TaskOrigin): boolean | Promise<boolean> =>
+      this.#engine.enqueue({ origin, args: copy, fresh });
+    return {
+      id: request.id,
+      enqueue: () => {
+        if (this.#shutdown !== undefined) throw new TaskManagerClosedError();
+        const accepted = enqueue(request, task.enqueue, send, ACCEPTED);
+        return isThenable(accepted) ? this.#pending(accepted) : undefined;
+      },
+    };
   }
 
   // A shutdown waits for what an engine is just accepting, or it could be named nowhere.

@@ -1,0 +1,64 @@
+import { AsyncResource } from "node:async_hooks";
+import { debug, quietly } from "../core/guard.js";
+import type { AddTaskOptions } from "./options.js";
+import type { TaskFunction } from "./registry.js";
+
+/** What follows the function in `addTask`: its arguments, which may be left out where it needs none, and options. */
+export type AddTaskRest<F extends TaskFunction> =
+  [] extends Parameters<F>
+    ? [args?: Readonly<Parameters<F>>, options?: AddTaskOptions]
+    : [args: Readonly<Parameters<F>>, options?: AddTaskOptions];
+
+/** A task that has been checked, and how to hand it to the engine. */
+export interface PreparedTask {
+  readonly id: string;
+  /** Throws or rejects when the manager is shut down, or the engine refuses the task. */
+  readonly enqueue: () => Promise<void> | undefined;
+}
+
+type Prepare = (fn: TaskFunction, args?: readonly unknown[], options?: AddTaskOptions) => PreparedTask;
+
+/** The tasks of one piece of work, such as a request; made by `TaskManager.scope()`. */
+export class TaskScope {
+  readonly #prepare: Prepare;
+  readonly #held: (() => void)[] = [];
+  #state: "holding" | "sending" | "discarding";
+
+  /** @internal */
+  constructor(prepare: Prepare, durable: boolean) {
+    this.#prepare = prepare;
+    this.#state = durable ? "sending" : "holding";
+  }
+
+  /**
+   * As `TaskManager.addTask`. With an in-process engine the task is checked now, and enqueued in the caller's context
+   * when the scope is released; its id is known at once.
+   */
+  async addTask<F extends TaskFunction>(fn: F, ...rest: AddTaskRest<F>): Promise<string> {
+    const [args, options] = rest;
+    const { id, enqueue } = this.#prepare(fn, args, options);
+    if (this.#state === "sending") await enqueue();
+    else if (this.#state === "holding") this.#held.push(AsyncResource.bind(() => void later(id, enqueue)));
+    else debug(`task ${id} was added to work that had failed, and is left out`);
+    return id;
+  }
+
+  /** The work is done: what was held starts, and what is added from now on is sent at once. */
+  release(): void {
+    if (this.#state !== "holding") return;
+    this.#state = "sending";
+    for (const enqueue of this.#held.splice(0)) enqueue();
+  }
+
+  /** The work failed: what was held never starts. What a durable engine has accepted stays. */
+  discard(): void {
+    if (this.#state !== "holding") return;
+    this.#state = "discarding";
+    this.#held.length = 0;
+  }
+}
+
+// Whoever added the task is gone: what goes wrong now has no one else to tell.
+function later(id: string, enqueue: PreparedTask["enqueue"]): Promise<void> {
+  return quietly(`enqueuing task ${id}`, async () => await enqueue(), undefined);
+}
