@@ -8,6 +8,7 @@ export default defineConfig({
     alias: [
       { find: /^otel-taskflow$/, replacement: source("index.ts") },
       { find: /^otel-taskflow\/sdk$/, replacement: source("sdk/index.ts") },
+      { find: /^otel-taskflow\/(express|fastify|hono)$/, replacement: source("web/$1.ts") },
       { find: /^otel-taskflow\/(bullmq|pg-boss|graphile-worker)$/, replacement: source("engines/$1/index.ts") },
     ],
   },

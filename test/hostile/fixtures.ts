@@ -91,11 +91,11 @@ export function watchUnhandled(): { readonly reasons: unknown[]; settled(): Prom
   return { reasons, settled };
 }
 
-/** Waits until a manager is idle, for a second at most. */
+/** Waits until a manager is idle, for ten seconds at most. */
 export async function idleSoon(tasks: TaskManager): Promise<void> {
   let timer: NodeJS.Timeout | undefined;
   const timesUp = new Promise<never>((_, reject) => {
-    timer = setTimeout(() => reject(new Error("still not idle after a second")), 1_000);
+    timer = setTimeout(() => reject(new Error("still not idle after ten seconds")), 10_000);
   });
   await Promise.race([tasks.idle(), timesUp]).finally(() => clearTimeout(timer));
 }

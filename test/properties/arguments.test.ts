@@ -1,0 +1,88 @@
+import fc from "fast-check";
+import { TaskManager, type TaskMessage } from "otel-taskflow";
+import { describe, expect, test } from "vitest";
+
+// A durable engine as far as storing goes: it keeps what it is given.
+function durableTasks(): { add(args: readonly unknown[]): Promise<unknown>; readonly stored: TaskMessage[] } {
+  const stored: TaskMessage[] = [];
+  const tasks = new TaskManager({
+    engine: {
+      name: "test",
+      capabilities: { durable: true, granularity: 0 },
+      open: () => {},
+      enqueue: (message) => stored.push(message) > 0,
+      work: () => {},
+      cancel: () => false,
+      idle: async () => {},
+      quiesce: async () => [],
+      close: () => {},
+    },
+  });
+  const fn = tasks.task("task", (..._args: unknown[]) => {});
+  return { add: (args) => tasks.addTask(fn, args as unknown[]), stored };
+}
+
+class Money {
+  readonly amount = 1;
+}
+
+const cycle: { self?: unknown } = {};
+cycle.self = cycle;
+
+const refused: [string, unknown, string][] = [
+  ["a function", () => {}, ""],
+  ["a symbol", Symbol("s"), ""],
+  ["a BigInt", 1n, ""],
+  ["NaN", Number.NaN, ""],
+  ["Infinity", Number.POSITIVE_INFINITY, ""],
+  ["a Map", new Map(), ""],
+  ["a Date", new Date(), ""],
+  ["a Buffer", Buffer.from("x"), ""],
+  ["an instance of a class", new Money(), ""],
+  ["an object that says how it is written", { toJSON: () => 1 }, ""],
+  ["a cycle", cycle, ".self"],
+  ["undefined in an array", [1, undefined], "[1]"],
+  ["a hole in an array", Object.assign(new Array(3), [1]), "[1]"],
+];
+
+describe("arguments of a task that is stored", () => {
+  test("arrive as they are, whatever JSON can hold", async () => {
+    await fc.assert(
+      fc.asyncProperty(fc.array(fc.jsonValue()), async (args) => {
+        const { add, stored } = durableTasks();
+        await add(args);
+        expect(JSON.stringify(stored[0]?.args)).toBe(JSON.stringify(args));
+      }),
+    );
+  });
+
+  test.each(refused)("are refused with their path: %s", async (_, value, within) => {
+    const { add, stored } = durableTasks();
+    const path = `args[1].user["first name"]${within}`;
+    await expect(add([0, { user: { "first name": value } }])).rejects.toThrow(
+      expect.objectContaining({ code: "TASK_CONFIG", message: expect.stringContaining(`${path} `) }),
+    );
+    expect(stored).toEqual([]);
+  });
+
+  test("are copied: what the caller changes afterwards is not seen", async () => {
+    const { add, stored } = durableTasks();
+    const user = { name: "Ada" };
+    await add([user]);
+    user.name = "Eve";
+    expect(stored[0]?.args).toEqual([{ name: "Ada" }]);
+  });
+
+  test("may be left out at the end, and as properties", async () => {
+    const { add, stored } = durableTasks();
+    await add([{ a: undefined, b: 1 }, undefined]);
+    expect(stored[0]?.args).toEqual([{ b: 1 }]);
+  });
+
+  test("may name a property __proto__, and share an object without containing themselves", async () => {
+    const { add, stored } = durableTasks();
+    const shared = JSON.parse('{"__proto__":{"admin":true}}') as unknown;
+    await add([shared, shared]);
+    expect(JSON.stringify(stored[0]?.args)).toBe('[{"__proto__":{"admin":true}},{"__proto__":{"admin":true}}]');
+  });
+});
