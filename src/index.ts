@@ -1,5 +1,6 @@
 export { runAttempt } from "./core/attempt.js";
 export { getTaskContext } from "./core/context.js";
+export { type ContinueInfo, carryAttempt, continueAttempt } from "./core/continue.js";
 export { type EnqueueOptions, enqueueTask } from "./core/enqueue.js";
 export {
   isNonRetryableError,

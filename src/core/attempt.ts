@@ -39,8 +39,9 @@ export async function runAttempt<T>(attempt: AttemptInfo, fn: () => T | Promise<
 }
 
 function settingsOf(info: AttemptInfo, functionName: string): AttemptSettings {
-  const { engine, system, destination, timeout, deferIf } = info;
+  const { engine, system, destination, timeout, deferIf, giveUpIf } = info;
   if (deferIf !== undefined) checkFunction("deferIf", deferIf);
+  if (giveUpIf !== undefined) checkFunction("giveUpIf", giveUpIf);
   return {
     timeout: checkOptional("timeout", timeout, { min: 1, max: MAX_TIMER_MS }),
     route: { engine, system, destination },
@@ -99,7 +100,12 @@ function nameOf({ funcName, carrier }: AttemptInfo, found: ExtractedOrigin, func
   return functionName || "unnamed";
 }
 
-function decide({ deferIf }: AttemptInfo, error: unknown, task: TaskContext): ReturnType<AttemptSettings["decide"]> {
-  const deferred = deferIf !== undefined && ask("deferIf", () => deferIf(error), false);
-  return deferred ? { outcome: "deferred" } : attemptsLeft(error, task);
+function decide(
+  { deferIf, giveUpIf }: AttemptInfo,
+  error: unknown,
+  task: TaskContext,
+): ReturnType<AttemptSettings["decide"]> {
+  if (deferIf !== undefined && ask("deferIf", () => deferIf(error), false)) return { outcome: "deferred" };
+  if (giveUpIf !== undefined && ask("giveUpIf", () => giveUpIf(error), false)) return { outcome: "failure" };
+  return attemptsLeft(error, task);
 }

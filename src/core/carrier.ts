@@ -28,13 +28,21 @@ export interface TaskOrigin {
 }
 
 /** What was found on the wire; everything but the context may be missing. */
-export type ExtractedOrigin = { [K in keyof TaskOrigin]?: TaskOrigin[K] | undefined } & Pick<TaskOrigin, "context">;
+export type ExtractedOrigin = { [K in keyof TaskOrigin]?: TaskOrigin[K] | undefined } & Pick<TaskOrigin, "context"> & {
+    /** Of an attempt that goes on elsewhere: which one it is. Zero-based. */
+    readonly attempt?: number | undefined;
+  };
 
-/** Writes an origin as strings: what the global propagator injects, plus one JSON entry. Never throws. */
-export function inject(origin: TaskOrigin): Carrier {
+/** What the global propagator injects, as strings. Never throws. */
+export function injectContext(context: Context): Carrier {
   const injected: Carrier = {};
-  safely("the propagator's inject", () => propagation.inject(origin.context, injected), undefined);
-  const carrier = safely("the propagator's inject", () => stringsOf(injected), {});
+  safely("the propagator's inject", () => propagation.inject(context, injected), undefined);
+  return safely("the propagator's inject", () => stringsOf(injected), {});
+}
+
+/** Writes an origin, and which attempt it is of, as strings: {@link injectContext} plus one JSON entry. Never throws. */
+export function inject(origin: TaskOrigin, attempt?: number): Carrier {
+  const carrier = injectContext(origin.context);
   carrier[KEY] = JSON.stringify({
     v: VERSION,
     id: origin.id,
@@ -45,6 +53,7 @@ export function inject(origin: TaskOrigin): Carrier {
     due: origin.dueAt,
     parent: origin.parentId,
     tags: origin.tags,
+    attempt,
   });
   return carrier;
 }
@@ -122,7 +131,7 @@ function parse(json: string | undefined): Partial<ExtractedOrigin> {
     warn("the carrier's entry is not of a known version; starting without it");
     return {};
   }
-  const { id, name, max, rel, at, due, parent, tags } = wire as Record<string, unknown>;
+  const { id, name, max, rel, at, due, parent, tags, attempt } = wire as Record<string, unknown>;
   return {
     id: text(id),
     name: text(name),
@@ -132,6 +141,7 @@ function parse(json: string | undefined): Partial<ExtractedOrigin> {
     dueAt: positive(due),
     parentId: text(parent),
     tags: safely("reading the carrier's tags", () => copyTags(tags), NO_TAGS),
+    attempt: Number.isSafeInteger(attempt) ? positive(attempt) : undefined,
   };
 }
 

@@ -1,5 +1,5 @@
 import { AsyncResource } from "node:async_hooks";
-import { type Context, context, createContextKey, type Span } from "@opentelemetry/api";
+import { type Context, context, createContextKey, ROOT_CONTEXT, type Span } from "@opentelemetry/api";
 import { warn } from "./guard.js";
 import type { AttemptMeasures } from "./metrics.js";
 import { registeredApi, sharedSlot } from "./slot.js";
@@ -39,6 +39,11 @@ export function getTaskContext(): TaskContext | undefined {
 /** The attempt a context belongs to; without a context manager, the one the calling code runs in. */
 export function attemptIn(active: Context): ActiveAttempt | undefined {
   return (active.getValue(ATTEMPT) ?? fallback.getStore()) as ActiveAttempt | undefined;
+}
+
+/** Calls `fn` outside every task and trace. */
+export function outsideTasks<T>(fn: () => T): T {
+  return context.with(ROOT_CONTEXT, () => fallback.run(undefined, fn));
 }
 
 /**

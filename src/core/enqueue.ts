@@ -3,7 +3,7 @@ import { assignedIdAttributes, enqueueAttributes, type TaskRoute } from "./attri
 import { inject, type TaskOrigin, withTagBaggage } from "./carrier.js";
 import { checkFunction, checkNumber, checkObject, checkOptional, checkRelation, checkText } from "./checks.js";
 import { attemptIn } from "./context.js";
-import { finishEnqueue } from "./finish.js";
+import { finishSpan } from "./finish.js";
 import { safely } from "./guard.js";
 import { countEnqueued } from "./metrics.js";
 import { OPERATION_ENQUEUE } from "./semconv.js";
@@ -92,7 +92,7 @@ export function enqueue<T>(
     if (isThenable(sentOrPending)) return whenSent(sentOrPending, span, settings, options);
     sent = sentOrPending;
   } catch (error) {
-    finishEnqueue(span, { error });
+    finishSpan(span, { error });
     throw error;
   }
   return finishSent(sent, span, settings, options);
@@ -114,7 +114,7 @@ async function whenSent<T>(
   try {
     result = await sent;
   } catch (error) {
-    finishEnqueue(span, { error });
+    finishSpan(span, { error });
     throw error;
   }
   return finishSent(result, span, settings, options);
@@ -128,7 +128,7 @@ function finishSent<T>(result: T, span: Span, settings: EnqueueSettings, options
     safely("naming an enqueue span", () => span.setAttributes(assignedIdAttributes(assigned, route)), undefined);
   }
   if (isStored === undefined || isStored(result)) countEnqueued(telemetry.instruments(), name, route);
-  finishEnqueue(span);
+  finishSpan(span);
   return result;
 }
 

@@ -21,12 +21,23 @@ export type AttemptResult<T> =
   | { readonly outcome: "success"; readonly value: T }
   | { readonly outcome: Exclude<TaskOutcome, "success">; readonly error: unknown; readonly delay?: number | undefined };
 
-/** Ends an enqueue span; `thrown` holds what handing the task over failed with. */
-export function finishEnqueue(span: Span, thrown?: { readonly error: unknown }): void {
+/** How the part of an attempt that ran elsewhere ended. */
+export type Continued<T> = { readonly value: T } | { readonly error: unknown };
+
+/** Ends a span that is no attempt's; `thrown` holds what it failed with. */
+export function finishSpan(span: Span, thrown?: { readonly error: unknown }): void {
   if (thrown !== undefined) {
-    safely("finishing an enqueue span", () => addFailure(span, describeException(thrown.error), undefined), undefined);
+    safely("finishing a span", () => addFailure(span, describeException(thrown.error), undefined), undefined);
   }
-  safely("ending an enqueue span", () => span.end(), undefined);
+  safely("ending a span", () => span.end(), undefined);
+}
+
+/** Ends the span of the part of an attempt that ran elsewhere. */
+export function finishContinued(attempt: ActiveAttempt, ended: Continued<unknown>): void {
+  const { span, dropped } = attempt;
+  if (dropped > 0) safely("finishing a span", () => span.setAttribute(ATTR_TASK_LOG_DROPPED, dropped), undefined);
+  attempt.ended = true;
+  finishSpan(span, "error" in ended ? ended : undefined);
 }
 
 /** Ends an attempt's span and measures, once. `endedAt` is on performance.now()'s axis: hooks ran after it. */

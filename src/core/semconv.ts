@@ -57,6 +57,8 @@ export const ATTR_EXCEPTION_STACKTRACE = "exception.stacktrace";
 /** Span names are `{operation} {task.name}`; also the values of `messaging.operation.name`. */
 export const OPERATION_ENQUEUE = "enqueue";
 export const OPERATION_PROCESS = "process";
+/** Span name only. */
+export const OPERATION_CONTINUE = "continue";
 /** Values of `messaging.operation.type`. */
 export const OPERATION_TYPE_SEND = "send";
 export const OPERATION_TYPE_PROCESS = "process";

@@ -122,4 +122,6 @@ export interface AttemptInfo extends Omit<TaskInfo, "delay" | "funcName">, TaskT
   timeout?: number | undefined;
   /** Says which errors are an engine's control flow: outcome `deferred`, no error status. */
   deferIf?: ((error: unknown) => boolean) | undefined;
+  /** Says which errors an engine never retries, besides `NonRetryableError`: outcome `failure`. */
+  giveUpIf?: ((error: unknown) => boolean) | undefined;
 }

@@ -1,7 +1,7 @@
-import { context, ROOT_CONTEXT } from "@opentelemetry/api";
 import type { TaskOrigin } from "../core/carrier.js";
 import { checkNumber, checkObject, checkRelation, MAX_TIMER_MS, show } from "../core/checks.js";
-import { enqueue, requestOf } from "../core/enqueue.js";
+import { outsideTasks } from "../core/context.js";
+import { type EnqueueRequest, enqueue, requestOf } from "../core/enqueue.js";
 import { TaskConfigError, TaskManagerClosedError } from "../core/errors.js";
 import type { AttemptResult } from "../core/finish.js";
 import { quietly, warn } from "../core/guard.js";
@@ -22,7 +22,7 @@ import {
   type TaskOptions,
 } from "./options.js";
 import { Registry, type TaskFunction } from "./registry.js";
-import { type AddTaskRest, type PreparedTask, TaskScope } from "./task-scope.js";
+import { type AddTaskRest, HoldingScope, type PreparedTask, type TaskScope } from "./task-scope.js";
 
 const DEFAULT_SHUTDOWN_MS = 10_000;
 const NO_ARGS: readonly unknown[] = [];
@@ -100,34 +100,44 @@ export class TaskManager {
 
   /**
    * Registers a function as `task()` does, and returns a callback for whatever will call it: a cron library, a timer,
-   * an event emitter. Each call adds a task with these arguments, in a trace of its own however often it is called
-   * and whatever is active there. The callback's promise resolves to the task's id once the engine has accepted it;
-   * it never rejects: a task that cannot be added is told to diag, and the id is `undefined`.
+   * an event emitter. Each call adds a task, in a trace of its own whatever is active there, with the arguments of the
+   * call and with `each`, or what `each` makes of them; a function that declares no parameter gets none, whatever its
+   * caller passes. The callback's promise resolves once the engine has accepted the task, not when the task has ended:
+   * where runs may not overlap, give them one `taskId`. It never rejects: a task that cannot be added is told to diag.
    *
-   * @throws TaskConfigError as `task()` does.
+   * @throws TaskConfigError as `task()` does, and for options of `each` that `addTask()` refuses.
    */
   callback<A extends unknown[]>(
     options: string | TaskOptions,
     fn: (...args: A) => unknown,
-    each: AddTaskOptions = {},
-  ): (...args: A) => Promise<string | undefined> {
+    each: AddTaskOptions | ((...args: A) => AddTaskOptions) = {},
+  ): (...args: A) => Promise<void> {
+    if (typeof each !== "function") checkAddOptions("callback()", each);
     const task = this.task(options, fn);
-    const add = (args: A): Promise<string> => context.with(ROOT_CONTEXT, () => this.addTask(task, args, each));
-    return (...args) => quietly("adding a task from a callback", () => add(args), undefined);
+    const add = async (args: A): Promise<void> => {
+      const given = typeof each === "function" ? each(...args) : each;
+      await this.#prepare(task, fn.length === 0 ? NO_ARGS : args, given).enqueue();
+    };
+    return (...args) => quietly("adding a task from a callback", () => outsideTasks(() => add(args)), undefined);
   }
 
   /**
    * A decorator that makes a task of a method: on each new instance, bound to it and under the method's name or the
-   * given one. Names are unique in a manager, so one instance per manager may have it.
+   * given one. Names are unique in a manager, so one instance per manager may have it. For the language's own
+   * decorators; with TypeScript's `experimentalDecorators`, use a field: `readonly send = tasks.task(…)`.
    *
-   * @throws TaskConfigError when an instance is made, as `task()` does.
+   * @throws TaskConfigError for what is no public method, and when an instance is made, as `task()` does.
    */
   method<T extends object, A extends unknown[], R>(options: TaskOptions = {}): TaskDecorator<T, A, R> {
-    const register = (task: TaskFunction, name: string): TaskFunction => this.task({ name, ...options }, task);
-    return (method, { name, addInitializer }) => {
+    const register = (task: TaskFunction): TaskFunction => this.task(options, task);
+    return (_method, decorated) => {
+      checkDecorated(decorated);
+      const { name, addInitializer } = decorated;
       addInitializer(function (this: T) {
-        const task = (...args: A): R => method.apply(this, args);
-        Object.defineProperty(this, name, { value: register(task, String(name)) });
+        // by its name: a subclass may have a method of its own there
+        const method = Reflect.get(this, name) as (this: T, ...args: A) => R;
+        const task = Object.defineProperty(method.bind(this), "name", { value: String(name) });
+        Object.defineProperty(this, name, { value: register(task), configurable: true, writable: true });
       });
     };
   }
@@ -137,7 +147,7 @@ export class TaskManager {
    * `release()` says that the work is done, with a durable engine `addTask` sends them at once.
    */
   scope(): TaskScope {
-    return new TaskScope((fn, args, options) => this.#prepare(fn, args, options), this.#durable);
+    return new HoldingScope((fn, args, options) => this.#prepare(fn, args, options), this.#durable);
   }
 
   /**
@@ -190,8 +200,7 @@ export class TaskManager {
         `addTask(): expected the arguments of ${task.enqueue.name} as an array, received ${show(args)}`,
       );
     }
-    checkObject("addTask(): its options", options);
-    const request = requestOf(options);
+    const request = checkAddOptions("addTask()", options);
     if (this.#shutdown !== undefined) throw new TaskManagerClosedError();
     const copy = this.#durable ? copyAsJson(args) : args.length === 0 ? NO_ARGS : [...args];
     const fresh = options.taskId === undefined;
@@ -232,6 +241,24 @@ export class TaskManager {
   async #drain(deadline: AbortSignal): Promise<readonly UnfinishedTask[]> {
     await Promise.race([Promise.allSettled(this.#accepting), whenAborted(deadline)]);
     return await this.#engine.quiesce(deadline);
+  }
+}
+
+function checkAddOptions(call: string, options: AddTaskOptions): EnqueueRequest {
+  checkObject(`${call}: its options`, options);
+  return requestOf(options);
+}
+
+function checkDecorated(decorated: Pick<ClassMethodDecoratorContext, "kind" | "name" | "private">): void {
+  // TypeScript's older decorators pass the method's name instead
+  if (typeof decorated !== "object" || decorated.kind !== "method") {
+    throw new TaskConfigError(
+      "method(): decorates methods by the language's own decorators; with TypeScript's experimentalDecorators, " +
+        "or for anything else, use a field: readonly send = tasks.task({ … }, async () => { … })",
+    );
+  }
+  if (decorated.private) {
+    throw new TaskConfigError(`method(): expected a public method, received ${String(decorated.name)}`);
   }
 }
 

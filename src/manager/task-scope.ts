@@ -18,47 +18,63 @@ export interface PreparedTask {
 
 type Prepare = (fn: TaskFunction, args?: readonly unknown[], options?: AddTaskOptions) => PreparedTask;
 
+interface HeldTask {
+  readonly id: string;
+  /** In the context of whoever added it. */
+  readonly enqueue: () => void;
+}
+
 /** The tasks of one piece of work, such as a request; made by `TaskManager.scope()`. */
-export class TaskScope {
+export interface TaskScope {
+  /**
+   * As `TaskManager.addTask`. With an in-process engine the task is checked now, and enqueued in the caller's context
+   * when the scope is released; its id is known at once.
+   */
+  addTask<F extends TaskFunction>(fn: F, ...rest: AddTaskRest<F>): Promise<string>;
+  /** The work is done: what was held starts, and what is added from now on is sent at once. */
+  release(): void;
+  /** The work failed: what was held never starts. What a durable engine has accepted stays. */
+  discard(): void;
+}
+
+/** Holds tasks back where the engine would start them at once, and sends them where it stores them. */
+export class HoldingScope implements TaskScope {
   readonly #prepare: Prepare;
-  readonly #held: (() => void)[] = [];
+  readonly #held: HeldTask[] = [];
   #state: "holding" | "sending" | "discarding";
 
-  /** @internal */
   constructor(prepare: Prepare, durable: boolean) {
     this.#prepare = prepare;
     this.#state = durable ? "sending" : "holding";
   }
 
-  /**
-   * As `TaskManager.addTask`. With an in-process engine the task is checked now, and enqueued in the caller's context
-   * when the scope is released; its id is known at once.
-   */
   async addTask<F extends TaskFunction>(fn: F, ...rest: AddTaskRest<F>): Promise<string> {
     const [args, options] = rest;
     const { id, enqueue } = this.#prepare(fn, args, options);
     if (this.#state === "sending") await enqueue();
-    else if (this.#state === "holding") this.#held.push(AsyncResource.bind(() => void later(id, enqueue)));
-    else debug(`task ${id} was added to work that had failed, and is left out`);
+    else if (this.#state === "discarding") leaveOut(id);
+    else this.#held.push({ id, enqueue: AsyncResource.bind(() => void later(id, enqueue)) });
     return id;
   }
 
-  /** The work is done: what was held starts, and what is added from now on is sent at once. */
   release(): void {
     if (this.#state !== "holding") return;
     this.#state = "sending";
-    for (const enqueue of this.#held.splice(0)) enqueue();
+    for (const { enqueue } of this.#held.splice(0)) enqueue();
   }
 
-  /** The work failed: what was held never starts. What a durable engine has accepted stays. */
   discard(): void {
     if (this.#state !== "holding") return;
     this.#state = "discarding";
-    this.#held.length = 0;
+    for (const { id } of this.#held.splice(0)) leaveOut(id);
   }
 }
 
 // Whoever added the task is gone: what goes wrong now has no one else to tell.
 function later(id: string, enqueue: PreparedTask["enqueue"]): Promise<void> {
   return quietly(`enqueuing task ${id}`, async () => await enqueue(), undefined);
+}
+
+function leaveOut(id: string): void {
+  debug(`task ${id} was added to work that failed, and is left out`);
 }

@@ -1,6 +1,5 @@
 import { execFile } from "node:child_process";
 import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
-import { createRequire } from "node:module";
 import { join } from "node:path";
 import { promisify } from "node:util";
 import { afterAll, beforeAll, expect, test } from "vitest";
@@ -17,11 +16,6 @@ const snippets = [...page.matchAll(/```ts\n([\s\S]*?)```/g)].map(([, code = ""],
 const folder = mkdtempSync(join("test", "docs", ".snippets-"));
 beforeAll(() => {
   for (const { file, code } of snippets) writeFileSync(join(folder, file), code);
-  const compilerOptions = { noEmit: true, rootDir: "../../.." };
-  writeFileSync(
-    join(folder, "tsconfig.json"),
-    JSON.stringify({ extends: "../../../tsconfig.json", compilerOptions, include: ["*.ts"] }),
-  );
 });
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
 
@@ -48,11 +42,6 @@ test("there is a snippet for the SDK, each logger and each instrumentation", () 
   ]);
 });
 
-test("the snippets are correct TypeScript", { timeout: 60_000 }, async () => {
-  const tsc = createRequire(import.meta.url).resolve("typescript/bin/tsc");
-  expect(await run(tsc, "--project", folder)).toBe("");
-});
-
 test.each(snippets)("the snippet with $title runs and ends by itself", async ({ file }) => {
   await run("--import", "tsx", join(folder, file));
 });
@@ -73,11 +62,10 @@ test("the winston snippet writes both lines with the task's fields and its own",
   ]);
 });
 
-test("every relative link resolves, and every example that is named is there", () => {
-  const links = [...page.matchAll(/\]\((?!https?:)([^)#\s]+)\)/g)].map(([, path = ""]) => join("docs", path));
+test("every example that is named is there", () => {
   const examples = page.match(/examples\/\w+\.ts/g) ?? [];
-  expect(links.length).toBeGreaterThan(4);
-  expect([...links, ...examples].filter((path) => !existsSync(path))).toEqual([]);
+  expect(examples.length).toBeGreaterThan(1);
+  expect(examples.filter((path) => !existsSync(path))).toEqual([]);
 });
 
 test("every task.* name in text and queries is one that is emitted", () => {

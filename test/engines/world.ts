@@ -9,7 +9,14 @@ export interface EngineWorld {
   readonly title: string;
   /** Why it cannot run here; `undefined` where it can. */
   readonly unavailable?: string | undefined;
-  /** Absolute path of a module that exports `openStore(location): Promise<EngineStore>`, for other processes. */
+  /** One case at a time, where a server takes few connections. Default: several. */
+  readonly serial?: boolean | undefined;
+  /** Why other processes cannot reach its stores; `undefined` where they can. */
+  readonly singleProcess?: string | undefined;
+  /**
+   * Absolute path of a module that exports `openStore(location): Promise<EngineStore>`, for other processes. They only
+   * call `engine()` of that store, and nothing but engines in use may keep them alive.
+   */
   readonly module: string;
   /** A store of its own for one test: a queue or a schema that nothing else uses. */
   create(): Promise<EngineStore>;

@@ -16,14 +16,20 @@ export interface TestMetrics {
 
 /** A real metrics SDK for the running test; registered globally unless `global` is false. */
 export function startMetrics({ global = true } = {}): TestMetrics {
+  const recorded = recordMetrics();
+  if (global) metrics.setGlobalMeterProvider(recorded.provider);
+  onTestFinished(async () => {
+    if (global) metrics.disable();
+    await recorded.provider.shutdown();
+  });
+  return recorded;
+}
+
+/** A real meter provider that is registered nowhere; its owner shuts it down. */
+export function recordMetrics(): TestMetrics {
   const exporter = new InMemoryMetricExporter(AggregationTemporality.CUMULATIVE);
   const reader = new PeriodicExportingMetricReader({ exporter, exportIntervalMillis: 60_000 });
   const provider = new MeterProvider({ readers: [reader] });
-  if (global) metrics.setGlobalMeterProvider(provider);
-  onTestFinished(async () => {
-    if (global) metrics.disable();
-    await provider.shutdown();
-  });
   return {
     provider,
     async collect() {

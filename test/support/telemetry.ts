@@ -32,16 +32,22 @@ export interface TestTelemetry {
 
 /** Registers a real SDK globally for the running test, and takes it away afterwards. */
 export function startTelemetry(options: TelemetryOptions = {}): TestTelemetry {
-  const exporter = new InMemorySpanExporter();
-  const spanProcessors = [new SimpleSpanProcessor({ exporter }), ...(options.spanProcessors ?? [])];
-  const provider = new TracerProvider({ spanProcessors, ...(options.sampler && { sampler: options.sampler }) });
-  trace.setGlobalTracerProvider(provider);
+  const telemetry = recordSpans(options);
+  trace.setGlobalTracerProvider(telemetry.provider);
   if (options.contextManager !== false) useContextManager();
   if (options.propagator !== false) usePropagator();
   onTestFinished(async () => {
     stopTelemetry();
-    await provider.shutdown();
+    await telemetry.provider.shutdown();
   });
+  return telemetry;
+}
+
+/** A real tracer provider that is registered nowhere; its owner shuts it down. */
+export function recordSpans(options: Pick<TelemetryOptions, "sampler" | "spanProcessors"> = {}): TestTelemetry {
+  const exporter = new InMemorySpanExporter();
+  const spanProcessors = [new SimpleSpanProcessor({ exporter }), ...(options.spanProcessors ?? [])];
+  const provider = new TracerProvider({ spanProcessors, ...(options.sampler && { sampler: options.sampler }) });
   const named = (name: string): ReadableSpan[] => exporter.getFinishedSpans().filter((span) => span.name === name);
   return {
     provider,

@@ -1,0 +1,5 @@
+import { type Job, runJob } from "./resize.js";
+import { sdk } from "./telemetry.js";
+
+process.on("message", async (job: Job) => process.send?.(await runJob(job)));
+process.on("disconnect", () => sdk.shutdown());

@@ -1,0 +1,73 @@
+import { context, trace } from "@opentelemetry/api";
+import { contextAttributes } from "./attributes.js";
+import { type ExtractedOrigin, extract, inject, injectContext } from "./carrier.js";
+import { checkFunction, checkObject } from "./checks.js";
+import { type ActiveAttempt, AttemptScope, attemptIn } from "./context.js";
+import { CurrentTask } from "./current-task.js";
+import { type Continued, finishContinued } from "./finish.js";
+import { OPERATION_CONTINUE } from "./semconv.js";
+import { NO_TAGS } from "./tags.js";
+import { contextWithSpan, type Telemetry, telemetryOf } from "./telemetry.js";
+import type { Carrier, TaskTelemetryOptions } from "./types.js";
+
+/** What the other side says of an attempt that goes on there. */
+export interface ContinueInfo extends Omit<TaskTelemetryOptions, "meterProvider" | "baggage"> {
+  /** What `carryAttempt` returned where the attempt runs. */
+  carrier: Carrier;
+}
+
+/**
+ * The running attempt as a carrier, for a thread or process that does a part of its work: give it to
+ * {@link continueAttempt} there. Outside a task it holds the active trace and baggage alone. Never throws.
+ */
+export function carryAttempt(): Carrier {
+  const active = context.active();
+  const attempt = attemptIn(active);
+  if (attempt === undefined) return injectContext(active);
+  const { taskId: id, funcName: name, tags, maxAttempts, attempt: number } = attempt.context;
+  // without a context manager the running attempt is known, but its span is not active
+  const within = trace.getSpan(active) === undefined ? contextWithSpan(active, attempt.span) : active;
+  const unknown = { enqueuedAt: undefined, dueAt: undefined, parentId: undefined };
+  return inject({ id, name, tags, maxAttempts, relation: "parent", ...unknown, context: within }, number);
+}
+
+/**
+ * Runs `fn` as a part of an attempt that runs elsewhere: `getTaskContext()` tells the same task, attempt and tags,
+ * inside an INTERNAL span which `taskLog` writes to. It is not another attempt: no outcome, no metrics, and retry and
+ * timeout stay with the side that runs the attempt, so `signal` never aborts here. Resolves or rejects as `fn` does,
+ * untouched. With a carrier from outside a task, `fn` runs in that trace without one. Needs no SDK.
+ *
+ * @throws TaskConfigError for a bad option; `fn` is not called then.
+ */
+export async function continueAttempt<T>(info: ContinueInfo, fn: () => T | Promise<T>): Promise<T> {
+  checkObject("continueAttempt(): its first argument", info);
+  checkFunction("continueAttempt(): its second argument", fn);
+  const telemetry = telemetryOf(info);
+  const found = extract(info.carrier, context.active());
+  const attempt = attemptOf(found, telemetry);
+  if (attempt === undefined) return await context.with(found.context, fn);
+  const scope = new AttemptScope(contextWithSpan(found.context, attempt.span), attempt);
+  const ended = await new Promise<Continued<T>>((resolve) => scope.run(() => void endOf(fn).then(resolve)));
+  finishContinued(attempt, ended);
+  scope.close();
+  if ("error" in ended) throw ended.error;
+  return ended.value;
+}
+
+function attemptOf(found: ExtractedOrigin, telemetry: Telemetry): ActiveAttempt | undefined {
+  const { id, name, maxAttempts, tags = NO_TAGS, attempt = 0 } = found;
+  if (id === undefined || name === undefined) return undefined;
+  const task = new CurrentTask({ id, name, maxAttempts, tags }, attempt);
+  const span = telemetry.startSpan(OPERATION_CONTINUE, name, found.context, () => ({
+    attributes: contextAttributes(task),
+  }));
+  return { context: task, span, telemetry, measures: undefined, ended: false, logged: 0, dropped: 0 };
+}
+
+async function endOf<T>(fn: () => T | Promise<T>): Promise<Continued<T>> {
+  try {
+    return { value: await fn() };
+  } catch (error) {
+    return { error };
+  }
+}

@@ -1,0 +1,23 @@
+export {
+  addJob,
+  addJobs,
+  type BullmqAddedJob,
+  type BullmqBulkItem,
+  type BullmqBulkJob,
+  type BullmqJobOptions,
+  type BullmqJobQueue,
+  withCarrier,
+} from "./add-job.js";
+export { bullmqEngine } from "./engine.js";
+export type { BullmqJob } from "./job.js";
+export type {
+  BullmqProcessor,
+  BullmqQueue,
+  BullmqQueueClass,
+  BullmqStoredJob,
+  BullmqWorker,
+  BullmqWorkerClass,
+  BullmqWorkerJob,
+} from "./library.js";
+export type { BullmqEngineOptions } from "./options.js";
+export { type BullmqTaskOptions, withTask } from "./with-task.js";

@@ -1,0 +1,83 @@
+import { checkFunction, checkNumber, checkObject, checkText, show } from "../../core/checks.js";
+import { TaskConfigError } from "../../core/errors.js";
+import type { BullmqQueueClass, BullmqWorkerClass } from "./library.js";
+
+export interface BullmqEngineOptions {
+  /** BullMQ's class `Queue`, of version 5 or 6, of Pro, or of `withBackend(createPostgresBackend)`. */
+  readonly Queue: BullmqQueueClass;
+  /** BullMQ's class `Worker`, from where `Queue` comes. */
+  readonly Worker: BullmqWorkerClass;
+  /** As BullMQ takes it: options, or a client that stays the application's to close. */
+  readonly connection: object | string;
+  /** The queue's name, without a colon. Default `"otel-taskflow"`. */
+  readonly queue?: string | undefined;
+  /** Attempts running at once in this process. Default 100. */
+  readonly concurrency?: number | undefined;
+  /** Prefix of all keys in Redis. Default: BullMQ's own. */
+  readonly prefix?: string | undefined;
+  /** More options of `Queue`. Its `defaultJobOptions` say what is kept of tasks that ended. */
+  readonly queueOptions?: object | undefined;
+  /** More options of `Worker`, such as `lockDuration`, `stalledInterval`, `maxStalledCount`. */
+  readonly workerOptions?: object | undefined;
+}
+
+/** {@link BullmqEngineOptions}, checked and complete. */
+export interface BullmqEngineSettings {
+  readonly Queue: BullmqQueueClass;
+  readonly Worker: BullmqWorkerClass;
+  readonly queue: string;
+  readonly queueOptions: object;
+  readonly workerOptions: object;
+}
+
+/** A crash is no failure of the task; BullMQ's own `maxStalledCount` of 1 would fail it for the second one. */
+const DEFAULT_WORKER_OPTIONS = { concurrency: 100, maxStalledCount: 10 };
+/** Failed tasks are kept to be looked at, some of them; tasks that are done leave nothing behind. */
+const DEFAULT_JOB_OPTIONS = { removeOnComplete: true, removeOnFail: { count: 1_000 } };
+
+/** @throws TaskConfigError for an option that is missing or out of range. */
+export function engineSettings(options: BullmqEngineOptions): BullmqEngineSettings {
+  checkObject("bullmqEngine(): its options", options);
+  const { Queue, Worker, connection, queue = "otel-taskflow", concurrency, prefix } = options;
+  const { queueOptions = {}, workerOptions = {} } = options;
+  checkFunction("Queue", Queue);
+  checkFunction("Worker", Worker);
+  checkObject("queueOptions", queueOptions);
+  checkObject("workerOptions", workerOptions);
+  const shared = { connection: checkConnection(connection), ...prefixOf(prefix) };
+  const { defaultJobOptions } = queueOptions as { defaultJobOptions?: object | undefined };
+  return Object.freeze({
+    Queue,
+    Worker,
+    queue: checkQueueName(queue),
+    queueOptions: {
+      ...queueOptions,
+      ...shared,
+      defaultJobOptions: { ...DEFAULT_JOB_OPTIONS, ...defaultJobOptions },
+    },
+    workerOptions: { ...DEFAULT_WORKER_OPTIONS, ...workerOptions, ...shared, ...concurrencyOf(concurrency) },
+  });
+}
+
+function checkConnection(connection: unknown): object | string {
+  if (typeof connection === "object" && connection !== null) return connection;
+  if (typeof connection === "string" && connection !== "") return connection;
+  throw new TaskConfigError(
+    `connection: expected what BullMQ takes, such as { host: "127.0.0.1", port: 6379 }, received ${show(connection)}`,
+  );
+}
+
+function checkQueueName(queue: unknown): string {
+  const name = checkText("queue", queue);
+  if (!name.includes(":")) return name;
+  throw new TaskConfigError(`queue: expected a name without a colon, received ${show(name)}`);
+}
+
+function concurrencyOf(concurrency: unknown): { readonly concurrency?: number } {
+  if (concurrency === undefined) return {};
+  return { concurrency: checkNumber("concurrency", concurrency, { min: 1, integer: true }) };
+}
+
+function prefixOf(prefix: unknown): { readonly prefix?: string } {
+  return prefix === undefined ? {} : { prefix: checkText("prefix", prefix) };
+}

@@ -1,0 +1,146 @@
+import { TaskManagerClosedError } from "../../core/errors.js";
+import { warn } from "../../core/guard.js";
+import type { TaskMessage } from "../engine.js";
+import { HOME } from "../home.js";
+import { jobIdOf } from "./job-id.js";
+import type { BullmqQueue, BullmqStoredJob } from "./library.js";
+import type { BullmqEngineSettings } from "./options.js";
+import { hasStamp, taskData } from "./stored-task.js";
+import { within } from "./within.js";
+
+/** Names the engine's own strategy for the wait before a retry. */
+export const BACKOFF = "otel-taskflow";
+const WAITING: readonly string[] = ["waiting", "delayed", "prioritized"];
+const ENDED: readonly string[] = ["completed", "failed"];
+const ANSWER_MS = 1_000;
+const CLOSE_MS = 5_000;
+
+/** The tasks of one queue, seen from outside of any worker. Connects when it is first used. */
+export class Store {
+  readonly #settings: BullmqEngineSettings;
+  /** Ends what waits for a server that may never answer. */
+  readonly #unanswered = new Set<(error: Error) => void>();
+  #queue: BullmqQueue | undefined;
+  #closed = false;
+
+  constructor(settings: BullmqEngineSettings) {
+    this.#settings = settings;
+  }
+
+  get isOpen(): boolean {
+    return this.#queue !== undefined && !this.#closed;
+  }
+
+  get isClosed(): boolean {
+    return this.#closed;
+  }
+
+  /** False when a task of that id is live already. */
+  async add(message: TaskMessage): Promise<boolean> {
+    const { origin, fresh } = message;
+    const { id, name, maxAttempts = 1, enqueuedAt = 0, dueAt = enqueuedAt } = origin;
+    const jobId = jobIdOf(id);
+    if (!fresh && !(await this.#makeFree(jobId))) return false;
+    const stamp = fresh ? undefined : crypto.randomUUID();
+    // rounded up: no task starts early
+    const delay = Math.ceil(dueAt - enqueuedAt);
+    const options = { jobId, attempts: maxAttempts, backoff: { type: BACKOFF }, delay };
+    await this.#ask((queue) => queue.add(name, taskData(message, stamp), options));
+    return stamp === undefined || (await this.#isStored(jobId, stamp));
+  }
+
+  /** Removes a task that no worker holds, and returns it; `undefined` where there is none such. */
+  async remove(taskId: string): Promise<BullmqStoredJob | undefined> {
+    const id = jobIdOf(taskId);
+    const job = await this.#ask((queue) => queue.getJob(id));
+    if (job === undefined || !WAITING.includes(await this.#ask(() => job.getState()))) return undefined;
+    return (await this.#ask((queue) => queue.remove(id))) === 1 ? job : undefined;
+  }
+
+  /** Tasks that have not ended, in whatever process they run. */
+  async countLive(): Promise<number> {
+    const counts = await this.#ask((queue) => queue.getJobCounts());
+    const live = Object.entries(counts).filter(([state]) => !ENDED.includes(state));
+    return live.reduce((sum, [, count]) => sum + count, 0);
+  }
+
+  /** Whether the server answers, and soon. */
+  answers(): Promise<boolean> {
+    return within(
+      ANSWER_MS,
+      this.countLive().then(() => true),
+      false,
+    );
+  }
+
+  /** Gives up the connection; what waits for an answer rejects. */
+  async close(graceful: boolean): Promise<void> {
+    this.#closed = true;
+    if (this.#queue !== undefined) await closeQueue(this.#queue, graceful);
+    for (const reject of this.#unanswered) reject(closedError());
+  }
+
+  // A task that has ended may still be kept, and must not stand in the way of another.
+  async #makeFree(id: string): Promise<boolean> {
+    const job = await this.#ask((queue) => queue.getJob(id));
+    if (job === undefined) return true;
+    if (!ENDED.includes(await this.#ask(() => job.getState()))) return false;
+    await this.#ask((queue) => queue.remove(id));
+    return true;
+  }
+
+  // Adding tells nothing where a job of that id was there; one that is gone again had been stored.
+  async #isStored(id: string, stamp: string): Promise<boolean> {
+    const job = await this.#ask((queue) => queue.getJob(id));
+    return job === undefined || hasStamp(job, stamp);
+  }
+
+  async #ask<T>(question: (queue: BullmqQueue) => Promise<T>): Promise<T> {
+    const answer = question(this.#open());
+    return await new Promise((resolve, reject) => {
+      this.#unanswered.add(reject);
+      const forget = (): void => void this.#unanswered.delete(reject);
+      answer.then(resolve, reject).then(forget, forget);
+    });
+  }
+
+  #open(): BullmqQueue {
+    if (this.#closed) throw closedError();
+    this.#queue ??= HOME.runInAsyncScope(() => this.#openQueue());
+    return this.#queue;
+  }
+
+  #openQueue(): BullmqQueue {
+    const { Queue, queue: name, queueOptions } = this.#settings;
+    // options of this very class, as the application gave them
+    const queue = new Queue(name, queueOptions as never);
+    queue.on("error", (error) => warn(`the BullMQ queue ${name} reports an error`, error));
+    queue.waitUntilReady().catch(() => this.#discard(queue));
+    return queue;
+  }
+
+  // What could not be reached at first, as on a schema that is missing, stays as it is: the next question asks another.
+  #discard(queue: BullmqQueue): void {
+    if (this.#queue === queue) this.#queue = undefined;
+    void closeQueue(queue, false);
+  }
+}
+
+async function closeQueue(queue: BullmqQueue, graceful: boolean): Promise<void> {
+  if (
+    graceful &&
+    (await within(
+      CLOSE_MS,
+      queue.close().then(() => true),
+      false,
+    ))
+  )
+    return;
+  // a connection that was never made is given up by the one, a lost one by the other; neither may ever resolve
+  queue.disconnect().catch(() => {});
+  queue.close().catch(() => {});
+}
+
+function closedError(): TaskManagerClosedError {
+  return new TaskManagerClosedError("the connection was given up before the server had answered");
+}

@@ -1,0 +1,114 @@
+import { runAttempt } from "../../core/attempt.js";
+import { checkFunction, checkObject, checkText } from "../../core/checks.js";
+import { getTaskContext } from "../../core/context.js";
+import { CurrentTask } from "../../core/current-task.js";
+import { isNonRetryableError, TaskCancelledError } from "../../core/errors.js";
+import { safely } from "../../core/guard.js";
+import { telemetryOf } from "../../core/telemetry.js";
+import type { AttemptInfo, TaskTelemetryOptions } from "../../core/types.js";
+import { ENVELOPE_KEY } from "../envelope.js";
+import { type BullmqJob, dueAtOf, labelOf, routeOf, UNNAMED } from "./job.js";
+
+export interface BullmqTaskOptions extends TaskTelemetryOptions {
+  /** The task's name. Default: each job's own. */
+  readonly name?: string | undefined;
+}
+
+interface TaskJob extends BullmqJob {
+  readonly queueName?: string | undefined;
+  /** BullMQ 5: `discard()` was called. */
+  readonly discarded?: boolean | undefined;
+  /** Jobs in a sandbox have no such method. */
+  readonly getState?: unknown;
+}
+
+type Processor = (job: TaskJob, token?: string, signal?: AbortSignal) => unknown;
+
+const DEFERRALS: readonly unknown[] = ["DelayedError", "WaitingError", "WaitingChildrenError"];
+const RATE_LIMITED = "bullmq:rateLimitExceeded";
+const UNRECOVERABLE = "UnrecoverableError";
+
+/**
+ * A processor whose jobs run as attempts: in their task's context, within a span that gets the outcome. It returns
+ * and throws what the given one does, and takes as many parameters, by which BullMQ decides whether there is a
+ * signal; that aborts the task's own signal as well, and how the job ends then is up to the processor.
+ * `NonRetryableError` fails a job for good. Jobs that were added without tags get a context, too.
+ *
+ * @throws TaskConfigError for an option out of range.
+ */
+export function withTask<P extends (job: never, ...rest: never[]) => unknown>(
+  processor: P,
+  options: BullmqTaskOptions = {},
+): P {
+  checkFunction("withTask(): its processor", processor);
+  checkObject("withTask(): its options", options);
+  if (options.name !== undefined) checkText("name", options.name);
+  telemetryOf(options);
+  // BullMQ calls with a job, a token and perhaps a signal, whatever a processor declares
+  const process = processor as unknown as Processor;
+  const run: Processor = async (job, token, signal) => {
+    const call = (): unknown => {
+      if (signal !== undefined) follow(signal);
+      return process(job, token, signal);
+    };
+    // the span tells the function's own name
+    Object.defineProperty(call, "name", { value: process.name });
+    try {
+      return await runAttempt(attemptOf(job, options), call);
+    } catch (error) {
+      throw thrownTo(job, error);
+    }
+  };
+  Object.defineProperty(run, "length", { value: process.length });
+  return run as unknown as P;
+}
+
+function attemptOf(job: TaskJob, { name, ...telemetry }: BullmqTaskOptions): AttemptInfo {
+  const { id, opts, attemptsMade, stalledCounter = 0 } = job;
+  return {
+    ...telemetry,
+    ...routeOf(job.queueName),
+    taskId: labelOf(id),
+    funcName: name ?? labelOf(job.name) ?? UNNAMED,
+    carrier: opts[ENVELOPE_KEY],
+    attempt: attemptsMade,
+    maxAttempts: opts.attempts || 1,
+    dueAt: dueAtOf(job),
+    // of a later attempt, a job does not say whether it was this one that was lost
+    redelivered: attemptsMade === 0 && stalledCounter > 0,
+    deferIf: (error) => DEFERRALS.includes(fieldOf(error, "name")) || fieldOf(error, "message") === RATE_LIMITED,
+    giveUpIf: (error) => fieldOf(error, "name") === UNRECOVERABLE || job.discarded === true,
+  };
+}
+
+// BullMQ waits for the processor and goes by what it does: its signal is a request, and no end of the attempt.
+function follow(signal: AbortSignal): void {
+  // of this copy of the package: it has just made it
+  const task = getTaskContext() as CurrentTask;
+  const reason = (): TaskCancelledError =>
+    new TaskCancelledError("the worker cancelled the job", { cause: signal.reason });
+  const abort = (): void => safely("aborting a task's signal", () => CurrentTask.abort(task, reason()), undefined);
+  if (signal.aborted) abort();
+  else signal.addEventListener("abort", abort, { once: true });
+}
+
+// What a worker gets instead of what was thrown, where it would do the wrong thing with that.
+function thrownTo(job: TaskJob, error: unknown): unknown {
+  // a worker that reads properties of these leaves the job active for ever
+  if (error === undefined || error === null) return new Error(`the processor threw ${error}`);
+  if (!isNonRetryableError(error)) return error;
+  if (job.getState === undefined) return unrecoverable(error);
+  // of this copy of the job alone, which the worker is about to ask whether attempts are left
+  job.opts.attempts = job.attemptsMade + 1;
+  return error;
+}
+
+// Out of a sandbox, a worker gets copies of errors, and knows them by their names.
+function unrecoverable(error: Error): Error {
+  const copy = Object.defineProperties(new Error(), Object.getOwnPropertyDescriptors(error));
+  return Object.defineProperty(copy, "name", { value: UNRECOVERABLE });
+}
+
+function fieldOf(error: unknown, field: "name" | "message"): unknown {
+  return typeof error === "object" && error !== null ? (error as Record<string, unknown>)[field] : undefined;
+}

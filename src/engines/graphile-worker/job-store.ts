@@ -1,0 +1,189 @@
+import { quietly, warn } from "../../core/guard.js";
+import { HOME } from "../home.js";
+import { failForGood } from "./fail-for-good.js";
+import type { GraphileClient, GraphileEmitter, GraphileJob, GraphileUtils } from "./graphile.js";
+import type { EngineSettings } from "./options.js";
+import { pause } from "./pause.js";
+import { quoted } from "./sql.js";
+
+/** Several processes that start at once make the schema at once; 0.16 gives up then. */
+const RIVALS = 10;
+const RIVAL_PAUSE_MS = 100;
+
+/** What is to be stored of a task. */
+export interface NewJob {
+  /** The task's id, and the job's key. */
+  readonly id: string;
+  readonly identifier: string;
+  readonly payload: unknown;
+  /** `undefined`: at once, by the server's clock. */
+  readonly runAt: Date | undefined;
+}
+
+/** Where a task is. */
+export interface LiveJob extends Pick<GraphileJob, "id" | "task_identifier"> {
+  /** The worker that runs it; `null` while it waits. */
+  readonly locked_by: string | null;
+}
+
+/** A job whose attempt has ended: its id, and what it is to fail with, if it is. */
+export type EndedJob = readonly [jobId: string, failure: string | undefined];
+
+/** The jobs of a schema, by graphile-worker's public functions. Connects when it is first used. */
+export class JobStore {
+  readonly #settings: EngineSettings;
+  readonly #schema: string;
+  #utils: Promise<GraphileUtils> | undefined;
+
+  constructor(settings: EngineSettings) {
+    const { pgPool } = settings;
+    this.#settings = settings;
+    pgPool?.on("error", tellError);
+    for (const event of ["connect", "acquire"]) pgPool?.on(event, hearErrors);
+    this.#schema = quoted(settings.schema);
+  }
+
+  /** Connects, and brings the schema up to date; rejects where that fails, and tries again when asked again. */
+  open(): Promise<GraphileUtils> {
+    this.#utils ??= HOME.runInAsyncScope(() => this.#connect());
+    return this.#utils;
+  }
+
+  /** Stores a task; false where one of that id is queued, waiting or running. */
+  async add(job: NewJob): Promise<boolean> {
+    const stored = await this.#addJob(job, "unsafe_dedupe");
+    if (stored.revision === 0) return true;
+    if (stored.locked_at !== null || stored.attempts < stored.max_attempts) return false;
+    await this.#addJob(job, "replace");
+    return true;
+  }
+
+  /**
+   * Stores the next run of a running job as a job of its own, and in the same step makes sure that the running one
+   * never runs again: what is left is to complete it. Rejects where it has lost its lock, and must not be completed.
+   */
+  async putBack(running: GraphileJob, job: NewJob): Promise<void> {
+    const stored = await this.#addJob(job, "replace");
+    if (String(stored.id) === String(running.id)) throw new Error(`job ${running.id} was not locked any more`);
+  }
+
+  /** Makes sure that a running job never runs again, and frees its key: what is left is to fail it. */
+  async giveUp(key: string): Promise<void> {
+    await this.#query(`select from ${this.#schema}.remove_job($1)`, [key]);
+  }
+
+  /** Marks a job without a key as failed for good, when it is not locked any more. Never rejects. */
+  async failForGood(jobId: string, reason: string): Promise<void> {
+    await failForGood(jobId, async () => await (await this.open()).permanentlyFailJobs([jobId], reason));
+  }
+
+  /** Finds a task that waits or runs. */
+  async find(id: string): Promise<LiveJob | undefined> {
+    const live = "key = $1 and (locked_at is not null or attempts < max_attempts)";
+    const columns = "id, task_identifier, locked_by";
+    const [found] = await this.#query<LiveJob>(`select ${columns} from ${this.#schema}.jobs where ${live}`, [id]);
+    return found;
+  }
+
+  /** Removes a job unless it runs, and returns what was stored. */
+  async take({ id, task_identifier }: LiveJob): Promise<GraphileJob | undefined> {
+    const [taken] = await (await this.open()).completeJobs([id]);
+    return taken === undefined ? undefined : { ...(taken as GraphileJob), task_identifier };
+  }
+
+  /** Jobs of these identifiers that wait or run anywhere, or are just being put down by one of these workers. */
+  async countLive(identifiers: readonly string[], workers: readonly string[]): Promise<number> {
+    const live = "attempts < max_attempts or (locked_at is not null and (key is not null or locked_by = any($2)))";
+    const text = `select count(*)::int from ${this.#schema}.jobs where task_identifier = any($1) and (${live})`;
+    const [row] = await this.#query<{ count: number }>(text, [identifiers, workers]);
+    return row?.count ?? 0;
+  }
+
+  /** Frees what any worker holds. */
+  async unlockAll(): Promise<void> {
+    const held = `select distinct locked_by from ${this.#schema}.jobs where locked_by is not null`;
+    const workers = (await this.#query<{ locked_by: string }>(held, [])).map((row) => row.locked_by);
+    if (workers.length > 0) await (await this.open()).forceUnlockWorkers(workers);
+  }
+
+  /**
+   * Frees what these workers hold, which run no more. What they ran to its end but could not put down is put down in
+   * the same step: completed, or failed with the given reason, instead of run again.
+   */
+  async unlock(workers: readonly string[], ended: readonly EndedJob[]): Promise<void> {
+    const completed = ended.flatMap(([id, failure]) => (failure === undefined ? [id] : []));
+    await this.#transaction(async (client) => {
+      await client.query(`select from ${this.#schema}.force_unlock_workers($1)`, [workers]);
+      await client.query(`select from ${this.#schema}.complete_jobs($1)`, [completed]);
+      for (const [id, failure] of ended) {
+        if (failure === undefined) continue;
+        await client.query(`select from ${this.#schema}.permanently_fail_jobs(array[$1::bigint], $2)`, [id, failure]);
+      }
+    });
+  }
+
+  /** Gives up the connections. Never rejects. */
+  async close(): Promise<void> {
+    const { pgPool } = this.#settings;
+    const utils = await quietly("connecting", () => this.#utils, undefined);
+    await quietly("closing graphile-worker's connections", () => utils?.release(), undefined);
+    pgPool?.off("error", tellError);
+    for (const event of ["connect", "acquire"]) pgPool?.off(event, hearErrors);
+  }
+
+  async #connect(): Promise<GraphileUtils> {
+    const { makeWorkerUtils, sharedOptions } = this.#settings;
+    for (let rival = 1; ; rival += 1) {
+      try {
+        return await makeWorkerUtils({ ...sharedOptions });
+      } catch (error) {
+        if (rival === RIVALS || !isMadeElsewhere(error)) {
+          this.#utils = undefined;
+          throw error;
+        }
+        await pause(RIVAL_PAUSE_MS);
+      }
+    }
+  }
+
+  async #addJob({ id, identifier, payload, runAt }: NewJob, jobKeyMode: "replace" | "unsafe_dedupe") {
+    const utils = await this.open();
+    const spec = { jobKey: id, jobKeyMode, ...(runAt && { runAt }) };
+    return (await utils.addJob(identifier, payload, spec)) as GraphileJob;
+  }
+
+  async #transaction(run: (client: GraphileClient) => Promise<void>): Promise<void> {
+    const utils = await this.open();
+    await utils.withPgClient(async (client) => {
+      await client.query("begin");
+      try {
+        await run(client);
+        await client.query("commit");
+      } catch (error) {
+        await quietly("rolling back", () => client.query("rollback"), undefined);
+        throw error;
+      }
+    });
+  }
+
+  async #query<R>(text: string, values: unknown[]): Promise<R[]> {
+    const utils = await this.open();
+    const { rows } = await utils.withPgClient((client) => client.query(text, values));
+    return rows as R[];
+  }
+}
+
+// A unique violation, and a row of the catalogue that another process has just changed.
+function isMadeElsewhere(error: unknown): boolean {
+  const code = (error as { code?: unknown } | undefined)?.code;
+  return code === "23505" || code === "XX000";
+}
+
+// A connection that breaks says so to whoever uses it, too; unheard, it would end the process.
+function hearErrors(client: GraphileEmitter): void {
+  if (client.listenerCount("error") === 0) client.on("error", tellError);
+}
+
+function tellError(error: unknown): void {
+  warn("a connection to PostgreSQL broke", error);
+}

@@ -1,0 +1,4 @@
+/** A schema's name as SQL. */
+export function quoted(schema: string): string {
+  return `"${schema.replaceAll('"', '""')}"`;
+}

@@ -1,0 +1,135 @@
+import { context, type SpanContext } from "@opentelemetry/api";
+import { runAttempt } from "../../core/attempt.js";
+import { checkFunction, checkObject } from "../../core/checks.js";
+import { type ActiveAttempt, attemptIn } from "../../core/context.js";
+import { CurrentTask } from "../../core/current-task.js";
+import { isNonRetryableError, TaskCancelledError } from "../../core/errors.js";
+import { safely } from "../../core/guard.js";
+import { telemetryOf } from "../../core/telemetry.js";
+import type { AttemptInfo, TaskTelemetryOptions } from "../../core/types.js";
+import { HOME } from "../home.js";
+import { followAbort } from "./abort-followers.js";
+import { batchFailure } from "./batch.js";
+import { carrierIn } from "./carried-flags.js";
+import { failForGood } from "./fail-for-good.js";
+import { GRAPHILE_WORKER, type GraphileHelpers, type GraphileJob } from "./graphile.js";
+import { schemaOf } from "./options.js";
+import { Recent } from "./recent.js";
+import { quoted } from "./sql.js";
+import { dueAtOf, reasonOf } from "./stored-job.js";
+
+/** The part of graphile-worker's `JobHelpers` that is used. */
+export interface GraphileTaskHelpers extends GraphileHelpers {
+  readonly abortSignal?: AbortSignal | undefined;
+  query(text: string, values?: unknown[]): Promise<{ rows: unknown[] }>;
+}
+
+export interface GraphileTaskOptions extends TaskTelemetryOptions {
+  /**
+   * graphile-worker's schema, where a `NonRetryableError` fails its job. Default: `GRAPHILE_WORKER_SCHEMA`, or else
+   * `graphile_worker`.
+   */
+  schema?: string | undefined;
+}
+
+/** What is known of a call of the task when it has failed. */
+interface Call<R> {
+  span?: SpanContext | undefined;
+  /** What a batch job returned that failed in part. */
+  batch?: { readonly result: R };
+}
+
+/**
+ * Wraps a task of graphile-worker's: each run is an attempt. The task gets the payload and the helpers it would get
+ * anyway; jobs of any producer are welcome. A `NonRetryableError` fails the job for good. What the task throws comes
+ * through untouched, but for a falsy value, which 0.16 would take for success: that is the cause of an Error.
+ *
+ * @throws TaskConfigError for an option out of range.
+ */
+export function withTask<P, H extends GraphileTaskHelpers, R>(
+  task: (payload: P, helpers: H) => R,
+  options: GraphileTaskOptions = {},
+): (payload: P, helpers: H) => Promise<Awaited<R>> {
+  checkFunction("withTask(): its first argument", task);
+  checkObject("withTask(): its options", options);
+  const schema = schemaOf(options.schema);
+  telemetryOf(options);
+  // of failed attempts, for the next one to link to if it runs here
+  const spans = new Recent<SpanContext>();
+  return async (payload, helpers): Promise<Awaited<R>> => {
+    const { job } = helpers;
+    const call: Call<Awaited<R>> = {};
+    const run = (): Promise<Awaited<R>> => callTask(task, payload, helpers, call);
+    Object.defineProperty(run, "name", { value: task.name });
+    try {
+      return await runAttempt<Awaited<R>>({ ...options, ...attemptOf(job, spans.take(attemptKey(job))) }, run);
+    } catch (error) {
+      if (call.span !== undefined) spans.keep(attemptKey(job, 1), call.span);
+      // graphile-worker finds out itself which entries of a batch to keep
+      if (call.batch !== undefined) return call.batch.result;
+      if (isNonRetryableError(error)) void HOME.runInAsyncScope(() => failJob(helpers, schema, error));
+      throw error || new Error(reasonOf(error), { cause: error });
+    }
+  };
+}
+
+function attemptKey({ id, attempts }: GraphileJob, later = 0): string {
+  return `${id}/${attempts + later}`;
+}
+
+function attemptOf(job: GraphileJob, previous: SpanContext | undefined): AttemptInfo {
+  const { id, task_identifier, attempts, max_attempts, last_error, flags } = job;
+  return {
+    ...{ taskId: String(id), funcName: task_identifier, engine: GRAPHILE_WORKER, system: GRAPHILE_WORKER },
+    attempt: attempts - 1,
+    maxAttempts: max_attempts,
+    carrier: carrierIn(flags),
+    dueAt: dueAtOf(job),
+    // an attempt that ended in any way has removed the job, or left an error
+    redelivered: attempts > 1 && last_error === null,
+    previous,
+  };
+}
+
+async function callTask<P, H extends GraphileTaskHelpers, R>(
+  task: (payload: P, helpers: H) => R,
+  payload: P,
+  helpers: H,
+  call: Call<Awaited<R>>,
+): Promise<Awaited<R>> {
+  const attempt = attemptIn(context.active());
+  call.span = attempt?.span.spanContext();
+  const stop = passOn(helpers.abortSignal, attempt);
+  try {
+    const result = await task(payload, helpers);
+    const failure = await batchFailure(payload, result);
+    if (failure === undefined) return result;
+    call.batch = { result };
+    throw failure;
+  } finally {
+    stop?.();
+  }
+}
+
+// The task's own signal and nothing more: graphile-worker lets a job go on after its signal, and goes by what it does.
+function passOn(signal: AbortSignal | undefined, attempt: ActiveAttempt | undefined): (() => void) | undefined {
+  if (signal === undefined || attempt === undefined) return undefined;
+  // of this copy of the package: runAttempt has just made it
+  const task = attempt.context as CurrentTask;
+  const reason = (): TaskCancelledError =>
+    new TaskCancelledError("graphile-worker is shutting down", { cause: signal.reason });
+  return followAbort(signal, () =>
+    safely("aborting a task's signal", () => CurrentTask.abort(task, reason()), undefined),
+  );
+}
+
+// By the columns of the row as well: another schema may have a job of that number.
+function failJob(helpers: GraphileTaskHelpers, schema: string, error: unknown): Promise<void> {
+  const { id, task_identifier, created_at } = helpers.job;
+  const jobs = `${quoted(schema)}.jobs`;
+  const same = "id = $1 and task_identifier = $2 and abs(extract(epoch from created_at - $3::timestamptz)) < 0.001";
+  const ids = `array(select id from ${jobs} where ${same} and locked_at is null)`;
+  const text = `select id from ${quoted(schema)}.permanently_fail_jobs(${ids}, $4)`;
+  const values = [id, task_identifier, created_at, reasonOf(error)];
+  return failForGood(String(id), async () => (await helpers.query(text, values)).rows);
+}

@@ -1,0 +1,106 @@
+import { setTimeout as pause } from "node:timers/promises";
+import { TaskConfigError } from "../../core/errors.js";
+import { quietly } from "../../core/guard.js";
+import type { EngineCapabilities, EngineHost, TaskEngine, TaskMessage, UnfinishedTask } from "../engine.js";
+import { Consumer } from "./consumer.js";
+import { engineSettings, type PgBossEngineOptions, type PgBossEngineSettings } from "./options.js";
+import { deliveryOf } from "./stored-task.js";
+import { TaskQueue } from "./task-queue.js";
+import { untraced } from "./untraced.js";
+
+const CLOSING_MS = 5_000;
+
+/** What there is once a manager has opened the engine. */
+interface Opened {
+  readonly host: EngineHost;
+  readonly consumer: Consumer;
+}
+
+/**
+ * Stores tasks in PostgreSQL through pg-boss, or embedded through PGlite: they outlive the process, and any process
+ * with such an engine on the same queue may run them. An attempt whose process dies runs again under its number.
+ *
+ * @throws TaskConfigError for an option out of range, or a pg-boss before 12.25.
+ */
+export function pgBossEngine(options: PgBossEngineOptions): TaskEngine {
+  return new PgBossEngine(engineSettings(options));
+}
+
+class PgBossEngine implements TaskEngine {
+  readonly name = "pg-boss";
+  readonly system = "pg-boss";
+  readonly destination: string;
+  readonly capabilities: EngineCapabilities;
+  readonly #settings: PgBossEngineSettings;
+  readonly #queue: TaskQueue;
+  #opened: Opened | undefined;
+  #closed = false;
+
+  constructor(settings: PgBossEngineSettings) {
+    this.#settings = settings;
+    this.#queue = new TaskQueue(settings);
+    this.destination = settings.queue;
+    this.capabilities = Object.freeze({ durable: true, granularity: settings.pollingIntervalSeconds * 1000 });
+  }
+
+  open(host: EngineHost): void {
+    if (this.#opened !== undefined) throw new TaskConfigError("engine: this engine belongs to another TaskManager");
+    this.#opened = { host, consumer: new Consumer(this.#queue, host, this.#settings) };
+  }
+
+  async enqueue(message: TaskMessage): Promise<boolean> {
+    await this.#queue.start();
+    const stored = await this.#queue.store(message);
+    this.#opened?.consumer.nudge();
+    return stored;
+  }
+
+  async work(): Promise<void> {
+    await this.#queue.start();
+    this.#opened?.consumer.start();
+  }
+
+  async cancel(taskId: string): Promise<boolean> {
+    if (this.#opened === undefined) return false;
+    const { host, consumer } = this.#opened;
+    if (await consumer.cancel(taskId)) return true;
+    await this.#queue.start();
+    const task = await this.#queue.cancel(taskId);
+    if (task === undefined) return false;
+    await host.drop(deliveryOf(task, host), "cancelled");
+    return true;
+  }
+
+  // Twice, an interval apart: what another process is just giving back shows again by then.
+  async idle(): Promise<void> {
+    for (let times = 0; times < 2 && !this.#closed; ) {
+      times = (await this.#isIdle()) ? times + 1 : 0;
+      if (times < 2) await pause(this.capabilities.granularity);
+    }
+  }
+
+  async quiesce(deadline: AbortSignal): Promise<readonly UnfinishedTask[]> {
+    await this.#opened?.consumer.halt(deadline);
+    return [];
+  }
+
+  async close(): Promise<void> {
+    await this.#opened?.consumer.halt(AbortSignal.timeout(CLOSING_MS));
+    this.#opened?.consumer.close();
+    this.#closed = true;
+    await this.#queue.stop();
+  }
+
+  // Nothing in the store, and nothing taken out of it meanwhile.
+  async #isIdle(): Promise<boolean> {
+    const { inFlight } = this.#opened?.consumer ?? {};
+    await inFlight?.settled();
+    const before = this.#opened?.consumer.taken;
+    const look = async (): Promise<boolean> => {
+      await this.#queue.start();
+      return await this.#queue.isEmpty();
+    };
+    const empty = await quietly("looking for tasks", () => untraced(look), false);
+    return empty && inFlight?.size === 0 && this.#opened?.consumer.taken === before;
+  }
+}

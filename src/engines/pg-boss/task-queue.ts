@@ -1,0 +1,113 @@
+import { TaskConfigError } from "../../core/errors.js";
+import { warn } from "../../core/guard.js";
+import { whenAborted } from "../../core/when-aborted.js";
+import type { Settlement, TaskMessage } from "../engine.js";
+import { HOME } from "../home.js";
+import { claimOf, type FetchedJob } from "./boss.js";
+import type { PgBossEngineSettings } from "./options.js";
+import { resettle, SPARE_CLAIMS, secondsUntil, settle } from "./settle.js";
+import { dataOf, readJob, type StoredTask } from "./stored-task.js";
+
+/** At most one live job of a singletonKey, which is the task's id. */
+const POLICY = "exclusive";
+/** pg-boss waits this long before a lost job starts again. */
+const RETRY_DELAY_SECONDS = 1;
+/** How long a task that is about to be cancelled cannot start. */
+const CANCELLING_MS = 60_000;
+const STOPPING_MS = 5_000;
+
+/** The pg-boss queue that holds an engine's tasks. Everything but `stop` rejects when pg-boss does. */
+export class TaskQueue {
+  readonly #settings: PgBossEngineSettings;
+  #started: Promise<void> | undefined;
+
+  constructor(settings: PgBossEngineSettings) {
+    this.#settings = settings;
+    // without a listener, Node would end the process
+    settings.boss.on("error", (error) => warn("pg-boss", error));
+  }
+
+  /** Starts pg-boss and makes the queue, once; another call after a failure tries again. */
+  start(): Promise<void> {
+    this.#started ??= HOME.runInAsyncScope(() => this.#start()).catch((error: unknown) => {
+      this.#started = undefined;
+      throw error;
+    });
+    return this.#started;
+  }
+
+  /** False where a task of this id is live. */
+  async store(message: TaskMessage): Promise<boolean> {
+    const { boss, queue, expireInSeconds, heartbeatSeconds } = this.#settings;
+    const { id, name, enqueuedAt = 0, dueAt = enqueuedAt } = message.origin;
+    const stored = await boss.send(queue, dataOf(message), {
+      // pg-boss takes UUIDs only, and keeps the job of a task that has ended
+      ...(message.fresh && { id }),
+      ...(dueAt > enqueuedAt && { startAfter: secondsUntil(dueAt) }),
+      singletonKey: id,
+      group: { id: name },
+      retryLimit: SPARE_CLAIMS,
+      retryDelay: RETRY_DELAY_SECONDS,
+      retryBackoff: false,
+      expireInSeconds,
+      heartbeatSeconds,
+    });
+    return stored !== null;
+  }
+
+  /** Claims tasks that are due. */
+  async take(limit: number, exceptNames: string[]): Promise<StoredTask[]> {
+    const { boss, queue } = this.#settings;
+    const jobs = await boss.fetch(queue, { batchSize: limit, includeMetadata: true, ignoreGroups: exceptNames });
+    return jobs.map(readJob);
+  }
+
+  /** Says that a claimed task is still running. */
+  async touch(job: FetchedJob): Promise<void> {
+    await this.#settings.boss.touch(this.#settings.queue, claimOf(job));
+  }
+
+  async settle(task: StoredTask, settlement: Settlement): Promise<void> {
+    await settle(this.#settings.boss, this.#settings.queue, task, settlement);
+  }
+
+  async resettle(task: StoredTask): Promise<void> {
+    await resettle(this.#settings.boss, this.#settings.queue, task);
+  }
+
+  /** Cancels a task that waits; `undefined` where there is none. */
+  async cancel(taskId: string): Promise<StoredTask | undefined> {
+    const { boss, queue } = this.#settings;
+    if (taskId === "") return undefined;
+    // pg-boss cancels running jobs as well: first of all this one is kept from being started
+    const startAfter = CANCELLING_MS / 1000;
+    const [id] = (await boss.update(queue, undefined, { singletonKey: taskId, startAfter })).jobs;
+    if (id === undefined) return undefined;
+    const [job] = await boss.findJobs(queue, { id });
+    await boss.cancel(queue, id);
+    return job && readJob(job);
+  }
+
+  /** Whether no task is queued or waits for its retry. What runs is not counted. */
+  async isEmpty(): Promise<boolean> {
+    const { boss, queue } = this.#settings;
+    return (await boss.findJobs(queue, { queued: true, limit: 1 })).length === 0;
+  }
+
+  /** Stops pg-boss, unless others use it; waits a few seconds at most. */
+  async stop(): Promise<void> {
+    const { boss, shared } = this.#settings;
+    if (shared || this.#started === undefined) return;
+    const stopping = this.#started.then(() => boss.stop({ timeout: STOPPING_MS }));
+    await Promise.race([stopping, whenAborted(AbortSignal.timeout(2 * STOPPING_MS))]);
+  }
+
+  async #start(): Promise<void> {
+    const { boss, queue } = this.#settings;
+    await boss.start();
+    await boss.createQueue(queue, { policy: POLICY });
+    const policy = (await boss.getQueue(queue))?.policy;
+    if (policy === POLICY) return;
+    throw new TaskConfigError(`queue: expected "${queue}" to have the policy "${POLICY}", received "${policy}"`);
+  }
+}

@@ -1,0 +1,136 @@
+import { context } from "@opentelemetry/api";
+import { runAttempt } from "../../core/attempt.js";
+import { checkFunction, checkObject, checkText } from "../../core/checks.js";
+import { type ActiveAttempt, attemptIn } from "../../core/context.js";
+import { isNonRetryableError, TaskConfigError } from "../../core/errors.js";
+import { telemetryOf } from "../../core/telemetry.js";
+import type { AttemptInfo, Carrier, TaskContext, TaskTelemetryOptions } from "../../core/types.js";
+import { ENVELOPE_KEY, nextAttempt, readNextAttempt } from "../envelope.js";
+import { HOME } from "../home.js";
+import { dueTime } from "./boss.js";
+import { readCarried } from "./carried-data.js";
+import { failureOutput } from "./failure-output.js";
+
+/** What pg-boss writes as the output of a job whose worker was lost. */
+const LOST: readonly unknown[] = ["job timed out", "job heartbeat timeout"];
+
+/** A job as pg-boss hands it out with its metadata; there is more in it than is named here. */
+export interface TaskJob<Data = unknown> {
+  readonly id: string;
+  /** The queue. */
+  readonly name: string;
+  readonly data: Data;
+  /** The task's own: quiet once the attempt has succeeded. */
+  readonly signal: AbortSignal;
+  /** Runs before this one, those lost in a crash included. */
+  readonly retryCount: number;
+  readonly retryLimit: number;
+  readonly startAfter: Date;
+  readonly createdOn: Date;
+  readonly expireInSeconds: number;
+  readonly singletonKey: string | null;
+  /** What the last failed run left. */
+  readonly output: object | null;
+}
+
+type JobHandler = (job: TaskJob) => unknown;
+
+interface JobResult {
+  readonly id: string;
+  readonly status: "completed" | "failed" | "deadletter";
+  readonly output: unknown;
+}
+
+/** The part of a `PgBoss` instance that runs workers. */
+export interface JobWorker {
+  work(name: string, options: object, handler: (jobs: TaskJob[]) => Promise<JobResult[]>): Promise<string>;
+}
+
+/** What pg-boss's own `work` takes as its options, but for those that `workTask` sets itself. */
+export type WorkOptionsOf<B> = B extends { work: (name: string, options: infer O, handler: never) => unknown }
+  ? Omit<NonNullable<O>, "includeMetadata" | "perJobResults" | "transactional" | "transactionTimeoutSeconds">
+  : object;
+
+/**
+ * `boss.work` with a handler for one job, also where `batchSize` is more than one: each job runs inside its own task
+ * context and CONSUMER span, at once with the others of its batch, and is completed or failed by itself. What the
+ * handler returns is stored as the job's output; a `NonRetryableError` fails the job for good. Resolves to the
+ * worker's id. Needs pg-boss 12.22.
+ *
+ * @throws TaskConfigError for an option out of range, or an older pg-boss.
+ */
+export async function workTask<B extends JobWorker, Data = unknown>(
+  boss: B,
+  queue: string,
+  options: WorkOptionsOf<B> & TaskTelemetryOptions,
+  jobHandler: (job: TaskJob<Data>) => unknown,
+): Promise<string> {
+  checkBoss(boss);
+  checkText("queue", queue);
+  checkObject("workTask(): its options", options);
+  checkFunction("workTask(): its handler", jobHandler);
+  const { tracerProvider, meterProvider, loggerProvider, baggage, logs, onLog, ...own } = options;
+  const telemetry = { tracerProvider, meterProvider, loggerProvider, baggage, logs, onLog };
+  telemetryOf(telemetry); // throws now what would fail every job
+  // whoever sends to the queue says what its data is
+  const run = (job: TaskJob): Promise<JobResult> => runJob(job, telemetry, jobHandler as JobHandler);
+  const settings = { ...own, includeMetadata: true, perJobResults: true };
+  // jobs belong to no one who happened to start the worker
+  return await HOME.runInAsyncScope(() => boss.work(queue, settings, (jobs) => Promise.all(jobs.map(run))));
+}
+
+async function runJob(job: TaskJob, telemetry: TaskTelemetryOptions, jobHandler: JobHandler): Promise<JobResult> {
+  const { data, carrier } = readCarried(job.data);
+  let running: ActiveAttempt | undefined;
+  const attempt = (): unknown => {
+    running = attemptIn(context.active());
+    return jobHandler(jobOf(job, data, running?.context));
+  };
+  // the attempt's span says whose code it runs
+  Object.defineProperty(attempt, "name", { value: jobHandler.name });
+  try {
+    // not by spreading, which makes a slow object of so many properties
+    const output = await runAttempt(Object.assign(infoOf(job, carrier), telemetry), attempt);
+    return { id: job.id, status: "completed", output };
+  } catch (error) {
+    const span = running?.span.spanContext();
+    const next = span && nextAttempt(job.retryCount, { kind: "retry", delay: 0, error, span });
+    const output = { ...failureOutput(error), [ENVELOPE_KEY]: next };
+    return { id: job.id, status: isNonRetryableError(error) ? "deadletter" : "failed", output };
+  }
+}
+
+// The very object that pg-boss made for its handler: a copy of its forty fields costs more than an attempt.
+function jobOf(job: TaskJob, data: unknown, task: TaskContext | undefined): TaskJob {
+  const native = job.signal;
+  const get = (): AbortSignal => task?.signal ?? native;
+  return Object.defineProperty(Object.assign(job, { data }), "signal", { get, enumerable: true, configurable: true });
+}
+
+function infoOf(job: TaskJob, carrier: Carrier | undefined): AttemptInfo {
+  const { id, name, retryCount, retryLimit, startAfter, expireInSeconds, signal } = job;
+  const last = job.output as { value?: { message?: unknown }; [ENVELOPE_KEY]?: unknown } | null;
+  return {
+    funcName: name,
+    engine: "pg-boss",
+    system: "pg-boss",
+    destination: name,
+    taskId: id,
+    attempt: retryCount,
+    maxAttempts: retryLimit + 1,
+    dueAt: dueTime(startAfter),
+    redelivered: retryCount > 0 && LOST.includes(last?.value?.message),
+    previous: readNextAttempt(last?.[ENVELOPE_KEY])?.previous,
+    signal,
+    timeout: expireInSeconds * 1000,
+    carrier,
+  };
+}
+
+function checkBoss(boss: JobWorker): void {
+  checkObject("workTask(): its first argument", boss);
+  checkFunction("work of the PgBoss", boss.work);
+  // came right after the results of single jobs, without which a failed job would pass for a completed one
+  if (typeof (boss as { resolveFlow?: unknown }).resolveFlow === "function") return;
+  throw new TaskConfigError("workTask(): expected a PgBoss of version 12.22 or later, received an older one");
+}

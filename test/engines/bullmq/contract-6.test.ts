@@ -1,0 +1,4 @@
+import { describeEngine } from "../contract.js";
+import { redisWorld } from "./worlds.js";
+
+describeEngine(await redisWorld("6"));

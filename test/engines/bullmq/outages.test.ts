@@ -1,0 +1,120 @@
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import { fileURLToPath } from "node:url";
+import { isTaskManagerClosedError, type TaskManagerOptions } from "otel-taskflow";
+import { bullmqEngine } from "otel-taskflow/bullmq";
+import { describe, expect, onTestFinished, test, vi } from "vitest";
+import { type OwnServer, postgresMissing, redisMissing, startPostgres, startRedis } from "../../support/servers.js";
+import { createTasks } from "../../support/tasks.js";
+import { collectDiag } from "../../support/telemetry.js";
+import { describeUnavailable } from "../../support/unavailable.js";
+import { FAST, type Kind, migrate, optionsOf } from "./worlds.js";
+
+const PROCESS = fileURLToPath(new URL("./outage-process.ts", import.meta.url));
+const SLOW = { timeout: 60_000 };
+
+describeOutages("5", redisMissing(), startRedis);
+describeOutages("6", redisMissing(), startRedis);
+describeOutages("6 on PostgreSQL", postgresMissing(), startPostgres);
+
+function describeOutages(kind: Kind, missing: string | undefined, start: () => Promise<OwnServer>): void {
+  if (missing !== undefined) describeUnavailable(`outages, bullmq ${kind}`, missing);
+  else describe(`outages, bullmq ${kind}`, SLOW, () => cases(kind, start));
+}
+
+function cases(kind: Kind, start: () => Promise<OwnServer>): void {
+  test("every task ends, though the server is restarted while 500 are on their way", async () => {
+    const { unhandled, manager, server } = await open();
+    collectDiag();
+    const done = new Set<string>();
+    const failures: unknown[] = [];
+    const tasks = manager({
+      onSuccess: ({ context }) => void done.add(context.taskId),
+      onFailure: ({ error }) => void failures.push(error),
+    });
+    const task = tasks.task("task", () => new Promise((resolve) => setTimeout(resolve, 10)));
+    const ids = await Promise.all(Array.from({ length: 500 }, () => tasks.addTask(task)));
+    await tasks.work();
+    await vi.waitUntil(() => done.size > 50, 10_000);
+    await server.restart();
+    await tasks.idle();
+    expect([ids.filter((id) => !done.has(id)), failures, unhandled.mock.calls]).toEqual([[], [], []]);
+  });
+
+  test("shutdown ends while the server is gone, and rejects what it never took", async () => {
+    const { unhandled, manager, server } = await open();
+    collectDiag();
+    const tasks = manager({});
+    const started = vi.fn();
+    const task = tasks.task("task", () => {
+      started();
+      return new Promise(() => {});
+    });
+    const id = await tasks.addTask(task);
+    await tasks.work();
+    await vi.waitUntil(() => started.mock.calls.length === 1, 10_000);
+    await server.kill();
+    const adding = expect(tasks.addTask(task)).rejects.toSatisfy(
+      (error) => isTaskManagerClosedError(error) || isRefusal(error),
+    );
+    const before = performance.now();
+    const { abandoned } = await tasks.shutdown({ timeout: 200 });
+    expect(performance.now() - before).toBeLessThan(20_000);
+    await adding;
+    expect(abandoned).toEqual([{ taskId: id, funcName: "task", state: "running" }]);
+    expect(unhandled.mock.calls).toEqual([]);
+  });
+
+  test("a process that was shut down while the server is gone exits", async () => {
+    const { url, server } = await open();
+    const location = JSON.stringify({ kind, url, queue: "tasks" });
+    const child = spawn(process.execPath, ["--import", "tsx", PROCESS, location], { stdio: ["pipe", "pipe", "pipe"] });
+    onTestFinished(() => void child.kill("SIGKILL"));
+    let printed = "";
+    child.stdout.setEncoding("utf8").on("data", (chunk: string) => {
+      printed += chunk;
+    });
+    await vi.waitUntil(() => printed === "running\n", 20_000);
+    await server.kill();
+    child.stdin.end();
+    const [exitCode] = await once(child, "exit");
+    expect([exitCode, printed]).toEqual([0, "running\nshut down\n"]);
+  });
+
+  test("an engine that was made while the server was gone works when it is there", async () => {
+    const { manager, server } = await open();
+    collectDiag();
+    await server.kill();
+    const tasks = manager({});
+    const run = vi.fn();
+    const task = tasks.task("task", run);
+    const early = tasks.addTask(task).catch((error: unknown) => error);
+    await server.restart();
+    await vi.waitFor(() => tasks.addTask(task), 10_000);
+    await early;
+    await vi.waitFor(() => tasks.work(), 10_000);
+    await tasks.idle();
+    expect(run).toHaveBeenCalled();
+  });
+
+  async function open(): Promise<{
+    url: string;
+    server: OwnServer;
+    unhandled: ReturnType<typeof vi.fn>;
+    manager: (options: TaskManagerOptions) => ReturnType<typeof createTasks>;
+  }> {
+    const server = await start();
+    onTestFinished(() => server.stop(), 20_000);
+    const url = kind === "6 on PostgreSQL" ? `${server.url}?schema=bullmq` : server.url;
+    if (kind === "6 on PostgreSQL") await migrate(url);
+    const unhandled = vi.fn();
+    process.on("unhandledRejection", unhandled);
+    onTestFinished(() => void process.off("unhandledRejection", unhandled));
+    const engine = () => bullmqEngine({ ...optionsOf(kind, url), concurrency: 50, workerOptions: FAST });
+    return { url, server, unhandled, manager: (options) => createTasks({ engine: engine(), ...options }) };
+  }
+}
+
+function isRefusal(error: unknown): boolean {
+  return error instanceof Error && "code" in error;
+}

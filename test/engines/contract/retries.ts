@@ -1,0 +1,166 @@
+import { getTaskContext, NonRetryableError } from "otel-taskflow";
+import { describe, expect, vi } from "vitest";
+import { deferred } from "../../support/tasks.js";
+import type { Contract } from "./case.js";
+
+/** Node's timers and its clock round differently. */
+const ROUNDING_MS = 1;
+/** For a busy machine, beyond what the engine itself needs. */
+const ALLOWANCE_MS = 3_000;
+const DAY_MS = 86_400_000;
+
+export function retryCases({ test, durable, capabilities }: Contract): void {
+  const latest = capabilities.granularity + ALLOWANCE_MS;
+
+  describe("retries and delays", () => {
+    test("a retry starts when its delay is over, not earlier, and the next after its backoff", async ({ rig }) => {
+      const tasks = rig.manager();
+      const starts: number[] = [];
+      const failures: number[] = [];
+      const task = tasks.task({ name: "fails", retries: 2, delay: 100.5, backoff: 1.5 }, () => {
+        starts.push(Date.now());
+        failures.push(Date.now());
+        throw new Error("no");
+      });
+      await tasks.addTask(task);
+      await rig.finish(tasks);
+      const waits = [1, 2].map((retry) => (starts[retry] ?? 0) - (failures[retry - 1] ?? 0));
+      expect(waits).toEqual([within(100.5, 100.5 + latest), within(150.75, 150.75 + latest)]);
+      const delays = rig.named("process fails").map(({ attributes }) => attributes["task.retry.delay"]);
+      expect(delays).toEqual([0.1005, 0.15075, undefined]);
+    });
+
+    test("a delayed task starts when its delay is over, not earlier", async ({ rig }) => {
+      const tasks = rig.manager();
+      const started = deferred<number>();
+      const task = tasks.task("later", () => started.resolve(Date.now()));
+      await tasks.work();
+      const before = Date.now();
+      await tasks.addTask(task, [], { delay: 400 });
+      const added = Date.now();
+      await tasks.idle();
+      const startedAt = await started.promise;
+      expect(startedAt - before).toBeGreaterThanOrEqual(400 - ROUNDING_MS);
+      expect(startedAt - added).toBeLessThan(400 + latest);
+    });
+
+    test("a delay may be longer than a timer can hold", async ({ rig }) => {
+      const tasks = rig.manager();
+      const later = vi.fn();
+      const [first, second] = [deferred(), deferred()];
+      const task = tasks.task("later", later);
+      const next = tasks.task("next", (which: number) => [first, second][which]?.resolve());
+      await tasks.work();
+      const id = await tasks.addTask(task, [], { delay: 40 * DAY_MS });
+      await tasks.addTask(next, [0]);
+      await first.promise;
+      await tasks.addTask(next, [1]);
+      await second.promise;
+      expect(await tasks.cancel(id)).toBe(true);
+      await tasks.idle();
+      expect(later).not.toHaveBeenCalled();
+    });
+
+    test("a waiting retry holds no slot", async ({ rig }) => {
+      const tasks = rig.manager({ concurrency: 1 });
+      const failed = deferred();
+      const ran = deferred();
+      const waits = tasks.task({ name: "waits", retries: 1, delay: 60_000 }, () => {
+        failed.resolve();
+        throw new Error("no");
+      });
+      const next = tasks.task("next", () => ran.resolve());
+      await tasks.work();
+      await tasks.addTask(waits);
+      await failed.promise;
+      await tasks.addTask(next);
+      await ran.promise;
+    });
+
+    test("a NonRetryableError gives up at once", async ({ rig }) => {
+      const tasks = rig.manager();
+      const task = tasks.task({ name: "gives-up", retries: 3 }, () => {
+        throw new NonRetryableError("no use");
+      });
+      await tasks.addTask(task);
+      await rig.finish(tasks);
+      expect(rig.span("process gives-up").attributes).toMatchObject({ "task.attempt": 0, "task.outcome": "failure" });
+    });
+
+    test("retryIf is asked inside the task about the very error, and its false gives up", async ({ rig }) => {
+      const tasks = rig.manager();
+      const error = new RangeError("no");
+      const asked: unknown[] = [];
+      const task = tasks.task(
+        {
+          name: "asks",
+          retries: 3,
+          retryIf: (thrown, context) => {
+            asked.push([thrown === error, context.attempt, context === getTaskContext()]);
+            return context.attempt === 0;
+          },
+        },
+        () => Promise.reject(error),
+      );
+      await tasks.addTask(task);
+      await rig.finish(tasks);
+      expect(asked).toEqual([0, 1].map((attempt) => [true, attempt, true]));
+      expect(outcomes(rig.named("process asks"))).toEqual(["retry", "failure"]);
+    });
+
+    test("anything thrown is a failure: retried, then given up", async ({ rig }) => {
+      const tasks = rig.manager();
+      const thrown = [undefined, null, 0, "", false, Number.NaN, "text", 7n, { code: 1 }, Object.freeze([1])];
+      const ids = [];
+      for (const [index, value] of thrown.entries()) {
+        const task = tasks.task({ name: `throws-${index}`, retries: 1 }, () => Promise.reject(value));
+        ids.push(await tasks.addTask(task));
+      }
+      await rig.finish(tasks);
+      const seen = thrown.map((_, index) => outcomes(rig.named(`process throws-${index}`)));
+      expect(seen).toEqual(thrown.map(() => ["retry", "failure"]));
+      const states = await Promise.all(ids.map((id) => rig.store.stateOf(id)));
+      expect(states).toEqual(ids.map(() => (capabilities.durable ? "failed" : undefined)));
+    });
+
+    test("an attempt that takes too long fails with a TaskTimeoutError, and is retried", async ({ rig }) => {
+      const tasks = rig.manager();
+      const reasons: unknown[] = [];
+      const task = tasks.task({ name: "slow", retries: 1, timeout: 100 }, () => {
+        const { attempt, signal } = getTaskContext() ?? {};
+        if (attempt === 1) return;
+        signal?.addEventListener("abort", () => reasons.push(signal.reason.code));
+        return new Promise(() => {});
+      });
+      await tasks.addTask(task);
+      await rig.finish(tasks);
+      expect(reasons).toEqual(["TASK_TIMEOUT"]);
+      const spans = rig.named("process slow");
+      expect(outcomes(spans)).toEqual(["retry", "success"]);
+      expect(spans[0]?.attributes["error.type"]).toBe("TaskTimeoutError");
+    });
+
+    durable(
+      "a task that gave up is failed in the engine's own terms, one that succeeded late is not",
+      async ({ rig }) => {
+        const tasks = rig.manager();
+        const fails = tasks.task({ name: "fails", retries: 1 }, () => Promise.reject(new Error("no")));
+        const flaky = tasks.task({ name: "flaky", retries: 1 }, () => {
+          if (getTaskContext()?.attempt === 0) throw new Error("not yet");
+        });
+        const [failed, succeeded] = [await tasks.addTask(fails), await tasks.addTask(flaky)];
+        await rig.finish(tasks);
+        expect(await rig.store.stateOf(failed)).toBe("failed");
+        expect(["done", undefined]).toContain(await rig.store.stateOf(succeeded));
+      },
+    );
+  });
+}
+
+function outcomes(spans: readonly { readonly attributes: Record<string, unknown> }[]): unknown[] {
+  return spans.map(({ attributes }) => attributes["task.outcome"]);
+}
+
+function within(from: number, to: number): unknown {
+  return expect.toSatisfy((ms: number) => ms >= from - ROUNDING_MS && ms < to, `${from} to ${to} ms`);
+}

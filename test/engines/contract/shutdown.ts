@@ -1,0 +1,159 @@
+import { setImmediate as turn, setTimeout as wait } from "node:timers/promises";
+import { getTaskContext, isTaskManagerClosedError, type TaskManager } from "otel-taskflow";
+import { describe, expect, vi } from "vitest";
+import { deferred } from "../../support/tasks.js";
+import type { Contract } from "./case.js";
+
+const hang = (): Promise<never> => new Promise(() => {});
+
+export function shutdownCases({ test, durable }: Contract): void {
+  describe("shutdown", () => {
+    test("refuses new tasks from its call on, and lets running ones end", async ({ rig }) => {
+      const tasks = rig.manager();
+      const [started, gate] = [deferred(), deferred()];
+      const task = tasks.task("task", () => {
+        started.resolve();
+        return gate.promise;
+      });
+      const id = await tasks.addTask(task);
+      await tasks.work();
+      await started.promise;
+      const stopping = tasks.shutdown();
+      await expect(tasks.addTask(task)).rejects.toSatisfy(isTaskManagerClosedError);
+      gate.resolve();
+      expect(await stopping).toEqual({ completed: 1, abandoned: [] });
+      expect(rig.span("process task").attributes["task.outcome"]).toBe("success");
+      expect(["done", undefined]).toContain(await rig.store.stateOf(id));
+      await expect(tasks.addTask(task)).rejects.toSatisfy(isTaskManagerClosedError);
+    });
+
+    test("aborts what is left at its deadline, names it, and ends its span", async ({ rig }) => {
+      const tasks = rig.manager();
+      const started = deferred<AbortSignal | undefined>();
+      const stuck = tasks.task("stuck", () => {
+        started.resolve(getTaskContext()?.signal);
+        return hang();
+      });
+      const taskId = await tasks.addTask(stuck);
+      await tasks.work();
+      const signal = await started.promise;
+      const report = await tasks.shutdown({ timeout: 100 });
+      expect(report).toEqual({ completed: 0, abandoned: [{ taskId, funcName: "stuck", state: "running" }] });
+      expect(signal?.reason).toMatchObject({ code: "TASK_CANCELLED" });
+      expect(rig.named("process stuck")).toHaveLength(1);
+    });
+
+    test("and the tasks that follow leave the signal of a finished task alone", async ({ rig }) => {
+      const tasks = rig.manager({ concurrency: 1 });
+      const signals: (AbortSignal | undefined)[] = [];
+      const task = tasks.task({ name: "task", timeout: 60_000 }, () => void signals.push(getTaskContext()?.signal));
+      await tasks.addTask(task);
+      await rig.finish(tasks);
+      await tasks.addTask(task);
+      await tasks.idle();
+      await wait(300);
+      await tasks.shutdown();
+      expect(signals.map((signal) => signal?.aborted)).toEqual([false, false]);
+    });
+
+    durable("gives back a task it cuts short: the same attempt runs elsewhere", async ({ rig }) => {
+      const seen: string[] = [];
+      const hung = deferred();
+      const define = (tasks: TaskManager, who: string): (() => unknown) =>
+        tasks.task({ name: "stuck", retries: 1 }, () => {
+          const { taskId, attempt, tags } = getTaskContext() ?? {};
+          seen.push([who, taskId, attempt, tags?.plan].join(" "));
+          if (attempt === 0) throw new Error("not yet");
+          hung.resolve();
+          return who === "first" ? hang() : undefined;
+        });
+      const [first, second] = [rig.manager(), rig.manager()];
+      const id = await first.addTask(define(first, "first"), [], { tags: { plan: "pro" } });
+      await first.work();
+      await hung.promise;
+      const report = await first.shutdown({ timeout: 100 });
+      define(second, "second");
+      await rig.finish(second);
+      expect(report.abandoned).toEqual([{ taskId: id, funcName: "stuck", state: "running" }]);
+      expect(seen).toEqual([`first ${id} 0 pro`, `first ${id} 1 pro`, `second ${id} 1 pro`]);
+      const spans = rig.named("process stuck");
+      expect(spans.map(({ attributes }) => attributes["task.outcome"])).toEqual(["retry", "deferred", "success"]);
+      expect(spans[2]?.links[0]?.context.spanId).toBe(spans[0]?.spanContext().spanId);
+      expect(spans[2]?.attributes["task.redelivered"]).toBeUndefined();
+    });
+
+    durable("leaves what is queued behind a task to others, who run it once", async ({ rig }) => {
+      const [first, second] = [rig.manager({ concurrency: 1 }), rig.manager()];
+      const ran: string[] = [];
+      const started = deferred();
+      const stuck = first.task("stuck", () => {
+        started.resolve();
+        return hang();
+      });
+      const queued = first.task("queued", (n: number) => void ran.push(`first ${n}`));
+      await first.addTask(stuck);
+      for (const n of [1, 2, 3]) await first.addTask(queued, [n]);
+      await first.work();
+      await started.promise;
+      expect((await first.shutdown({ timeout: 100 })).completed).toBe(0);
+      second.task("stuck", () => {});
+      second.task("queued", (n: number) => void ran.push(`second ${n}`));
+      await rig.finish(second);
+      expect(ran.toSorted()).toEqual(["second 1", "second 2", "second 3"]);
+    });
+
+    test("ends an idle() that is waiting", async ({ rig }) => {
+      const tasks = rig.manager();
+      const task = tasks.task("later", () => {});
+      await tasks.work();
+      await tasks.addTask(task, [], { delay: 60_000 });
+      const waiting = Promise.allSettled([tasks.idle()]);
+      await tasks.shutdown({ timeout: 50 });
+      await waiting;
+    });
+
+    durable("leaves a waiting retry to others, who link it to the failed attempt", async ({ rig }) => {
+      const [first, second] = [rig.manager(), rig.manager()];
+      const run = (): void => {
+        if (getTaskContext()?.attempt === 0) throw new Error("not yet");
+      };
+      const options = { name: "flaky", retries: 1, delay: 200 };
+      await first.addTask(first.task(options, run));
+      await first.work();
+      await rig.ended("process flaky");
+      expect(await first.shutdown()).toEqual({ completed: 0, abandoned: [] });
+      second.task(options, run);
+      await rig.finish(second);
+      const [failed, succeeded] = rig.named("process flaky");
+      expect(succeeded?.attributes).toMatchObject({ "task.attempt": 1, "task.outcome": "success" });
+      expect(succeeded?.links.map(({ context }) => context.spanId)).toEqual([failed?.spanContext().spanId]);
+      expect(succeeded?.attributes["task.wait.duration"]).toEqual(expect.any(Number));
+    });
+
+    durable("ends when nothing can be settled any more, without an unhandled rejection", async ({ rig }) => {
+      const unhandled = vi.fn();
+      process.on("unhandledRejection", unhandled);
+      rig.onClose(() => process.off("unhandledRejection", unhandled));
+      const tasks = rig.manager({ concurrency: 3 });
+      const [allStarted, gate] = [deferred(), deferred()];
+      let started = 0;
+      const run = (fails: boolean) => async (): Promise<void> => {
+        started += 1;
+        if (started === 3) allStarted.resolve();
+        await gate.promise;
+        if (fails) throw new Error("no");
+      };
+      await tasks.addTask(tasks.task("works", run(false)));
+      await tasks.addTask(tasks.task("fails", run(true)));
+      await tasks.addTask(tasks.task({ name: "flaky", retries: 1 }, run(true)));
+      await tasks.work();
+      await allStarted.promise;
+      await rig.store.breakSettling();
+      gate.resolve();
+      for (const name of ["works", "fails", "flaky"]) await rig.ended(`process ${name}`);
+      await tasks.shutdown({ timeout: 300 });
+      await turn();
+      expect(unhandled.mock.calls).toEqual([]);
+    });
+  });
+}

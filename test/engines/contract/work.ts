@@ -1,0 +1,97 @@
+import { setImmediate as turn } from "node:timers/promises";
+import { getTaskContext } from "otel-taskflow";
+import { describe, expect, vi } from "vitest";
+import { deferred } from "../../support/tasks.js";
+import type { Contract } from "./case.js";
+
+export function workCases({ test, durable }: Contract): void {
+  describe("work and idle", () => {
+    durable("a manager that was not told to work runs nothing", async ({ rig }) => {
+      const [producer, worker] = [rig.manager(), rig.manager()];
+      const [here, there] = [vi.fn(), vi.fn()];
+      const task = producer.task("task", here);
+      worker.task("task", there);
+      for (let n = 0; n < 5; n += 1) await producer.addTask(task);
+      await rig.finish(worker);
+      expect([here.mock.calls.length, there.mock.calls.length]).toEqual([0, 5]);
+    });
+
+    durable("several workers share the tasks, and each task runs once", async ({ rig }) => {
+      const workers = [rig.manager({ concurrency: 3 }), rig.manager({ concurrency: 3 })];
+      const ran: number[] = [];
+      const run = async (n: number): Promise<void> => {
+        await turn();
+        ran.push(n);
+      };
+      for (const worker of workers) worker.task("task", run);
+      const numbers = Array.from({ length: 30 }, (_, n) => n);
+      await Promise.all(numbers.map((n) => workers[0]?.addTask(run, [n])));
+      await Promise.all(workers.map((worker) => worker.work()));
+      await Promise.all(workers.map((worker) => worker.idle()));
+      expect(ran.toSorted((a, b) => a - b)).toEqual(numbers);
+    });
+
+    test("work() may be called again", async ({ rig }) => {
+      const tasks = rig.manager({ concurrency: 1 });
+      const run = vi.fn();
+      const task = tasks.task("task", run);
+      await Promise.all([tasks.work(), tasks.work()]);
+      await tasks.addTask(task);
+      await rig.finish(tasks);
+      expect(run).toHaveBeenCalledOnce();
+    });
+
+    test("idle() resolves at once where there is nothing", async ({ rig }) => {
+      const tasks = rig.manager();
+      tasks.task("task", () => {});
+      await tasks.idle();
+      await rig.finish(tasks);
+    });
+
+    test("idle() resolves when what is queued, delayed, waiting for its retry or running has ended", async ({
+      rig,
+    }) => {
+      const ended: string[] = [];
+      const gate = deferred();
+      const tasks = rig.manager({
+        concurrency: 2,
+        onSuccess: async ({ context }) => {
+          await gate.promise;
+          ended.push(context.funcName);
+        },
+      });
+      const running = tasks.task("running", () => {});
+      const delayed = tasks.task("delayed", () => {});
+      const flaky = tasks.task({ name: "flaky", retries: 1, delay: 100 }, () => {
+        gate.resolve();
+        if (getTaskContext()?.attempt === 0) throw new Error("not yet");
+      });
+      for (const task of [running, delayed, flaky, running]) {
+        await tasks.addTask(task, [], { delay: task === delayed ? 300 : 0 });
+      }
+      await rig.finish(tasks);
+      expect(ended.toSorted()).toEqual(["delayed", "flaky", "running", "running"]);
+    });
+
+    durable("idle() waits for what another process has to do as well", async ({ rig }) => {
+      const [tasks, others] = [rig.manager(), rig.manager()];
+      const [started, gate] = [deferred(), deferred()];
+      const run = (): Promise<void> => {
+        started.resolve();
+        return gate.promise;
+      };
+      await tasks.addTask(tasks.task("task", run));
+      others.task("task", run);
+      await others.work();
+      await started.promise;
+      let idle = false;
+      const waiting = tasks.idle().then(() => {
+        idle = true;
+      });
+      await others.cancel("nobody");
+      expect(idle).toBe(false);
+      gate.resolve();
+      await waiting;
+    });
+  });
+}

@@ -1,0 +1,276 @@
+import { getTaskContext, isTaskConfigError, type TaskManager } from "otel-taskflow";
+import { type GraphileEngineOptions, graphileEngine } from "otel-taskflow/graphile-worker";
+import pg from "pg";
+import { beforeEach, describe, expect, onTestFinished, test, vi } from "vitest";
+import { postgresUrl } from "../../support/servers.js";
+import { createTasks, deferred } from "../../support/tasks.js";
+import { collectDiag, startTelemetry } from "../../support/telemetry.js";
+import { describeUnavailable } from "../../support/unavailable.js";
+import { createDatabase, dropDatabase, queryOnce } from "./database.js";
+import { GRAPHILE, VERSIONS, type Version } from "./versions.js";
+
+const POLL_MS = 50;
+
+const { url: server = "", unavailable } = await postgresUrl();
+
+if (unavailable !== undefined) describeUnavailable("graphileEngine", unavailable);
+else for (const version of VERSIONS) describe(`graphileEngine with ${version}`, () => engineCases(version));
+
+interface JobRow {
+  readonly attempts: number;
+  readonly max_attempts: number;
+  readonly last_error: string | null;
+  readonly locked_by: string | null;
+  readonly run_at: Date;
+  readonly task_identifier: string;
+}
+
+function engineCases(version: Version): void {
+  const { run, makeWorkerUtils } = GRAPHILE[version];
+  let url: string;
+
+  beforeEach(async () => {
+    url = await createDatabase(server);
+    onTestFinished(() => dropDatabase(server, url));
+  });
+
+  const open = (options: Partial<GraphileEngineOptions> = {}): TaskManager => {
+    const connection = options.pgPool === undefined ? { connectionString: url } : {};
+    return createTasks({
+      engine: graphileEngine({ run, makeWorkerUtils, pollInterval: POLL_MS, ...connection, ...options }),
+    });
+  };
+  const jobs = (): Promise<JobRow[]> => queryOnce(url, "select * from graphile_worker.jobs order by id");
+
+  test("a task that gave up is failed for good, and last_error says why, whatever was thrown", async () => {
+    const tasks = open();
+    const thrown: [unknown, string][] = [
+      [new RangeError("out of range"), "out of range"],
+      [new RangeError(), "RangeError"],
+      [undefined, "the task threw undefined"],
+      ["", 'the task threw ""'],
+      [{ code: 7 }, "the task threw [object Object]"],
+      [new Error("a\0b \ud800 c"), "ab \ufffd c"],
+      [new Error("x".repeat(10_000)), "x".repeat(2_000)],
+    ];
+    const task = tasks.task("fails", (index: number) => Promise.reject(thrown[index]?.[0]));
+    for (const index of thrown.keys()) await tasks.addTask(task, [index]);
+    await tasks.work();
+    await tasks.idle();
+    const rows = await jobs();
+    expect(rows.map(({ attempts, max_attempts: max }) => attempts === max)).toEqual(thrown.map(() => true));
+    expect(rows.map((row) => row.last_error).toSorted()).toEqual(thrown.map(([, text]) => text).toSorted());
+  });
+
+  test("a task that is cancelled while it runs is failed for good", async () => {
+    const tasks = open();
+    const started = deferred();
+    const task = tasks.task({ name: "hangs", retries: 3 }, () => {
+      started.resolve();
+      return new Promise(() => {});
+    });
+    const id = await tasks.addTask(task);
+    await tasks.work();
+    await started.promise;
+    expect(await tasks.cancel(id)).toBe(true);
+    await tasks.idle();
+    expect(await jobs()).toMatchObject([{ attempts: 25, max_attempts: 25, last_error: "the task was cancelled" }]);
+  });
+
+  test("cancelled at the very moment it is fetched, a task is cancelled all the same", async () => {
+    const tasks = open();
+    const completed = vi.fn();
+    const task = tasks.task("slow", async (n: number) => {
+      await new Promise((resolve) => setTimeout(resolve, 100));
+      if (getTaskContext()?.signal.aborted !== true) completed(n);
+    });
+    await tasks.work();
+    const cancelled: boolean[] = [];
+    for (let n = 0; n < 25; n += 1) cancelled.push(await tasks.cancel(await tasks.addTask(task, [n])));
+    await tasks.idle();
+    expect([cancelled.includes(false), completed.mock.calls]).toEqual([false, []]);
+  });
+
+  test("a task whose lock is taken away while it runs is not lost", async () => {
+    collectDiag();
+    const tasks = open({ concurrency: 1 });
+    const [started, gate] = [deferred(), deferred()];
+    const seen: unknown[] = [];
+    const task = tasks.task({ name: "task", retries: 1 }, async () => {
+      seen.push(getTaskContext()?.attempt);
+      started.resolve();
+      await gate.promise;
+      if (seen.length === 1) throw new Error("not yet");
+    });
+    await tasks.addTask(task);
+    await tasks.work();
+    await started.promise;
+    await queryOnce(
+      url,
+      "select graphile_worker.force_unlock_workers(array(select locked_by from graphile_worker.jobs))",
+    );
+    gate.resolve();
+    await tasks.idle();
+    expect([seen, await jobs()]).toEqual([[0, 1], []]);
+  });
+
+  test("installs no signal handlers, and prints nothing", async () => {
+    const printed = (["log", "info", "warn", "error", "debug"] as const).map((level) => vi.spyOn(console, level));
+    const handlers = (): number[] => ["SIGTERM", "SIGINT", "SIGHUP"].map((signal) => process.listenerCount(signal));
+    const before = handlers();
+    const tasks = open();
+    const task = tasks.task("fails", () => Promise.reject(new Error("no")));
+    await tasks.addTask(task);
+    await tasks.work();
+    expect(handlers()).toEqual(before);
+    await tasks.idle();
+    await tasks.shutdown();
+    expect(printed.flatMap(({ mock }) => mock.calls)).toEqual([]);
+  });
+
+  test("works over a pool of the application's, and leaves it open", async () => {
+    const warned = vi.spyOn(console, "warn");
+    const pgPool = new pg.Pool({ connectionString: url, max: 3 });
+    const tasks = open({ pgPool });
+    const ran = vi.fn();
+    const task = tasks.task({ name: "flaky", retries: 1 }, () => {
+      ran(getTaskContext()?.attempt);
+      if (getTaskContext()?.attempt === 0) throw new Error("not yet");
+    });
+    await tasks.addTask(task);
+    await tasks.work();
+    await tasks.idle();
+    await tasks.shutdown();
+    expect([ran.mock.calls, warned.mock.calls]).toEqual([[[0], [1]], []]);
+    expect((await pgPool.query("select 1 as one")).rows).toEqual([{ one: 1 }]);
+    expect(["error", "connect", "acquire"].map((event) => pgPool.listenerCount(event))).toEqual([0, 0, 0]);
+    await pgPool.end();
+  });
+
+  test("a job sees nothing of whoever opened the pool's connections, and its queries get no spans", async () => {
+    const telemetry = startTelemetry();
+    const pgPool = new pg.Pool({ connectionString: url, max: 3 });
+    onTestFinished(() => pgPool.end());
+    const tasks = open({ pgPool });
+    const seen: unknown[] = [];
+    const task = tasks.task({ name: "look", relation: "none" }, () => void seen.push(getTaskContext()?.funcName));
+    await telemetry.provider.getTracer("test").startActiveSpan("opens", async (span) => {
+      await Promise.all([1, 2, 3].map(() => pgPool.query("select pg_sleep(0.05)")));
+      await tasks.work();
+      span.end();
+    });
+    await tasks.addTask(task);
+    await tasks.idle();
+    const { parentSpanContext, links } = telemetry.span("process look");
+    expect([seen, parentSpanContext, links]).toEqual([["look"], undefined, []]);
+  });
+
+  test("goes on when all its connections are cut, and runs every task", { timeout: 30_000 }, async () => {
+    collectDiag();
+    vi.spyOn(console, "trace").mockImplementation(() => {}); // graphile-worker's own, when one of its workers dies
+    const unhandled = vi.fn();
+    process.on("unhandledRejection", unhandled);
+    onTestFinished(() => void process.off("unhandledRejection", unhandled));
+    const tasks = open({ concurrency: 4 });
+    const ran = new Set<number>();
+    const task = tasks.task({ name: "task", retries: 1 }, async (n: number) => {
+      await new Promise((resolve) => setTimeout(resolve, 30));
+      ran.add(n);
+      if (n % 3 === 0 && getTaskContext()?.attempt === 0) throw new Error("once more");
+    });
+    for (let n = 0; n < 60; n += 1) await tasks.addTask(task, [n]);
+    await tasks.work();
+    const cut =
+      "select pg_terminate_backend(pid) from pg_stat_activity where datname = current_database() and pid <> pg_backend_pid()";
+    for (const size of [8, 30]) {
+      await vi.waitUntil(() => ran.size >= size, 10_000);
+      await queryOnce(url, cut);
+    }
+    await tasks.idle();
+    expect([ran.size, await jobs(), unhandled.mock.calls]).toEqual([60, [], []]);
+  });
+
+  test("a name of 512 characters, and what PostgreSQL cannot hold, name tasks like any other", async () => {
+    const tasks = open();
+    const names = ["n".repeat(512), `${"n".repeat(511)}m`, "nul \0 here", "__proto__", "constructor"];
+    const seen: unknown[] = [];
+    for (const name of names) {
+      await tasks.addTask(tasks.task(name, () => void seen.push(getTaskContext()?.funcName)));
+    }
+    await tasks.work();
+    await tasks.idle();
+    expect(seen.toSorted()).toEqual(names.toSorted());
+  });
+
+  test("a task that is due in a hundred thousand years is stored, and cancelled", async () => {
+    const tasks = open();
+    const id = await tasks.addTask(
+      tasks.task("later", () => {}),
+      [],
+      { delay: 1e5 * 365 * 86_400_000 },
+    );
+    const [job] = await jobs();
+    expect(job?.run_at.getUTCFullYear()).toBe(9999);
+    expect(await tasks.cancel(id)).toBe(true);
+  });
+
+  test("tasks registered after work() run when work() is called again", async () => {
+    const tasks = open();
+    const ran = deferred();
+    await tasks.addTask(tasks.task("early", () => {}));
+    await tasks.work();
+    await tasks.idle();
+    await tasks.addTask(tasks.task("late", () => ran.resolve()));
+    await tasks.work();
+    await ran.promise;
+  });
+
+  test("several processes may make the schema at once", async () => {
+    const processes = Array.from({ length: 5 }, () => open({ concurrency: 1 }));
+    const adding = processes.map((tasks) => tasks.addTask(tasks.task("task", () => {})));
+    await Promise.all(adding);
+    expect(await jobs()).toHaveLength(5);
+  });
+
+  test("work() and addTask() say that there is no server, and work once there is one", async () => {
+    let port = 1;
+    const reachable = (options: object) => ({
+      ...options,
+      connectionString: port === 1 ? "postgres://x@127.0.0.1:1/x" : url,
+    });
+    const engine = graphileEngine({
+      run: (options) => run(reachable(options)),
+      makeWorkerUtils: (options) => makeWorkerUtils(reachable(options)),
+      ...{ connectionString: url, pollInterval: POLL_MS },
+    });
+    const tasks = createTasks({ engine });
+    const ran = deferred();
+    const task = tasks.task("task", () => ran.resolve());
+    await expect(tasks.addTask(task)).rejects.toMatchObject({ code: "ECONNREFUSED" });
+    await expect(tasks.work()).rejects.toMatchObject({ code: "ECONNREFUSED" });
+    port = 5432;
+    await tasks.work();
+    await tasks.addTask(task);
+    await ran.promise;
+  });
+}
+
+test.each<[string, Record<string, unknown>]>([
+  ["run", { run: undefined }],
+  ["makeWorkerUtils", { makeWorkerUtils: 7 }],
+  ["connectionString, pgPool", { connectionString: undefined }],
+  ["connectionString, pgPool", { pgPool: {} }],
+  ["connectionString", { connectionString: 7 }],
+  ["pgPool.connect", { connectionString: undefined, pgPool: {} }],
+  ["schema", { schema: "" }],
+  ["concurrency", { concurrency: 0 }],
+  ["pollInterval", { pollInterval: 0 }],
+  ["onlyWorker", { onlyWorker: "yes" }],
+  ["workerOptions", { workerOptions: null }],
+])("refuses a wrong %s, and shows no password", (option, wrong) => {
+  const right = { run: () => {}, makeWorkerUtils: () => {}, connectionString: "postgres://a:secret@h/d" };
+  const make = (): unknown => graphileEngine({ ...right, ...wrong } as unknown as GraphileEngineOptions);
+  const says = (error: unknown): boolean => isTaskConfigError(error) && error.message.startsWith(`${option}: expected`);
+  expect(make).toThrow(expect.toSatisfy(says));
+  expect(make).not.toThrow(/secret/);
+});

@@ -1,0 +1,4 @@
+import { describeAdapter } from "./adapter.js";
+import { pgliteBackend } from "./backends.js";
+
+describeAdapter(pgliteBackend());

@@ -1,0 +1,4 @@
+import { describeAdapter } from "./adapter.js";
+import { postgresBackend } from "./backends.js";
+
+describeAdapter(await postgresBackend());

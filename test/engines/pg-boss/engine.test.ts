@@ -1,0 +1,178 @@
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { PGlite } from "@electric-sql/pglite";
+import { getTaskContext, isTaskConfigError, TaskManager } from "otel-taskflow";
+import { type PgBossEngineOptions, pgBossEngine } from "otel-taskflow/pg-boss";
+import { fromPglite, PgBoss } from "pg-boss";
+import { afterAll, describe, expect, test, vi } from "vitest";
+import { deferred } from "../../support/tasks.js";
+import { collectDiag } from "../../support/telemetry.js";
+import { describeUnavailable } from "../../support/unavailable.js";
+import { postgresBackend } from "./backends.js";
+import { openTasks } from "./managers.js";
+
+const PATIENT = { timeout: 15_000, interval: 50 };
+const NOWHERE = "postgres://nobody@127.0.0.1:1/nothing";
+const backend = await postgresBackend();
+afterAll(() => backend.close());
+
+describe("pgBossEngine's options", () => {
+  const boss = new PgBoss(NOWHERE);
+  const wrong: readonly (readonly [option: string, value: unknown])[] = [
+    ["boss", undefined],
+    ["boss", NOWHERE],
+    ["boss", { start() {}, fetch() {}, touch() {} }],
+    ["queue", ""],
+    ["queue", "my tasks"],
+    ["queue", "q".repeat(101)],
+    ["concurrency", 0],
+    ["concurrency", 1.5],
+    ["pollingIntervalSeconds", 0],
+    ["heartbeatSeconds", 9],
+    ["expireInSeconds", 86_401],
+  ];
+
+  test.for(wrong)("%s: %j is refused by its name", ([option, value]) => {
+    const options = { boss, [option]: value } as PgBossEngineOptions;
+    expect(() => pgBossEngine(options)).toThrow(expect.toSatisfy(isTaskConfigError));
+    expect(() => pgBossEngine(options)).toThrow(new RegExp(`^${option}: expected`));
+  });
+
+  test("without a database, addTask rejects, and a shutdown ends all the same", async () => {
+    collectDiag();
+    const tasks = new TaskManager({ engine: pgBossEngine({ boss: new PgBoss(NOWHERE) }) });
+    const task = tasks.task("task", () => {});
+    await expect(tasks.addTask(task)).rejects.toThrow("ECONNREFUSED");
+    await expect(tasks.work()).rejects.toThrow("ECONNREFUSED");
+    await tasks.shutdown();
+  });
+});
+
+if (backend.unavailable !== undefined) describeUnavailable(backend.title, backend.unavailable);
+else describe("the pg-boss engine", { concurrent: true, timeout: 40_000 }, describeEngine);
+
+function describeEngine(): void {
+  test("starts a task of its own process at once, however seldom it looks", async (context) => {
+    const { tasks } = openTasks(backend, context).manager({ pollingIntervalSeconds: 3_600 });
+    const ran = deferred();
+    const task = tasks.task("task", () => ran.resolve());
+    await tasks.work();
+    await tasks.addTask(task);
+    await ran.promise;
+  });
+
+  test("goes on at once when there was no room for all that was due", async (context) => {
+    const { tasks } = openTasks(backend, context).manager({ pollingIntervalSeconds: 3_600, concurrency: 3 });
+    let ran = 0;
+    const task = tasks.task("task", async () => {
+      await null;
+      ran += 1;
+    });
+    for (let n = 0; n < 20; n += 1) await tasks.addTask(task);
+    await tasks.work();
+    await vi.waitFor(() => expect(ran).toBe(20), PATIENT);
+  });
+
+  test("stores { name, args } as a producer without this library may, and says where the rest is", async (context) => {
+    const { manager, queue, visitor, span } = openTasks(backend, context);
+    const { tasks } = manager();
+    const ran = deferred<unknown>();
+    tasks.task("greet", (...args: string[]) => ran.resolve([args, getTaskContext()?.taskId]));
+    const singletonKey = "from elsewhere";
+    await (await visitor()).send(queue, { name: "greet", args: ["hello"] }, { singletonKey });
+    await tasks.work();
+    expect(await ran.promise).toEqual([["hello"], singletonKey]);
+    await vi.waitFor(() => span("process greet"), PATIENT);
+    expect(span("process greet").attributes["task.wait.duration"]).toBeGreaterThanOrEqual(0);
+  });
+
+  test("fails what names no task, and goes on", async (context) => {
+    const { manager, queue, visitor } = openTasks(backend, context);
+    const beside = await visitor();
+    const junk = [{}, { name: 7, args: [] }, { name: "" }];
+    const ids = await Promise.all(junk.map((data) => beside.send(queue, data, { singletonKey: crypto.randomUUID() })));
+    const { tasks } = manager({ concurrency: 1 });
+    const ran = deferred();
+    await tasks.addTask(tasks.task("task", () => ran.resolve()));
+    await tasks.work();
+    await ran.promise;
+    const jobs = await Promise.all(ids.map((id) => beside.findJobs(queue, { id: String(id) })));
+    const output = { message: "what is stored names no task" };
+    expect(jobs.flat()).toMatchObject(junk.map(() => ({ state: "failed", output })));
+  });
+
+  test("keeps the job of a task under the task's id, and a given id as its singletonKey", async (context) => {
+    const { manager, queue, visitor } = openTasks(backend, context);
+    const { tasks } = manager();
+    const task = tasks.task("task", (_n: number) => {});
+    const id = await tasks.addTask(task, [7]);
+    await tasks.addTask(task, [8], { taskId: "order-8" });
+    const beside = await visitor();
+    expect(await beside.findJobs(queue, { id })).toMatchObject([
+      { singletonKey: id, data: { name: "task", args: [7] } },
+    ]);
+    expect(await beside.findJobs(queue, { key: "order-8" })).toMatchObject([{ data: { name: "task", args: [8] } }]);
+  });
+
+  test("refuses a queue that was made with another policy", async (context) => {
+    const { manager, queue } = openTasks(backend, context);
+    const { tasks, boss } = manager();
+    await boss.start();
+    await boss.createQueue(queue);
+    const error: unknown = await tasks.addTask(tasks.task("task", () => {})).catch((thrown: unknown) => thrown);
+    expect([isTaskConfigError(error), String(error)]).toEqual([
+      true,
+      expect.stringContaining('the policy "exclusive"'),
+    ]);
+  });
+
+  test("stops pg-boss with the manager, unless it is shared", async (context) => {
+    const own = openTasks(backend, context).manager();
+    const shared = openTasks(backend, context).manager({ shared: true });
+    const stopped = vi.fn();
+    for (const { tasks, boss } of [own, shared]) {
+      boss.on("stopped", () => stopped(boss === shared.boss));
+      await tasks.addTask(tasks.task("task", () => {}));
+      await tasks.shutdown();
+    }
+    expect(stopped.mock.calls).toEqual([[false]]);
+    expect(await shared.boss.getQueues()).not.toEqual([]);
+    await shared.boss.stop();
+  });
+
+  test("keeps an attempt that is longer than heartbeatSeconds", async (context) => {
+    const { manager, named } = openTasks(backend, context);
+    const { tasks } = manager({ heartbeatSeconds: 10 });
+    const gate = deferred();
+    const run = vi.fn(() => gate.promise);
+    await tasks.addTask(tasks.task("long", run));
+    await tasks.work();
+    setTimeout(gate.resolve, 14_000);
+    await tasks.idle();
+    expect([run.mock.calls.length, named("process long").length]).toEqual([1, 1]);
+  });
+
+  test("embedded in PGlite keeps tasks in a folder for the next process", async ({ onTestFinished }) => {
+    const folder = mkdtempSync(join(tmpdir(), "otel-taskflow-pglite-"));
+    onTestFinished(() => rmSync(folder, { recursive: true, force: true }));
+    const ran: unknown[] = [];
+    const runs = async (act: (tasks: TaskManager, task: (n: number) => void) => Promise<unknown>): Promise<void> => {
+      const pglite = new PGlite(folder);
+      const tasks = new TaskManager({ engine: pgBossEngine({ boss: new PgBoss({ db: fromPglite(pglite) }) }) });
+      await act(
+        tasks,
+        tasks.task("task", (n) => void ran.push(n)),
+      );
+      await tasks.shutdown();
+      await pglite.close();
+    };
+    await runs((tasks, task) => tasks.addTask(task, [7]));
+    expect(ran).toEqual([]);
+    await runs(async (tasks) => {
+      await tasks.work();
+      await tasks.idle();
+    });
+    expect(ran).toEqual([7]);
+  });
+}

@@ -1,0 +1,128 @@
+import { getTaskContext } from "otel-taskflow";
+import type { PgBoss } from "pg-boss";
+import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
+import { deferred } from "../../support/tasks.js";
+import { collectDiag, stopTelemetry, useContextManager } from "../../support/telemetry.js";
+import { describeUnavailable } from "../../support/unavailable.js";
+import { postgresBackend } from "./backends.js";
+import { openTasks } from "./managers.js";
+
+const PATIENT = { timeout: 15_000, interval: 50 };
+const backend = await postgresBackend();
+afterAll(() => backend.close());
+
+if (backend.unavailable !== undefined) describeUnavailable(backend.title, backend.unavailable);
+else describe("storing how an attempt ended", { timeout: 30_000 }, describeSettling);
+
+function describeSettling(): void {
+  beforeAll(useContextManager);
+  afterAll(stopTelemetry);
+
+  test("cut short between pg-boss's statements, starts a retry neither early nor under another number", async (context) => {
+    const { manager, named } = openTasks(backend, context);
+    const { tasks, boss } = manager();
+    const diag = collectDiag();
+    failOnce(boss, "update");
+    const starts: number[] = [];
+    const task = tasks.task({ name: "task", retries: 1, delay: 2_500 }, () => {
+      starts.push(Date.now());
+      if (getTaskContext()?.attempt === 0) throw new Error("not yet");
+    });
+    await tasks.addTask(task);
+    await tasks.work();
+    await vi.waitFor(() => expect(named("process task")).toHaveLength(2), PATIENT);
+    expect(Number(starts[1]) - Number(starts[0])).toBeGreaterThanOrEqual(2_499);
+    const [first, second] = named("process task");
+    expect(second?.attributes).toMatchObject({ "task.attempt": 1, "task.outcome": "success" });
+    expect(second?.attributes["task.redelivered"]).toBeUndefined();
+    expect(second?.links).toMatchObject([{ context: { spanId: first?.spanContext().spanId } }]);
+    expect(diag.join()).toContain("storing the end of an attempt failed");
+  });
+
+  test("cut short when a task gave up, does not run it again", async (context) => {
+    const { manager, queue, visitor } = openTasks(backend, context);
+    const { tasks, boss } = manager();
+    failOnce(boss, "update");
+    const run = vi.fn(() => Promise.reject(new Error("no")));
+    const id = await tasks.addTask(tasks.task("task", run));
+    await tasks.work();
+    const beside = await visitor();
+    await vi.waitFor(async () => expect((await beside.findJobs(queue, { id }))[0]?.state).toBe("failed"), PATIENT);
+    const [job] = await beside.findJobs(queue, { id });
+    expect(job?.output).toMatchObject({ name: "Error", message: "no" });
+    expect(job?.output).not.toHaveProperty("otel-taskflow");
+    expect(run).toHaveBeenCalledOnce();
+  });
+
+  test("a task that gave up runs once more where someone retries it in pg-boss", async (context) => {
+    const { manager, queue, visitor, named } = openTasks(backend, context);
+    const { tasks } = manager();
+    const run = vi.fn().mockRejectedValueOnce(new Error("no"));
+    const id = await tasks.addTask(tasks.task("task", run));
+    await tasks.work();
+    await tasks.idle();
+    await (await visitor()).retry(queue, id);
+    await tasks.idle();
+    expect(named("process task").map(({ attributes }) => attributes["task.outcome"])).toEqual(["failure", "success"]);
+  });
+
+  test("of an attempt that was taken for lost leaves the one that runs now alone", async (context) => {
+    const { manager, queue, visitor } = openTasks(backend, context);
+    const gates = [deferred(), deferred()];
+    const runs: unknown[] = [];
+    const { tasks, boss } = manager({ expireInSeconds: 1 });
+    const task = tasks.task({ name: "task", retries: 3 }, async () => {
+      const gate = gates[runs.push(getTaskContext()?.attempt) - 1];
+      await gate?.promise;
+      if (gate === gates[0]) throw new Error("too late");
+    });
+    const id = await tasks.addTask(task);
+    await tasks.work();
+    await vi.waitFor(() => expect(runs).toEqual([0, 0]), PATIENT);
+    const failing = vi.spyOn(boss, "fail");
+    gates[0]?.resolve();
+    await vi.waitFor(() => expect(failing.mock.settledResults[0]?.type).toBe("fulfilled"), PATIENT);
+    const beside = await visitor();
+    expect((await beside.findJobs(queue, { id }))[0]?.state).toBe("active");
+    gates[1]?.resolve();
+    await vi.waitFor(async () => expect((await beside.findJobs(queue, { id }))[0]?.state).toBe("completed"), PATIENT);
+    expect(runs).toEqual([0, 0]);
+  });
+
+  test("retries go on where pg-boss's own are used up", async (context) => {
+    const { manager, queue, visitor, named } = openTasks(backend, context);
+    const { tasks } = manager();
+    const task = tasks.task({ name: "task", retries: 2 }, () => Promise.reject(new Error("no")));
+    const id = await tasks.addTask(task);
+    const beside = await visitor();
+    await beside.update(queue, undefined, { id, retryLimit: 0 });
+    await tasks.work();
+    await tasks.idle();
+    expect(named("process task").map(({ attributes }) => attributes["task.attempt"])).toEqual([0, 1, 2]);
+    expect((await beside.findJobs(queue, { id }))[0]?.state).toBe("failed");
+  });
+
+  test("a task whose workers die ten times in one attempt is failed by pg-boss the next time", async (context) => {
+    const { manager, queue, visitor } = openTasks(backend, context);
+    const { tasks } = manager();
+    const id = await tasks.addTask(tasks.task("task", () => {}));
+    const beside = await visitor();
+    const states: unknown[] = [];
+    for (let death = 0; death <= 10; death += 1) {
+      await beside.fetch(queue, { ignoreStartAfter: true });
+      // what pg-boss does to an attempt that gives no sign of life
+      await beside.fail(queue, id, { value: { message: "job heartbeat timeout" } });
+      states.push((await beside.findJobs(queue, { id }))[0]?.state);
+    }
+    expect(states).toEqual([...Array.from({ length: 10 }, () => "retry"), "failed"]);
+  });
+}
+
+/** The next call of this method fails, as it does when its connection is lost. */
+function failOnce(boss: PgBoss, method: "update"): void {
+  const original = boss[method].bind(boss);
+  boss[method] = () => {
+    boss[method] = original;
+    return Promise.reject(new Error("connection lost"));
+  };
+}
