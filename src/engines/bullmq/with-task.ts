@@ -22,6 +22,9 @@ interface TaskJob extends BullmqJob {
   readonly getState?: unknown;
 }
 
+/** What BullMQ calls a processor with besides the job. */
+type BullmqRest = [token?: string, signal?: AbortSignal];
+
 type Processor = (job: TaskJob, token?: string, signal?: AbortSignal) => unknown;
 
 const DEFERRALS: readonly unknown[] = ["DelayedError", "WaitingError", "WaitingChildrenError"];
@@ -36,10 +39,10 @@ const UNRECOVERABLE = "UnrecoverableError";
  *
  * @throws TaskConfigError for an option out of range.
  */
-export function withTask<P extends (job: never, ...rest: never[]) => unknown>(
-  processor: P,
+export function withTask<J extends BullmqJob, R, A extends BullmqRest = [token?: string]>(
+  processor: (job: J, ...rest: A) => R,
   options: BullmqTaskOptions = {},
-): P {
+): (job: J, ...rest: A) => R {
   checkFunction("withTask(): its processor", processor);
   checkObject("withTask(): its options", options);
   if (options.name !== undefined) checkText("name", options.name);
@@ -60,7 +63,7 @@ export function withTask<P extends (job: never, ...rest: never[]) => unknown>(
     }
   };
   Object.defineProperty(run, "length", { value: process.length });
-  return run as unknown as P;
+  return run as unknown as typeof processor;
 }
 
 function attemptOf(job: TaskJob, { name, ...telemetry }: BullmqTaskOptions): AttemptInfo {

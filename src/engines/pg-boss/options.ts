@@ -13,7 +13,7 @@ export interface PgBossEngineOptions {
   pollingIntervalSeconds?: number | undefined;
   /** Seconds without a sign of life after which a running attempt counts as lost. From 10; default 30. */
   heartbeatSeconds?: number | undefined;
-  /** Seconds an attempt may take at most; then it counts as lost, and runs again. Default 86,400, pg-boss's maximum. */
+  /** Seconds an attempt may take at most; then it counts as lost, and runs again. Below a day; default 86,399. */
   expireInSeconds?: number | undefined;
   /** The instance has other users: a shutdown of the manager does not stop it. Default false. */
   shared?: boolean | undefined;
@@ -24,6 +24,8 @@ export type PgBossEngineSettings = Readonly<{
   [K in keyof PgBossEngineOptions]-?: NonNullable<PgBossEngineOptions[K]>;
 }>;
 
+/** Seconds; pg-boss takes less than a day. */
+const MAX_EXPIRATION = 86_399;
 const NAME = /^[\w.\-/]{1,100}$/;
 const NEEDED = ["start", "fetch", "update", "touch"] as const;
 
@@ -31,7 +33,7 @@ const NEEDED = ["start", "fetch", "update", "touch"] as const;
 export function engineSettings(options: PgBossEngineOptions): PgBossEngineSettings {
   checkObject("pgBossEngine(): its options", options);
   const { boss, queue = "otel-taskflow", concurrency = 10, shared = false } = options;
-  const { pollingIntervalSeconds = 0.5, heartbeatSeconds = 30, expireInSeconds = 86_400 } = options;
+  const { pollingIntervalSeconds = 0.5, heartbeatSeconds = 30, expireInSeconds = MAX_EXPIRATION } = options;
   checkBoss(boss);
   if (!NAME.test(checkText("queue", queue))) {
     throw new TaskConfigError(
@@ -43,7 +45,7 @@ export function engineSettings(options: PgBossEngineOptions): PgBossEngineSettin
     concurrency: checkNumber("concurrency", concurrency, { min: 1, integer: true }),
     pollingIntervalSeconds: checkNumber("pollingIntervalSeconds", pollingIntervalSeconds, { min: 0.05, max: 3_600 }),
     heartbeatSeconds: checkNumber("heartbeatSeconds", heartbeatSeconds, { min: 10, max: 3_600, integer: true }),
-    expireInSeconds: checkNumber("expireInSeconds", expireInSeconds, { min: 1, max: 86_400, integer: true }),
+    expireInSeconds: checkNumber("expireInSeconds", expireInSeconds, { min: 1, max: MAX_EXPIRATION, integer: true }),
   });
 }
 

@@ -11,6 +11,8 @@ import { describeUnavailable } from "../../support/unavailable.js";
 import { FAST, type Kind, migrate, optionsOf } from "./worlds.js";
 
 const PROCESS = fileURLToPath(new URL("./outage-process.ts", import.meta.url));
+// by itself, BullMQ tries again after 15 seconds
+const QUICK = { ...FAST, runRetryDelay: 500 };
 const SLOW = { timeout: 60_000 };
 
 describeOutages("5", redisMissing(), startRedis);
@@ -110,7 +112,7 @@ function cases(kind: Kind, start: () => Promise<OwnServer>): void {
     const unhandled = vi.fn();
     process.on("unhandledRejection", unhandled);
     onTestFinished(() => void process.off("unhandledRejection", unhandled));
-    const engine = () => bullmqEngine({ ...optionsOf(kind, url), concurrency: 50, workerOptions: FAST });
+    const engine = () => bullmqEngine({ ...optionsOf(kind, url), concurrency: 50, workerOptions: QUICK });
     return { url, server, unhandled, manager: (options) => createTasks({ engine: engine(), ...options }) };
   }
 }

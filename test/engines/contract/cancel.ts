@@ -42,9 +42,9 @@ export function cancelCases({ test, durable }: Contract): void {
       const run = vi.fn();
       const task = tasks.task("behind", run);
       await tasks.addTask(busy);
-      const ids = [await tasks.addTask(task), await tasks.addTask(task)];
       await tasks.work();
       await started.promise;
+      const ids = [await tasks.addTask(task), await tasks.addTask(task)];
       const cancelled = await Promise.all(ids.map((id) => tasks.cancel(id)));
       gate.resolve();
       await tasks.idle();

@@ -5,10 +5,12 @@ import { type EngineProcess, startProcess } from "../process/start.js";
 import type { Contract } from "./case.js";
 import type { Rig } from "./rig.js";
 
+// starting them takes all that a small machine has
+const ONE_AT_A_TIME = { concurrent: false, timeout: 60_000 };
 const CLEANLY = { exitCode: 0, stderr: expect.any(String) };
 
 export function processCases({ acrossProcesses }: Contract): void {
-  describe("processes", () => {
+  describe("processes", ONE_AT_A_TIME, () => {
     acrossProcesses("a task from another process brings its tags, trace and baggage", async ({ rig }) => {
       const producer = start(rig, "producer");
       const { id } = await producer.first("enqueued");

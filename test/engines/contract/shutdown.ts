@@ -92,9 +92,9 @@ export function shutdownCases({ test, durable }: Contract): void {
       });
       const queued = first.task("queued", (n: number) => void ran.push(`first ${n}`));
       await first.addTask(stuck);
-      for (const n of [1, 2, 3]) await first.addTask(queued, [n]);
       await first.work();
       await started.promise;
+      for (const n of [1, 2, 3]) await first.addTask(queued, [n]);
       expect((await first.shutdown({ timeout: 100 })).completed).toBe(0);
       second.task("stuck", () => {});
       second.task("queued", (n: number) => void ran.push(`second ${n}`));

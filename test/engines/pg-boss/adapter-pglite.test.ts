@@ -1,4 +1,4 @@
 import { describeAdapter } from "./adapter.js";
 import { pgliteBackend } from "./backends.js";
 
-describeAdapter(pgliteBackend());
+describeAdapter(await pgliteBackend());

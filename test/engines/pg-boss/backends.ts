@@ -1,6 +1,6 @@
 import { PGlite } from "@electric-sql/pglite";
 import pg from "pg";
-import { type ConstructorOptions, fromPglite } from "pg-boss";
+import { type ConstructorOptions, fromPglite, PgBoss } from "pg-boss";
 import { type Found, postgresUrl } from "../../support/servers.js";
 
 /** A PostgreSQL that pg-boss can be started on, in a schema that nothing else uses. */
@@ -32,13 +32,14 @@ export async function postgresBackend(server?: { readonly url: string }): Promis
 }
 
 /** PGlite in the memory of this process. */
-export function pgliteBackend(): Backend {
+export async function pgliteBackend(): Promise<Backend> {
   const pglite = new PGlite();
-  return {
-    title: "pg-boss 12 on PGlite",
-    connection: { ...FAST, backend: "pglite", db: fromPglite(pglite) },
-    close: () => pglite.close(),
-  };
+  const connection: ConstructorOptions = { ...FAST, backend: "pglite", db: fromPglite(pglite) };
+  // on its one connection, two instances cannot install themselves at once
+  const first = new PgBoss(connection);
+  await first.start();
+  await first.stop();
+  return { title: "pg-boss 12 on PGlite", connection, close: () => pglite.close() };
 }
 
 export async function query(url: string, sql: string): Promise<unknown[]> {

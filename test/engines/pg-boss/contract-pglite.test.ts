@@ -3,6 +3,6 @@ import { describeEngine } from "../contract.js";
 import { pgliteBackend } from "./backends.js";
 import { worldOf } from "./worlds.js";
 
-const backend = pgliteBackend();
+const backend = await pgliteBackend();
 describeEngine(worldOf(backend));
 afterAll(() => backend.close());

@@ -30,7 +30,7 @@ describe("pgBossEngine's options", () => {
     ["concurrency", 1.5],
     ["pollingIntervalSeconds", 0],
     ["heartbeatSeconds", 9],
-    ["expireInSeconds", 86_401],
+    ["expireInSeconds", 86_400],
   ];
 
   test.for(wrong)("%s: %j is refused by its name", ([option, value]) => {

@@ -6,7 +6,7 @@ import { fileURLToPath } from "node:url";
 import type { EngineStore, EngineWorld } from "../world.js";
 import type { PrintedSpan, ProcessLine, ProcessSettings } from "./protocol.js";
 
-const ENDS_WITHIN_MS = 25_000;
+const ENDS_WITHIN_MS = 50_000;
 
 /**
  * Another process with a manager of its own on a store: a `producer` enqueues one task, a `worker` runs what is

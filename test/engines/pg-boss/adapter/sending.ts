@@ -46,7 +46,7 @@ export function sendingCases(test: RigTest): void {
   }) => {
     const task = { funcName: queue, tags: { plan: "pro" }, relation: "link", tracerProvider: provider } as const;
     await enqueueTask(task, (carrier) => boss.schedule(queue, "0 0 1 1 *", withCarrier({ year: "new" }, carrier)));
-    const schedule = await boss.getSchedule(queue);
+    const [schedule] = await boss.getSchedules(queue);
     // what pg-boss does when the time has come, twice
     const ids = [await boss.send(queue, schedule?.data), await boss.send(queue, schedule?.data)];
     const seen: unknown[] = [];

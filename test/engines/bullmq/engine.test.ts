@@ -1,0 +1,203 @@
+import { setTimeout as wait } from "node:timers/promises";
+import {
+  getTaskContext,
+  isTaskConfigError,
+  NonRetryableError,
+  TaskManager,
+  type TaskManagerOptions,
+} from "otel-taskflow";
+import { type BullmqEngineOptions, bullmqEngine } from "otel-taskflow/bullmq";
+import { describe, expect, test, vi } from "vitest";
+import { startMetrics } from "../../support/metrics.js";
+import { createTasks, deferred } from "../../support/tasks.js";
+import { startTelemetry } from "../../support/telemetry.js";
+import { describeVersions, type Lab } from "./lab.js";
+import { FAST } from "./worlds.js";
+
+/** A manager whose engine works on a lab's queue. */
+function managerOn(lab: Lab, options: TaskManagerOptions = {}, more: Partial<BullmqEngineOptions> = {}): TaskManager {
+  const { Queue, Worker } = lab.bullmq;
+  const { connection, queue } = lab;
+  const engine = bullmqEngine({ Queue, Worker, connection, queue: queue.name, workerOptions: FAST, ...more });
+  return createTasks({ engine, ...options });
+}
+
+async function finish(tasks: TaskManager): Promise<void> {
+  await tasks.work();
+  await tasks.idle();
+}
+
+describe("bullmqEngine", () => {
+  class Unused {
+    constructor() {
+      throw new Error("used");
+    }
+  }
+  const good = { Queue: Unused as never, Worker: Unused as never, connection: { host: "127.0.0.1", port: 6379 } };
+
+  test.each([
+    [{ ...good, Queue: undefined }, /^Queue: expected a function, received undefined/],
+    [{ ...good, Worker: "Worker" }, /^Worker: expected a function/],
+    [{ ...good, connection: undefined }, /^connection: expected what BullMQ takes, such as \{ host/],
+    [{ ...good, queue: "a:b" }, /^queue: expected a name without a colon, received "a:b"/],
+    [{ ...good, concurrency: 0 }, /^concurrency: expected an integer from 1, received 0/],
+    [{ ...good, prefix: "" }, /^prefix: expected a non-empty string/],
+    [{ ...good, workerOptions: 5 }, /^workerOptions: expected an object/],
+    [undefined, /^bullmqEngine\(\): its options: expected an object/],
+  ])("refuses %j", (options, message) => {
+    const make = (): unknown => bullmqEngine(options as never);
+    expect(make).toThrow(expect.toSatisfy(isTaskConfigError));
+    expect(make).toThrow(message);
+  });
+
+  test("connects to nothing before it is used", async () => {
+    const tasks = new TaskManager({ engine: bullmqEngine(good) });
+    expect(await tasks.shutdown()).toEqual({ completed: 0, abandoned: [] });
+  });
+
+  test("belongs to one manager", () => {
+    const engine = bullmqEngine(good);
+    createTasks({ engine });
+    expect(() => createTasks({ engine })).toThrow(expect.toSatisfy(isTaskConfigError));
+  });
+});
+
+await describeVersions("the engine's jobs", (open) => {
+  test("of a task that gave up: attempts, reason and stack as BullMQ's own", async () => {
+    const lab = open();
+    const tasks = managerOn(lab);
+    const task = tasks.task({ name: "fails", retries: 2, delay: 10 }, () => Promise.reject(new TypeError("no")));
+    const id = await tasks.addTask(task);
+    await finish(tasks);
+    const job = await lab.reaches("failed", id);
+    expect([job.attemptsMade, job.opts.attempts, job.failedReason]).toEqual([3, 3, "TypeError: no"]);
+    expect(job.stacktrace).toEqual(Array(3).fill(expect.stringMatching(/^TypeError: no\n +at .*engine\.test\.ts/)));
+  });
+
+  test.each([
+    [new NonRetryableError("card expired"), "NonRetryableError: card expired"],
+    [undefined, "thrown: undefined"],
+    [null, "thrown: null"],
+    ["text", "thrown: text"],
+  ])("that failed with %j say so", async (thrown, reason) => {
+    const lab = open();
+    const tasks = managerOn(lab);
+    const id = await tasks.addTask(tasks.task("fails", () => Promise.reject(thrown)));
+    await finish(tasks);
+    expect(await lab.reaches("failed", id)).toMatchObject({ failedReason: reason, attemptsMade: 1 });
+  });
+
+  test.each(["DelayedError", "WaitingError", "WaitingChildrenError", "UnrecoverableError", "RateLimitError"])(
+    "fail and are retried by a task's %s as by any error, whatever it means to BullMQ",
+    async (name) => {
+      const lab = open();
+      const tasks = managerOn(lab);
+      const error = Object.assign(new Error("bullmq:rateLimitExceeded"), { name });
+      const id = await tasks.addTask(tasks.task({ name: "fails", retries: 1 }, () => Promise.reject(error)));
+      await finish(tasks);
+      expect(await lab.reaches("failed", id)).toMatchObject({ attemptsMade: 2 });
+    },
+  );
+
+  test("of a cancelled task have failed without another attempt", async () => {
+    const lab = open();
+    const tasks = managerOn(lab);
+    const started = deferred();
+    const stuck = tasks.task({ name: "stuck", retries: 3 }, () => {
+      started.resolve();
+      return new Promise(() => {});
+    });
+    const id = await tasks.addTask(stuck);
+    await tasks.work();
+    await started.promise;
+    await tasks.cancel(id);
+    const job = await lab.reaches("failed", id);
+    expect([job.failedReason, job.attemptsMade]).toEqual(["TaskCancelledError: the task was cancelled", 1]);
+  });
+
+  test("leave nothing behind when they are done, unless they are told to", async () => {
+    const lab = open();
+    const keeping = { queueOptions: { defaultJobOptions: { removeOnComplete: false } } };
+    const [tasks, keeper] = [managerOn(lab), managerOn(lab, {}, keeping)];
+    const task = tasks.task("task", () => {});
+    const ids = [await tasks.addTask(task), await keeper.addTask(keeper.task("task", task))];
+    await finish(tasks);
+    const jobs = await Promise.all(ids.map((id) => lab.queue.getJob(id)));
+    expect(jobs.map((job) => job?.id)).toEqual([undefined, ids[1]]);
+    expect((await lab.queue.getJob(ids[1] ?? ""))?.returnvalue).toBeNull();
+  });
+
+  test("can be retried by hand in BullMQ: as the attempt after the last", async () => {
+    const telemetry = startTelemetry();
+    const lab = open();
+    const tasks = managerOn(lab);
+    const task = tasks.task("flaky", () => {
+      if (getTaskContext()?.attempt === 0) throw new Error("not yet");
+    });
+    const id = await tasks.addTask(task);
+    await finish(tasks);
+    await (await lab.reaches("failed", id)).retry();
+    await tasks.idle();
+    const outcomes = telemetry.named("process flaky").map(({ attributes }) => attributes["task.outcome"]);
+    expect(outcomes).toEqual(["failure", "success"]);
+  });
+
+  test("have ids that BullMQ takes, whatever the tasks' own", async () => {
+    const lab = open();
+    const tasks = managerOn(lab);
+    const task = tasks.task("task", () => {});
+    for (const taskId of ["order-7", "order:7", "7", "id=7", "100%:0"]) await tasks.addTask(task, [], { taskId });
+    const ids = (await lab.queue.getWaiting()).map(({ id }) => id);
+    expect(ids.toSorted()).toEqual(["order-7", "id=order%3A7", "id=7", "id=id=7", "id=100%25%3A0"].toSorted());
+    expect(await tasks.cancel("100%:0")).toBe(true);
+  });
+
+  test("of one id that two processes add at the same time are one, and counted once", async () => {
+    const metrics = startMetrics();
+    const lab = open();
+    const managers = Array.from({ length: 4 }, () => managerOn(lab));
+    const run = vi.fn();
+    await Promise.all(managers.map((tasks) => tasks.addTask(tasks.task("task", run), [], { taskId: "order-7" })));
+    const enqueued = (await metrics.collect()).get("task.enqueued")?.dataPoints.map(({ value }) => value);
+    const [first] = managers;
+    if (first !== undefined) await finish(first);
+    expect([run.mock.calls.length, enqueued]).toEqual([1, [1]]);
+  });
+
+  test("are called off whenever their retry is cancelled, be it just being stored", async () => {
+    const lab = open();
+    const failed: string[] = [];
+    const cancelled: string[] = [];
+    const tasks = managerOn(lab, {
+      onRetry: ({ context }) => void failed.push(context.taskId),
+      onCancel: ({ context }) => void cancelled.push(`${context.taskId} ${context.attempt}`),
+    });
+    const run = vi.fn(() => Promise.reject(new Error("no")));
+    const task = tasks.task({ name: "flaky", retries: 1, delay: 60_000 }, run);
+    await tasks.work();
+    const answers: boolean[] = [];
+    for (let n = 0; n < 20; n += 1) {
+      const id = await tasks.addTask(task);
+      await vi.waitUntil(() => failed.includes(id), { interval: 1 });
+      for (let turns = 0; turns < n; turns += 1) await new Promise((resolve) => setImmediate(resolve));
+      answers.push(await tasks.cancel(id));
+    }
+    await tasks.idle();
+    expect([answers, run.mock.calls.length]).toEqual([Array(20).fill(true), 20]);
+    expect(cancelled.toSorted()).toEqual(failed.map((id) => `${id} 1`).toSorted());
+  });
+
+  test("wait for as long as BullMQ keeps a paused queue", async () => {
+    const lab = open();
+    const tasks = managerOn(lab);
+    const run = vi.fn();
+    await lab.queue.pause();
+    await tasks.addTask(tasks.task("task", run));
+    await tasks.work();
+    await wait(100);
+    expect(run).not.toHaveBeenCalled();
+    await lab.queue.resume();
+    await tasks.idle();
+    expect(run).toHaveBeenCalledOnce();
+  });
+});
