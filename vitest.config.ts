@@ -16,6 +16,8 @@ export default defineConfig({
     include: ["test/**/*.test.ts"],
     exclude: ["test/package/**", "**/node_modules/**"],
     testTimeout: 20_000,
+    // most of the time is spent waiting: for servers, other processes, delays
+    maxWorkers: 4,
     typecheck: { enabled: false },
   },
 });

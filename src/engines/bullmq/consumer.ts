@@ -37,6 +37,10 @@ export class Consumer {
   readonly #host: EngineHost;
   readonly #inFlight: InFlight;
   readonly #held = new Map<string | undefined, Held>();
+  /** Being taken out of the store, and not ended here since. */
+  readonly #wanted = new Set<string>();
+  /** Taken out of the store a moment ago, and when they were made. */
+  readonly #gone = new Map<string | undefined, number>();
   readonly #stopped = new AbortController();
   readonly #worker: BullmqWorker;
   readonly #started: Promise<void>;
@@ -65,9 +69,22 @@ export class Consumer {
       return true;
     }
     // too late: what BullMQ is carrying out can be found in the store afterwards
-    const until = Date.now() + CARRY_OUT_MS;
-    while (held !== undefined && this.#held.get(id) === held && Date.now() < until) await wait(POLL_MS);
+    await this.#putDown(id);
     return false;
+  }
+
+  /** Takes a task out of the store, unless it ends here meanwhile: BullMQ calls that removed as well. */
+  async takeAway(taskId: string, remove: () => Promise<BullmqJob | undefined>): Promise<BullmqJob | undefined> {
+    const id = jobIdOf(taskId);
+    this.#wanted.add(id);
+    try {
+      const removed = await remove();
+      if (removed !== undefined) this.#leaveOut(id, removed);
+      await this.#putDown(id);
+      return this.#wanted.has(id) ? removed : undefined;
+    } finally {
+      this.#wanted.delete(id);
+    }
   }
 
   /** Starts no further attempt. */
@@ -83,6 +100,18 @@ export class Consumer {
     await within(CLOSE_MS, this.#worker.close(true), undefined);
   }
 
+  // On PostgreSQL a job can be removed that is on its way here already.
+  #leaveOut(id: string, { timestamp }: BullmqJob): void {
+    this.#gone.set(id, timestamp);
+    HOME.runInAsyncScope(() => setTimeout(() => this.#gone.delete(id), CARRY_OUT_MS).unref());
+  }
+
+  async #putDown(id: string): Promise<void> {
+    const held = this.#held.get(id);
+    const until = Date.now() + CARRY_OUT_MS;
+    while (held !== undefined && this.#held.get(id) === held && Date.now() < until) await wait(POLL_MS);
+  }
+
   #openWorker(): BullmqWorker {
     const { Worker, queue, workerOptions } = this.#settings;
     const { settings } = workerOptions as { settings?: object };
@@ -93,8 +122,12 @@ export class Consumer {
     const options = { ...workerOptions, autorun: false, settings: { ...settings, backoffStrategy } };
     const worker = new Worker(queue, process, options as never);
     worker.on("error", (error) => warn(`the BullMQ worker of ${queue} reports an error`, error));
-    worker.on("completed", (job) => void this.#held.delete(job.id));
+    worker.on("completed", ({ id = "" }) => {
+      this.#wanted.delete(id);
+      this.#held.delete(id);
+    });
     worker.on("failed", (job, error) => {
+      if (this.#held.get(job?.id)?.next === undefined) this.#wanted.delete(job?.id ?? "");
       if (this.#held.delete(job?.id)) return;
       warn(`BullMQ gave up task ${job?.id} without running it`, error);
     });
@@ -110,6 +143,7 @@ export class Consumer {
 
   // By what this throws, BullMQ knows what to do with the job.
   async #run(job: BullmqWorkerJob, token: string | undefined): Promise<void> {
+    if (this.#gone.get(job.id) === job.timestamp) throw moved();
     const held: Held = { job, open: true, cancelled: false, next: undefined };
     this.#held.set(job.id, held);
     // fetched while the worker was told to stop

@@ -5,7 +5,7 @@ import type { EngineCapabilities, EngineHost, TaskEngine, TaskMessage, Unfinishe
 import { HOME } from "../home.js";
 import { InFlight } from "../in-flight.js";
 import { Consumer } from "./consumer.js";
-import { BULLMQ } from "./job.js";
+import { BULLMQ, type BullmqJob } from "./job.js";
 import { type BullmqEngineOptions, type BullmqEngineSettings, engineSettings } from "./options.js";
 import { Store } from "./store.js";
 import { deliveryOf } from "./stored-task.js";
@@ -71,7 +71,8 @@ class BullmqEngine implements TaskEngine {
     const host = this.#host;
     if (host === undefined) return false;
     if (await this.#consumer?.cancel(taskId)) return true;
-    const job = await this.#store.remove(taskId);
+    const remove = (): Promise<BullmqJob | undefined> => this.#store.remove(taskId);
+    const job = await (this.#consumer?.takeAway(taskId, remove) ?? remove());
     if (job === undefined) return false;
     void this.#inFlight.add(HOME.runInAsyncScope(() => host.drop(deliveryOf(job, host), "cancelled")));
     return true;

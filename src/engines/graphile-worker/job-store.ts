@@ -5,6 +5,7 @@ import type { GraphileClient, GraphileEmitter, GraphileJob, GraphileUtils } from
 import type { EngineSettings } from "./options.js";
 import { pause } from "./pause.js";
 import { quoted } from "./sql.js";
+import { untraced } from "./untraced.js";
 
 /** Several processes that start at once make the schema at once; 0.16 gives up then. */
 const RIVALS = 10;
@@ -45,7 +46,7 @@ export class JobStore {
 
   /** Connects, and brings the schema up to date; rejects where that fails, and tries again when asked again. */
   open(): Promise<GraphileUtils> {
-    this.#utils ??= HOME.runInAsyncScope(() => this.#connect());
+    this.#utils ??= HOME.runInAsyncScope(() => untraced(() => this.#connect()));
     return this.#utils;
   }
 

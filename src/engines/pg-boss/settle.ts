@@ -84,6 +84,7 @@ async function giveUp(boss: PgBossInstance, queue: string, task: StoredTask, out
   const progress: Progress = { claims: job.retryCount, next: task.progress?.next, ended: true };
   const { affected } = await boss.fail(queue, claimOf(job), { ...output, [ENVELOPE_KEY]: progress });
   if (affected === 0) return;
-  await boss.update(queue, undefined, { id: job.id, ...NO_RETRY });
-  await boss.fail(queue, job.id, output);
+  const { jobs } = await boss.update(queue, undefined, { id: job.id, ...NO_RETRY });
+  // none where it has been claimed again: that claim is there to do the rest
+  if (jobs.length > 0) await boss.fail(queue, job.id, output);
 }

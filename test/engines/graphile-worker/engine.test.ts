@@ -1,3 +1,4 @@
+import { AsyncLocalStorage } from "node:async_hooks";
 import { getTaskContext, isTaskConfigError, type TaskManager } from "otel-taskflow";
 import { type GraphileEngineOptions, graphileEngine } from "otel-taskflow/graphile-worker";
 import pg from "pg";
@@ -147,22 +148,40 @@ function engineCases(version: Version): void {
     await pgPool.end();
   });
 
-  test("a job sees nothing of whoever opened the pool's connections, and its queries get no spans", async () => {
+  test("a job sees nothing of whoever opened the connection that told of it", async () => {
+    const user = new AsyncLocalStorage<string>();
+    const pgPool = new pg.Pool({ connectionString: url, max: 3 });
+    onTestFinished(() => pgPool.end());
+    await user.run("opener", () => Promise.all([1, 2, 3].map(() => pgPool.query("select pg_sleep(0.05)"))));
+    const tasks = open({ pgPool, pollInterval: 60_000, concurrency: 1 });
+    const seen: unknown[] = [];
+    const task = tasks.task("look", () => void seen.push(user.getStore()));
+    await tasks.work();
+    for (const _ of [1, 2, 3]) {
+      await tasks.addTask(task);
+      // idle again, the worker looks for the next one when it is told of it, or a minute later
+      await tasks.idle();
+    }
+    expect(seen).toEqual([undefined, undefined, undefined]);
+  });
+
+  test("looking for work makes no spans, and storing an attempt's end is part of the task's trace", async () => {
     const telemetry = startTelemetry();
     const pgPool = new pg.Pool({ connectionString: url, max: 3 });
     onTestFinished(() => pgPool.end());
-    const tasks = open({ pgPool });
-    const seen: unknown[] = [];
-    const task = tasks.task({ name: "look", relation: "none" }, () => void seen.push(getTaskContext()?.funcName));
-    await telemetry.provider.getTracer("test").startActiveSpan("opens", async (span) => {
-      await Promise.all([1, 2, 3].map(() => pgPool.query("select pg_sleep(0.05)")));
-      await tasks.work();
-      span.end();
+    const tracer = telemetry.provider.getTracer("pg");
+    const connect = pgPool.connect.bind(pgPool);
+    // as an instrumentation of pg does
+    vi.spyOn(pgPool, "connect").mockImplementation((...args: unknown[]) => {
+      tracer.startSpan("connect").end();
+      return Reflect.apply(connect, pgPool, args);
     });
-    await tasks.addTask(task);
+    const tasks = open({ pgPool });
+    await tasks.addTask(tasks.task("task", () => Promise.reject(new Error("no"))));
+    await tasks.work();
     await tasks.idle();
-    const { parentSpanContext, links } = telemetry.span("process look");
-    expect([seen, parentSpanContext, links]).toEqual([["look"], undefined, []]);
+    const traces = telemetry.named("connect").map((span) => span.spanContext().traceId);
+    expect(new Set(traces)).toEqual(new Set([telemetry.span("process task").spanContext().traceId]));
   });
 
   test("goes on when all its connections are cut, and runs every task", { timeout: 30_000 }, async () => {

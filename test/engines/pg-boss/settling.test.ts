@@ -54,6 +54,25 @@ function describeSettling(): void {
     expect(run).toHaveBeenCalledOnce();
   });
 
+  test("held up when a task gave up, leaves the rest to whoever has claimed it meanwhile", async (context) => {
+    const { manager, queue, visitor } = openTasks(backend, context);
+    const { tasks, boss } = manager();
+    const beside = await visitor();
+    const run = vi.fn(() => Promise.reject(new Error("no")));
+    const id = await tasks.addTask(tasks.task("task", run));
+    const update = boss.update.bind(boss);
+    boss.update = async (...args: unknown[]) => {
+      boss.update = update;
+      await beside.fetch(queue, { ignoreStartAfter: true });
+      return await update(...(args as Parameters<typeof update>));
+    };
+    await tasks.work();
+    await vi.waitFor(async () => expect((await beside.findJobs(queue, { id }))[0]?.retryCount).toBe(1), PATIENT);
+    await tasks.idle();
+    expect(run).toHaveBeenCalledOnce();
+    expect(await beside.findJobs(queue, { id })).toMatchObject([{ state: "active", output: { message: "no" } }]);
+  });
+
   test("a task that gave up runs once more where someone retries it in pg-boss", async (context) => {
     const { manager, queue, visitor, named } = openTasks(backend, context);
     const { tasks } = manager();
