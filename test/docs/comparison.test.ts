@@ -26,8 +26,8 @@ const seen = ({ kind, status, events }: ReadableSpan): Seen => ({
 
 // A job that fails once, added and worked by BullMQ with its own telemetry.
 async function runBullMq(url: string): Promise<ReadableSpan[]> {
-  const telemetry = new BullMQOtel({ tracerName: "comparison" });
   const spans = startTelemetry();
+  const telemetry = new BullMQOtel({ tracerName: "comparison" });
   const connection = { url, maxRetriesPerRequest: null };
   const queue = new Queue(name, { connection, telemetry });
   const fail = async (job: { attemptsMade: number }): Promise<void> => {
