@@ -1,5 +1,9 @@
-// The pg-boss adapter with a recording SDK, against pg-boss alone on the same server. DATABASE_URL, or the usual port.
+// The pg-boss adapter with a recording SDK, against pg-boss alone and against pg-boss's own spans. DATABASE_URL, or the
+// usual port.
 import { userInfo } from "node:os";
+import { setTimeout as wait } from "node:timers/promises";
+import { propagation } from "@opentelemetry/api";
+import { CompositePropagator, W3CBaggagePropagator, W3CTraceContextPropagator } from "@opentelemetry/core";
 import { enqueueTask } from "otel-taskflow";
 import { sendJob, withCarrier, workTask } from "otel-taskflow/pg-boss";
 import { type JobInsert, type OpenTelemetryOptions, PgBoss, type WorkOptions } from "pg-boss";
@@ -7,46 +11,70 @@ import { type Measurement, type Round, timed } from "./harness/measurement.js";
 import { startSdk } from "./harness/sdk.js";
 
 const SENDS = 300;
+const SENDS_AT_ONCE = 10;
 const JOBS = 500;
 const QUEUE = "bench";
+const DATA = { order: 7 };
+const TAGGED = { tags: { plan: "pro" } };
 const OFF: OpenTelemetryOptions = { enabled: false };
+const ITS_OWN: OpenTelemetryOptions = { propagateContext: true };
 const WORK: WorkOptions = { batchSize: 50, burstWhenBatchFull: true, pollingIntervalSeconds: 0.5 };
-const common = { unit: "µs", judgement: "ratio", rounds: 8, warmUp: 2, pairs: 2 } as const;
+const common = { unit: "µs", judgement: "ratio", rounds: 6, warmUp: 2, pairs: 2 } as const;
 
-type Work = (boss: PgBoss, ended: () => void) => Promise<string>;
+type Process = () => Promise<void>;
+type Work = (boss: PgBoss, process: Process) => Promise<string>;
+
+const noop: Process = async () => {};
+const waiting: Process = () => wait(5);
 
 export const measurements: readonly Measurement[] = [
   {
     ...common,
     what: "a `sendJob` with a tag, SDK recording, against bare `boss.send`",
     target: 1.2,
-    ours: () => sends(OFF, (boss) => sendJob(boss, QUEUE, { order: 7 }, { tags: { plan: "pro" } })),
-    peer: () => sends(OFF, (boss) => boss.send(QUEUE, { order: 7 })),
+    ours: () => sends(OFF, (boss) => sendJob(boss, QUEUE, DATA, TAGGED)),
+    peer: () => sends(OFF, (boss) => boss.send(QUEUE, DATA)),
   },
   {
     ...common,
-    what: "a no-op job through `workTask`, batches of 50, SDK recording, against bare `boss.work`",
+    what: "the same, against `boss.send` with pg-boss's own span",
+    target: 1.1,
+    ours: () => sends(OFF, (boss) => sendJob(boss, QUEUE, DATA, TAGGED)),
+    peer: () => sends(ITS_OWN, (boss) => boss.send(QUEUE, DATA)),
+  },
+  {
+    ...common,
+    what: "a no-op job in batches of 50, a span each, SDK recording, against bare `boss.work`",
+    target: 2.5,
+    ours: () => jobs(ours, noop, carried),
+    peer: () => jobs(bare, noop),
+  },
+  {
+    ...common,
+    what: "the same with jobs that wait 5 ms",
     target: 1.5,
-    ours: () => jobs(OFF, carried, ours),
-    peer: () => jobs(OFF, async () => ({ data: { order: 7 } }), bare),
+    ours: () => jobs(ours, waiting, carried),
+    peer: () => jobs(bare, waiting),
   },
 ];
 
-const ours: Work = (boss, ended) => workTask(boss, QUEUE, WORK, ended);
-const bare: Work = (boss, ended) =>
+const ours: Work = (boss, process) => workTask(boss, QUEUE, WORK, process);
+const bare: Work = (boss, process) =>
   boss.work(QUEUE, WORK, async (batch) => {
-    for (const _job of batch) ended();
+    await Promise.all(batch.map(process));
   });
 
 async function carried(): Promise<JobInsert> {
-  const task = { funcName: QUEUE, tags: { plan: "pro" } };
-  return await enqueueTask(task, (carrier, id) => ({ id, data: withCarrier({ order: 7 }, carrier) }));
+  const task = { funcName: QUEUE, ...TAGGED };
+  return await enqueueTask(task, (carrier, id) => ({ id, data: withCarrier(DATA, carrier) }));
 }
 
 async function sends(openTelemetry: OpenTelemetryOptions, send: (boss: PgBoss) => Promise<unknown>): Promise<Round> {
   const boss = await startBoss(openTelemetry);
   const round = timed("µs", SENDS, async () => {
-    for (let sent = 0; sent < SENDS; sent += 10) await Promise.all(Array.from({ length: 10 }, () => send(boss)));
+    for (let sent = 0; sent < SENDS; sent += SENDS_AT_ONCE) {
+      await Promise.all(Array.from({ length: SENDS_AT_ONCE }, () => send(boss)));
+    }
   });
   return async () => {
     const figure = await round();
@@ -55,12 +83,13 @@ async function sends(openTelemetry: OpenTelemetryOptions, send: (boss: PgBoss) =
   };
 }
 
-async function jobs(openTelemetry: OpenTelemetryOptions, job: () => Promise<JobInsert>, work: Work): Promise<Round> {
-  const boss = await startBoss(openTelemetry);
+async function jobs(work: Work, process: Process, job?: () => Promise<JobInsert>): Promise<Round> {
+  const boss = await startBoss(OFF);
   const round = timed("µs", JOBS, async () => {
     let left = JOBS;
     await new Promise<void>((resolve) => {
-      void work(boss, () => {
+      void work(boss, async () => {
+        await process();
         left -= 1;
         if (left === 0) resolve();
       });
@@ -68,7 +97,7 @@ async function jobs(openTelemetry: OpenTelemetryOptions, job: () => Promise<JobI
     await boss.offWork(QUEUE); // the last batch is settled as well
   });
   return async () => {
-    await boss.insert(QUEUE, await Promise.all(Array.from({ length: JOBS }, job)));
+    await boss.insert(QUEUE, await Promise.all(Array.from({ length: JOBS }, job ?? (async () => ({ data: DATA })))));
     const figure = await round();
     await boss.deleteAllJobs(QUEUE);
     return figure;
@@ -78,6 +107,8 @@ async function jobs(openTelemetry: OpenTelemetryOptions, job: () => Promise<JobI
 // A schema for each side, gone when the side is.
 async function startBoss(openTelemetry: OpenTelemetryOptions): Promise<PgBoss> {
   startSdk();
+  const propagators = [new W3CTraceContextPropagator(), new W3CBaggagePropagator()];
+  propagation.setGlobalPropagator(new CompositePropagator({ propagators }));
   const connectionString = process.env.DATABASE_URL ?? `postgres://${userInfo().username}@127.0.0.1:5432/test`;
   const schema = `bench_${process.pid}`;
   const boss = new PgBoss({ connectionString, schema, openTelemetry, supervise: false, schedule: false });

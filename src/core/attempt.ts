@@ -16,7 +16,9 @@ import { attemptsLeft } from "./retry.js";
 import { type AttemptRun, type AttemptSettings, RunningAttempt } from "./running-attempt.js";
 import { copyTags, NO_TAGS } from "./tags.js";
 import { spanContextIn, telemetryOf } from "./telemetry.js";
-import type { AttemptInfo, TaskContext } from "./types.js";
+import type { AttemptInfo, TaskContext, TaskTelemetryOptions } from "./types.js";
+
+type Shared = Pick<AttemptSettings, "functionName" | "telemetry">;
 
 /**
  * Runs `fn` as one attempt of a task: inside its context, within a CONSUMER span that gets its outcome. What
@@ -30,15 +32,36 @@ import type { AttemptInfo, TaskContext } from "./types.js";
 export async function runAttempt<T>(attempt: AttemptInfo, fn: () => T | Promise<T>): Promise<T> {
   checkObject("runAttempt(): its first argument", attempt);
   checkFunction("runAttempt(): its second argument", fn);
-  const settings = settingsOf(attempt, fn.name);
-  const run = runOf(attempt, settings);
-  const running = new RunningAttempt(run, settings, (ended: AttemptResult<T>) => ended);
-  const result = await running.start(fn, run.signal);
-  if (result.outcome === "success") return result.value;
-  throw result.error;
+  return await run(attempt, fn, { functionName: fn.name, telemetry: telemetryOf(attempt) });
 }
 
-function settingsOf(info: AttemptInfo, functionName: string): AttemptSettings {
+/** {@link runAttempt} for the many attempts of one function. */
+export type AttemptRunner = <T>(
+  attempt: Omit<AttemptInfo, keyof TaskTelemetryOptions>,
+  fn: () => T | Promise<T>,
+) => Promise<T>;
+
+/**
+ * Checks and makes once what the attempts of a function share; the spans tell that function's name.
+ *
+ * @throws TaskConfigError for an option out of range.
+ */
+export function attemptRunner(functionName: string, options: TaskTelemetryOptions): AttemptRunner {
+  const shared = { functionName, telemetry: telemetryOf(options) };
+  return (attempt, fn) => run(attempt, fn, shared);
+}
+
+function run<T>(attempt: AttemptInfo, fn: () => T | Promise<T>, shared: Shared): Promise<T> {
+  const settings = settingsOf(attempt, shared);
+  const one = runOf(attempt, settings);
+  return new RunningAttempt(one, settings, answerOf<T>).start(fn, one.signal);
+}
+
+function answerOf<T>(result: AttemptResult<T>): T | Promise<T> {
+  return result.outcome === "success" ? result.value : Promise.reject(result.error);
+}
+
+function settingsOf(info: AttemptInfo, { functionName, telemetry }: Shared): AttemptSettings {
   const { engine, system, destination, timeout, deferIf, giveUpIf } = info;
   if (deferIf !== undefined) checkFunction("deferIf", deferIf);
   if (giveUpIf !== undefined) checkFunction("giveUpIf", giveUpIf);
@@ -46,7 +69,7 @@ function settingsOf(info: AttemptInfo, functionName: string): AttemptSettings {
     timeout: checkOptional("timeout", timeout, { min: 1, max: MAX_TIMER_MS }),
     route: { engine, system, destination },
     functionName,
-    telemetry: telemetryOf(info),
+    telemetry,
     decide: (error, task) => decide(info, error, task),
     notify: undefined,
   };

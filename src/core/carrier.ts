@@ -52,7 +52,7 @@ export function inject(origin: TaskOrigin, attempt?: number): Carrier {
     at: origin.enqueuedAt,
     due: origin.dueAt,
     parent: origin.parentId,
-    tags: origin.tags,
+    tags: origin.tags === NO_TAGS ? undefined : origin.tags,
     attempt,
   });
   return carrier;
@@ -64,20 +64,21 @@ export function inject(origin: TaskOrigin, attempt?: number): Carrier {
  */
 export function extract(carrier: unknown, base: Context): ExtractedOrigin {
   const strings = safely("reading the carrier", () => stringsOf(carrier), {});
-  const clean = propagation.deleteBaggage(trace.deleteSpan(base));
+  const clean = base === ROOT_CONTEXT ? base : propagation.deleteBaggage(trace.deleteSpan(base));
   const context = safely("the propagator's extract", () => checked(propagation.extract(clean, strings)), clean);
-  const fields = safely("reading the carrier", () => parse(strings[KEY]), {});
-  return { ...fields, context };
+  return safely("reading the carrier", () => parse(strings[KEY], context), { context });
 }
 
 /** The origin of a task that has arrived: the given facts, and where it was found, with its own tags as baggage. */
 export function arrive(
-  { enqueuedAt, dueAt, parentId, context }: ExtractedOrigin,
+  found: ExtractedOrigin,
   facts: Pick<TaskOrigin, "id" | "name" | "tags" | "maxAttempts" | "relation">,
   travelling: TaskBaggage,
 ): TaskOrigin {
-  const base = facts.relation === "none" ? ROOT_CONTEXT : context;
-  return { ...facts, enqueuedAt, dueAt, parentId, context: withTagBaggage(base, facts.tags, travelling) };
+  const { id, name, tags, maxAttempts, relation } = facts;
+  const { enqueuedAt, dueAt, parentId } = found;
+  const context = withTagBaggage(relation === "none" ? ROOT_CONTEXT : found.context, tags, travelling);
+  return { id, name, tags, maxAttempts, relation, enqueuedAt, dueAt, parentId, context };
 }
 
 /** Replaces every `task.tag.*` baggage entry of a context by the given task's own, as far as they may travel. */
@@ -101,16 +102,19 @@ function checked(context: Context): Context {
 function replaceTags(context: Context, tags: TaskTags, travelling: TaskBaggage): Context {
   const inherited = propagation.getBaggage(context);
   if (inherited === undefined && tags === NO_TAGS) return context;
-  let baggage: Baggage | undefined = inherited;
-  for (const [key] of inherited?.getAllEntries() ?? []) {
-    if (key.trim().startsWith(TASK_TAG_PREFIX)) baggage = baggage?.removeEntry(key);
-  }
+  const own = new Map<string, string>();
   for (const key in tags) {
     const value = tags[key];
-    if (value && travels(key, travelling)) {
-      baggage = (baggage ?? propagation.createBaggage()).setEntry(TASK_TAG_PREFIX + key, { value });
-    }
+    if (value && travels(key, travelling)) own.set(TASK_TAG_PREFIX + key, value);
   }
+  let baggage: Baggage | undefined = inherited;
+  for (const [key, { value, metadata }] of inherited?.getAllEntries() ?? []) {
+    if (!key.trim().startsWith(TASK_TAG_PREFIX)) continue;
+    // what has travelled as it should may stay
+    if (metadata === undefined && own.get(key) === value) own.delete(key);
+    else baggage = baggage?.removeEntry(key);
+  }
+  for (const [key, value] of own) baggage = (baggage ?? propagation.createBaggage()).setEntry(key, { value });
   return baggage === inherited || baggage === undefined ? context : propagation.setBaggage(context, baggage);
 }
 
@@ -120,16 +124,17 @@ function travels(key: string, travelling: TaskBaggage): boolean {
 
 function stringsOf(carrier: unknown): Carrier {
   if (typeof carrier !== "object" || carrier === null) return {};
-  const entries = Object.entries(carrier).filter(([, value]) => typeof value === "string");
-  return Object.fromEntries(entries);
+  const strings: Carrier = {};
+  for (const [key, value] of Object.entries(carrier)) if (typeof value === "string") strings[key] = value;
+  return strings;
 }
 
-function parse(json: string | undefined): Partial<ExtractedOrigin> {
-  if (json === undefined) return {};
+function parse(json: string | undefined, context: Context): ExtractedOrigin {
+  if (json === undefined) return { context };
   const wire: unknown = json.length <= MAX_CHARACTERS ? JSON.parse(json) : undefined;
   if (typeof wire !== "object" || wire === null || (wire as { v?: unknown }).v !== VERSION) {
     warn("the carrier's entry is not of a known version; starting without it");
-    return {};
+    return { context };
   }
   const { id, name, max, rel, at, due, parent, tags, attempt } = wire as Record<string, unknown>;
   return {
@@ -142,6 +147,7 @@ function parse(json: string | undefined): Partial<ExtractedOrigin> {
     parentId: text(parent),
     tags: safely("reading the carrier's tags", () => copyTags(tags), NO_TAGS),
     attempt: Number.isSafeInteger(attempt) ? positive(attempt) : undefined,
+    context,
   };
 }
 

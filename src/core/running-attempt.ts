@@ -80,18 +80,18 @@ export class RunningAttempt<T, R> implements ActiveAttempt, Rostered {
   logged = 0;
   dropped = 0;
   readonly #settings: AttemptSettings;
-  readonly #conclude: (result: AttemptResult<T>) => R;
+  readonly #conclude: (result: AttemptResult<T>) => R | Promise<R>;
   /** Seconds from due to start. */
   readonly #wait: number | undefined;
   #scope: AttemptScope | undefined;
   /** Set when the attempt has settled; hooks may still be running then. */
   outcome: TaskOutcome | undefined;
-  #resolve: ((conclusion: R) => void) | undefined;
+  #resolve: ((conclusion: R | Promise<R>) => void) | undefined;
   #unwatch: (() => void) | undefined;
   #stopWaiting: (() => void) | undefined;
   #abandoned = false;
 
-  constructor(run: AttemptRun, settings: AttemptSettings, conclude: (result: AttemptResult<T>) => R) {
+  constructor(run: AttemptRun, settings: AttemptSettings, conclude: (result: AttemptResult<T>) => R | Promise<R>) {
     const { origin, dueAt } = run;
     this.#settings = settings;
     this.#conclude = conclude;
@@ -107,7 +107,7 @@ export class RunningAttempt<T, R> implements ActiveAttempt, Rostered {
 
   /**
    * Calls the function; resolves to what `conclude` made of the result, once hooks have run and the span has ended.
-   * Never rejects. Apart from the constructor, so that the attempt can be found while its function runs.
+   * Rejects only as that does. Apart from the constructor, so that the attempt can be found while its function runs.
    */
   start(fn: () => T | Promise<T>, signal: AbortSignal | undefined): Promise<R> {
     return new Promise((resolve) => {

@@ -1,4 +1,4 @@
-import { inject } from "../../core/carrier.js";
+import { inject, type TaskOrigin } from "../../core/carrier.js";
 import { checkRelation } from "../../core/checks.js";
 import { type EnqueueRequest, type EnqueueSettings, enqueue, requestOf } from "../../core/enqueue.js";
 import { telemetryOf } from "../../core/telemetry.js";
@@ -36,7 +36,8 @@ export type BullmqBulkJob<Q extends BullmqJobQueue> = Omit<BulkItem<Q>, "opts"> 
 
 /** A job about to be added: for BullMQ, and for its enqueue span. */
 interface Addition {
-  readonly options: object;
+  /** BullMQ's own; the carrier joins them. */
+  readonly options: Record<string, unknown>;
   readonly request: EnqueueRequest;
   readonly settings: EnqueueSettings;
 }
@@ -56,8 +57,11 @@ export async function addJob<Q extends BullmqJobQueue>(
   options?: WithTags<Parameters<Q["add"]>[2]>,
 ): Promise<Awaited<ReturnType<Q["add"]>>> {
   const { options: own, request, settings } = additionOf(queue, name, options);
-  const add = (carrier: Carrier): Promise<BullmqAddedJob> => queue.add(name, data, withCarrier(own, carrier));
-  const added = await enqueue(request, settings, (origin) => add(inject(origin)), JOB_ID);
+  const add = (origin: TaskOrigin): Promise<BullmqAddedJob> => {
+    own[ENVELOPE_KEY] = inject(origin);
+    return queue.add(name, data, own);
+  };
+  const added = await enqueue(request, settings, add, JOB_ID);
   // what this very queue's add resolved to
   return added as Awaited<ReturnType<Q["add"]>>;
 }
@@ -77,11 +81,12 @@ export async function addJobs<Q extends BullmqJobQueue>(
   // a microtask later, when every job has joined; still in the caller's context, outside of all their spans
   const stored = Promise.resolve().then(() => queue.addBulk(bulk));
   const adding = additions.map(({ job, options, request, settings }, index) => {
-    const join = async (carrier: Carrier): Promise<BullmqAddedJob> => {
-      bulk.push({ ...job, opts: withCarrier(options, carrier) });
+    const join = async (origin: TaskOrigin): Promise<BullmqAddedJob> => {
+      options[ENVELOPE_KEY] = inject(origin);
+      bulk.push({ ...job, opts: options });
       return (await stored)[index] ?? {};
     };
-    return enqueue(request, settings, (origin) => join(inject(origin)), JOB_ID);
+    return enqueue(request, settings, join, JOB_ID);
   });
   await Promise.all(adding);
   // what this very queue's addBulk resolved to
@@ -98,7 +103,7 @@ export function withCarrier<O extends object>(options: O, carrier: Carrier): O {
 
 function additionOf(queue: BullmqJobQueue, name: string, given: object = {}): Addition {
   const { tags, relation, baggage, tracerProvider, meterProvider, ...options } = given as BullmqJobOptions;
-  const { jobId } = options as { jobId?: unknown };
+  const { jobId } = options as Record<string, unknown>;
   return {
     options,
     request: requestOf({ taskId: labelOf(jobId), tags }),

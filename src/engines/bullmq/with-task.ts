@@ -1,13 +1,12 @@
-import { runAttempt } from "../../core/attempt.js";
+import { attemptRunner } from "../../core/attempt.js";
 import { checkFunction, checkObject, checkText } from "../../core/checks.js";
 import { getTaskContext } from "../../core/context.js";
 import { CurrentTask } from "../../core/current-task.js";
 import { isNonRetryableError, TaskCancelledError } from "../../core/errors.js";
 import { safely } from "../../core/guard.js";
-import { telemetryOf } from "../../core/telemetry.js";
 import type { AttemptInfo, TaskTelemetryOptions } from "../../core/types.js";
 import { ENVELOPE_KEY } from "../envelope.js";
-import { type BullmqJob, dueAtOf, labelOf, routeOf, UNNAMED } from "./job.js";
+import { BULLMQ, type BullmqJob, dueAtOf, labelOf, UNNAMED } from "./job.js";
 
 export interface BullmqTaskOptions extends TaskTelemetryOptions {
   /** The task's name. Default: each job's own. */
@@ -45,19 +44,18 @@ export function withTask<J extends BullmqJob, R, A extends BullmqRest = [token?:
 ): (job: J, ...rest: A) => R {
   checkFunction("withTask(): its processor", processor);
   checkObject("withTask(): its options", options);
-  if (options.name !== undefined) checkText("name", options.name);
-  telemetryOf(options);
+  const { name, ...telemetry } = options;
+  if (name !== undefined) checkText("name", name);
   // BullMQ calls with a job, a token and perhaps a signal, whatever a processor declares
   const process = processor as unknown as Processor;
+  const runAttempt = attemptRunner(process.name, telemetry);
   const run: Processor = async (job, token, signal) => {
     const call = (): unknown => {
       if (signal !== undefined) follow(signal);
       return process(job, token, signal);
     };
-    // the span tells the function's own name
-    Object.defineProperty(call, "name", { value: process.name });
     try {
-      return await runAttempt(attemptOf(job, options), call);
+      return await runAttempt(attemptOf(job, name), call);
     } catch (error) {
       throw thrownTo(job, error);
     }
@@ -66,11 +64,12 @@ export function withTask<J extends BullmqJob, R, A extends BullmqRest = [token?:
   return run as unknown as typeof processor;
 }
 
-function attemptOf(job: TaskJob, { name, ...telemetry }: BullmqTaskOptions): AttemptInfo {
-  const { id, opts, attemptsMade, stalledCounter = 0 } = job;
+function attemptOf(job: TaskJob, name: string | undefined): AttemptInfo {
+  const { id, opts, attemptsMade, queueName, stalledCounter = 0 } = job;
   return {
-    ...telemetry,
-    ...routeOf(job.queueName),
+    engine: BULLMQ,
+    system: BULLMQ,
+    destination: queueName,
     taskId: labelOf(id),
     funcName: name ?? labelOf(job.name) ?? UNNAMED,
     carrier: opts[ENVELOPE_KEY],
@@ -79,9 +78,13 @@ function attemptOf(job: TaskJob, { name, ...telemetry }: BullmqTaskOptions): Att
     dueAt: dueAtOf(job),
     // of a later attempt, a job does not say whether it was this one that was lost
     redelivered: attemptsMade === 0 && stalledCounter > 0,
-    deferIf: (error) => DEFERRALS.includes(fieldOf(error, "name")) || fieldOf(error, "message") === RATE_LIMITED,
+    deferIf: isDeferral,
     giveUpIf: (error) => fieldOf(error, "name") === UNRECOVERABLE || job.discarded === true,
   };
+}
+
+function isDeferral(error: unknown): boolean {
+  return DEFERRALS.includes(fieldOf(error, "name")) || fieldOf(error, "message") === RATE_LIMITED;
 }
 
 // BullMQ waits for the processor and goes by what it does: its signal is a request, and no end of the attempt.

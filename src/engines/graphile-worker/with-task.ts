@@ -1,11 +1,10 @@
 import { context, type SpanContext } from "@opentelemetry/api";
-import { runAttempt } from "../../core/attempt.js";
+import { attemptRunner } from "../../core/attempt.js";
 import { checkFunction, checkObject } from "../../core/checks.js";
 import { type ActiveAttempt, attemptIn } from "../../core/context.js";
 import { CurrentTask } from "../../core/current-task.js";
 import { isNonRetryableError, TaskCancelledError } from "../../core/errors.js";
 import { safely } from "../../core/guard.js";
-import { telemetryOf } from "../../core/telemetry.js";
 import type { AttemptInfo, TaskTelemetryOptions } from "../../core/types.js";
 import { HOME } from "../home.js";
 import { followAbort } from "./abort-followers.js";
@@ -53,16 +52,15 @@ export function withTask<P, H extends GraphileTaskHelpers, R>(
   checkFunction("withTask(): its first argument", task);
   checkObject("withTask(): its options", options);
   const schema = schemaOf(options.schema);
-  telemetryOf(options);
+  const runAttempt = attemptRunner(task.name, options);
   // of failed attempts, for the next one to link to if it runs here
   const spans = new Recent<SpanContext>();
   return async (payload, helpers): Promise<Awaited<R>> => {
     const { job } = helpers;
     const call: Call<Awaited<R>> = {};
     const run = (): Promise<Awaited<R>> => callTask(task, payload, helpers, call);
-    Object.defineProperty(run, "name", { value: task.name });
     try {
-      return await runAttempt<Awaited<R>>({ ...options, ...attemptOf(job, spans.take(attemptKey(job))) }, run);
+      return await runAttempt<Awaited<R>>(attemptOf(job, spans.take(attemptKey(job))), run);
     } catch (error) {
       if (call.span !== undefined) spans.keep(attemptKey(job, 1), call.span);
       // graphile-worker finds out itself which entries of a batch to keep
@@ -80,7 +78,10 @@ function attemptKey({ id, attempts }: GraphileJob, later = 0): string {
 function attemptOf(job: GraphileJob, previous: SpanContext | undefined): AttemptInfo {
   const { id, task_identifier, attempts, max_attempts, last_error, flags } = job;
   return {
-    ...{ taskId: String(id), funcName: task_identifier, engine: GRAPHILE_WORKER, system: GRAPHILE_WORKER },
+    taskId: String(id),
+    funcName: task_identifier,
+    engine: GRAPHILE_WORKER,
+    system: GRAPHILE_WORKER,
     attempt: attempts - 1,
     maxAttempts: max_attempts,
     carrier: carrierIn(flags),

@@ -1,9 +1,8 @@
 import { context } from "@opentelemetry/api";
-import { runAttempt } from "../../core/attempt.js";
+import { type AttemptRunner, attemptRunner } from "../../core/attempt.js";
 import { checkFunction, checkObject, checkText } from "../../core/checks.js";
 import { type ActiveAttempt, attemptIn } from "../../core/context.js";
 import { isNonRetryableError, TaskConfigError } from "../../core/errors.js";
-import { telemetryOf } from "../../core/telemetry.js";
 import type { AttemptInfo, Carrier, TaskContext, TaskTelemetryOptions } from "../../core/types.js";
 import { ENVELOPE_KEY, nextAttempt, readNextAttempt } from "../envelope.js";
 import { HOME } from "../home.js";
@@ -71,26 +70,23 @@ export async function workTask<B extends JobWorker, Data = unknown>(
   checkFunction("workTask(): its handler", jobHandler);
   const { tracerProvider, meterProvider, loggerProvider, baggage, logs, onLog, ...own } = options;
   const telemetry = { tracerProvider, meterProvider, loggerProvider, baggage, logs, onLog };
-  telemetryOf(telemetry); // throws now what would fail every job
+  const runAttempt = attemptRunner(jobHandler.name, telemetry);
   // whoever sends to the queue says what its data is
-  const run = (job: TaskJob): Promise<JobResult> => runJob(job, telemetry, jobHandler as JobHandler);
+  const run = (job: TaskJob): Promise<JobResult> => runJob(job, runAttempt, jobHandler as JobHandler);
   const settings = { ...own, includeMetadata: true, perJobResults: true };
   // jobs belong to no one who happened to start the worker
   return await HOME.runInAsyncScope(() => boss.work(queue, settings, (jobs) => Promise.all(jobs.map(run))));
 }
 
-async function runJob(job: TaskJob, telemetry: TaskTelemetryOptions, jobHandler: JobHandler): Promise<JobResult> {
+async function runJob(job: TaskJob, runAttempt: AttemptRunner, jobHandler: JobHandler): Promise<JobResult> {
   const { data, carrier } = readCarried(job.data);
   let running: ActiveAttempt | undefined;
   const attempt = (): unknown => {
     running = attemptIn(context.active());
     return jobHandler(jobOf(job, data, running?.context));
   };
-  // the attempt's span says whose code it runs
-  Object.defineProperty(attempt, "name", { value: jobHandler.name });
   try {
-    // not by spreading, which makes a slow object of so many properties
-    const output = await runAttempt(Object.assign(infoOf(job, carrier), telemetry), attempt);
+    const output = await runAttempt(infoOf(job, carrier), attempt);
     return { id: job.id, status: "completed", output };
   } catch (error) {
     const span = running?.span.spanContext();

@@ -141,16 +141,56 @@ function describeEngine(): void {
     await shared.boss.stop();
   });
 
-  test("keeps an attempt that is longer than heartbeatSeconds", async (context) => {
-    const { manager, named } = openTasks(backend, context);
+  test("says again and again that an attempt is still running", async (context) => {
+    const { manager, queue, visitor } = openTasks(backend, context);
     const { tasks } = manager({ heartbeatSeconds: 10 });
     const gate = deferred();
-    const run = vi.fn(() => gate.promise);
-    await tasks.addTask(tasks.task("long", run));
+    const id = await tasks.addTask(tasks.task("long", () => gate.promise));
     await tasks.work();
-    setTimeout(gate.resolve, 14_000);
+    const beside = await visitor();
+    const touched = async (): Promise<void> => {
+      const [job] = await beside.findJobs(queue, { id });
+      expect(Number(job?.heartbeatOn) - Number(job?.startedOn)).toBeGreaterThan(1_000);
+    };
+    await vi.waitFor(touched, PATIENT);
+    gate.resolve();
     await tasks.idle();
-    expect([run.mock.calls.length, named("process long").length]).toEqual([1, 1]);
+  });
+
+  test("gives back what it had asked for when a shutdown began", async (context) => {
+    const { manager, queue, visitor } = openTasks(backend, context);
+    const { tasks, boss } = manager();
+    const run = vi.fn();
+    const id = await tasks.addTask(tasks.task("task", run));
+    const [asked, gate] = [deferred(), deferred()];
+    const fetch = boss.fetch.bind(boss);
+    vi.spyOn(boss, "fetch").mockImplementation(async (...args: Parameters<typeof fetch>) => {
+      const jobs = await fetch(...args);
+      asked.resolve();
+      await gate.promise;
+      return jobs;
+    });
+    await tasks.work();
+    await asked.promise;
+    const stopping = tasks.shutdown();
+    gate.resolve();
+    await stopping;
+    expect(run).not.toHaveBeenCalled();
+    expect(await (await visitor()).findJobs(queue, { id })).toMatchObject([{ state: "retry", retryCount: 0 }]);
+  });
+
+  test("lets no worker have a task that is just being cancelled", async (context) => {
+    const { manager, queue, visitor } = openTasks(backend, context);
+    const { tasks, boss } = manager();
+    const id = await tasks.addTask(tasks.task("task", () => {}));
+    const beside = await visitor();
+    const cancel = boss.cancel.bind(boss);
+    let claimed: unknown;
+    boss.cancel = async (...args: Parameters<typeof cancel>) => {
+      claimed = await beside.fetch(queue);
+      return await cancel(...args);
+    };
+    expect([await tasks.cancel(id), claimed]).toEqual([true, []]);
   });
 
   test("embedded in PGlite keeps tasks in a folder for the next process", async ({ onTestFinished }) => {
