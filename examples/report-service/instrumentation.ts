@@ -1,4 +1,5 @@
 import { subscribe } from "node:diagnostics_channel";
+import { createRequire } from "node:module";
 import { context, DiagConsoleLogger, DiagLogLevel, diag } from "@opentelemetry/api";
 import { getRPCMetadata } from "@opentelemetry/core";
 import { OTLPTraceExporter } from "@opentelemetry/exporter-trace-otlp-http";
@@ -26,6 +27,9 @@ export const sdk = new NodeSDK({
   logRecordProcessors: [],
 });
 sdk.start();
+
+// A built-in module is patched when it is required, which modules that only import it never do.
+createRequire(import.meta.url)("node:http");
 
 // Names server spans by their route, `POST /report`; the package @fastify/otel does this and more.
 subscribe("fastify.initialization", (message) => {

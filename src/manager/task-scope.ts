@@ -76,5 +76,5 @@ function later(id: string, enqueue: PreparedTask["enqueue"]): Promise<void> {
 }
 
 function leaveOut(id: string): void {
-  debug(`task ${id} was added to work that failed, and is left out`);
+  debug(`task ${id} is left out: what it was added for failed, or was discarded`);
 }

@@ -85,17 +85,16 @@ export class TaskTreeExporter {
     return Promise.resolve();
   }
 
-  /** Print what is left and accept nothing more. Never rejects. */
+  /**
+   * Print what is left. What arrives even later is printed at once: a `SimpleSpanProcessor` shuts its exporter down
+   * while spans still wait for the resource's asynchronous attributes. Never rejects.
+   */
   async shutdown(): Promise<void> {
     this.#isShutdown = true;
     await this.forceFlush();
-    this.#traces.clear();
-    this.#awaiting.clear();
-    this.#size = 0;
   }
 
   #accept(spans: readonly TreeReadableSpan[]): TaskTreeExportResult {
-    if (this.#isShutdown) return { code: 1, error: new Error("TaskTreeExporter is shut down") };
     let result: TaskTreeExportResult = { code: 0 };
     for (const span of spans) {
       try {
@@ -131,10 +130,14 @@ export class TaskTreeExporter {
 
   #printWhenQuiet(trace: TreeTrace): void {
     clearTimeout(trace.timer);
+    trace.timer = setTimeout(() => this.#tryPrint(trace), this.#quietOf(trace));
+    if (!this.#isShutdown) trace.timer.unref();
+  }
+
+  #quietOf({ isUnfinished }: TreeTrace): number {
     const { quietTime } = this.#settings;
-    const quiet = trace.isUnfinished ? Math.max(quietTime, UNFINISHED_QUIET) : quietTime;
-    trace.timer = setTimeout(() => this.#tryPrint(trace), quiet);
-    trace.timer.unref();
+    if (this.#isShutdown) return 0;
+    return isUnfinished ? Math.max(quietTime, UNFINISHED_QUIET) : quietTime;
   }
 
   #forgetOldest(): void {

@@ -169,19 +169,18 @@ describe("through a queue of one's own", () => {
     expect(attributesOf(arrived)).not.toContain("enterprise");
   });
 
-  test.each([
-    "task.tag.source=api;trusted=yes,other=kept",
-    "task.tag.source=web,other=kept",
-    "other=kept",
-  ])("the task's own entry is made anew where it arrives as %s", async (baggage) => {
-    startTelemetry();
-    const downstream = await startDownstream();
-    const stored: Carrier[] = [];
-    await enqueueTask({ funcName: "report", tags: TAGS }, (carrier) => stored.push(carrier));
-    await runAttempt({ carrier: { ...stored[0], baggage } }, () => call(downstream.url));
-    const [received] = downstream.received;
-    expect(String(received?.baggage).split(",").sort()).toEqual(["other=kept", "task.tag.source=api"]);
-  });
+  test.each(["task.tag.source=api;trusted=yes,other=kept", "task.tag.source=web,other=kept", "other=kept"])(
+    "the task's own entry is made anew where it arrives as %s",
+    async (baggage) => {
+      startTelemetry();
+      const downstream = await startDownstream();
+      const stored: Carrier[] = [];
+      await enqueueTask({ funcName: "report", tags: TAGS }, (carrier) => stored.push(carrier));
+      await runAttempt({ carrier: { ...stored[0], baggage } }, () => call(downstream.url));
+      const [received] = downstream.received;
+      expect(String(received?.baggage).split(",").sort()).toEqual(["other=kept", "task.tag.source=api"]);
+    },
+  );
 
   test("whose broker is called over HTTP, the call that stores a task carries no tag of a request's", async () => {
     startTelemetry();

@@ -18,14 +18,16 @@ test("a CommonJS project tests its tasks with Jest 30", async () => {
   expect(code).toBe(0);
 });
 
-test("the tarball holds the built library, its manifest and its papers", () => {
+test("the tarball holds the built library, its manifest, and what the README leads to", () => {
   const files = execFileSync("tar", ["-tzf", inject("tarball")], { encoding: "utf8" })
     .trim()
     .split("\n");
-  const papers = files.filter((file) => !file.startsWith("package/dist/"));
-  expect(papers.sort()).toEqual(
-    ["CHANGELOG.md", "LICENSE", "README.md", "package.json"].map((name) => `package/${name}`),
-  );
+  const top = new Set(files.map((file) => file.split("/")[1]));
+  const papers = ["CHANGELOG.md", "LICENSE", "README.md", "package.json"];
+  expect([...top].sort()).toEqual([...papers, "dist", "docs", "examples", "src"].sort());
+  const links = readFileSync("README.md", "utf8").matchAll(/\]\(([\w./-]+)\)/g);
+  const missing = [...links].filter(([, link = ""]) => !files.some((file) => file.startsWith(`package/${link}`)));
+  expect(missing).toEqual([]);
   const built = files.filter((file) => file.startsWith("package/dist/"));
   expect(built.filter((file) => !/^package\/dist\/(esm|cjs)\/.*(\.js|\.d\.ts|package\.json)$/.test(file))).toEqual([]);
 });

@@ -1,5 +1,9 @@
-import { SpanKind } from "@opentelemetry/api";
+import { ROOT_CONTEXT, SpanKind, trace } from "@opentelemetry/api";
+import { resources } from "@opentelemetry/sdk-node";
+import { SimpleSpanProcessor, TracerProvider } from "@opentelemetry/sdk-trace";
+import { TaskTreeExporter } from "otel-taskflow/sdk";
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
+import { deferred } from "../support/tasks.js";
 import { treeHarness, unseen } from "./tree-exporter-harness.js";
 
 beforeEach(() => vi.useFakeTimers());
@@ -141,13 +145,20 @@ test("shutdown prints what is left and leaves no timer", async () => {
   expect(vi.getTimerCount()).toBe(0);
 });
 
-test("refuses spans after shutdown", async () => {
-  const { exporter, written } = treeHarness();
+test("prints what a SimpleSpanProcessor sends only after shutdown, as it does while the resource is not complete", async () => {
+  const written: string[] = [];
+  const exporter = new TaskTreeExporter({ stream: { write: (text) => written.push(text) } });
+  const hostId = deferred<string>();
+  const resource = resources.resourceFromAttributes({ "host.id": hostId.promise });
+  const provider = new TracerProvider({ resource, spanProcessors: [new SimpleSpanProcessor({ exporter })] });
+  const parent = provider.getTracer("test").startSpan("root");
+  provider.getTracer("test").startSpan("child", {}, trace.setSpan(ROOT_CONTEXT, parent)).end();
+  parent.end();
   await exporter.shutdown();
-  const report = vi.fn();
-  exporter.export([], report);
-  expect(report).toHaveBeenCalledExactlyOnceWith({ code: 1, error: expect.any(Error) });
   expect(written).toEqual([]);
+  hostId.resolve("h-1");
+  await vi.advanceTimersByTimeAsync(0);
+  expect(written.join("")).toMatch(/2 spans[\s\S]*root[\s\S]*└─ child/);
 });
 
 test("prints a late span as its own tree, on the time axis of its trace", async () => {
