@@ -12,6 +12,8 @@ import { dataOf, readJob, type StoredTask } from "./stored-task.js";
 const POLICY = "exclusive";
 /** pg-boss waits this long before a lost job starts again. */
 const RETRY_DELAY_SECONDS = 1;
+/** Ten years: pg-boss deletes what waited for longer than this, and tells no one. */
+const RETENTION_SECONDS = 315_360_000;
 /** How long a task that is about to be cancelled cannot start. */
 const CANCELLING_MS = 60_000;
 const STOPPING_MS = 5_000;
@@ -49,6 +51,7 @@ export class TaskQueue {
       retryLimit: SPARE_CLAIMS,
       retryDelay: RETRY_DELAY_SECONDS,
       retryBackoff: false,
+      retentionSeconds: RETENTION_SECONDS,
       expireInSeconds,
       heartbeatSeconds,
     });

@@ -30,6 +30,27 @@ export function retryCases({ test, durable, capabilities }: Contract): void {
       expect(delays).toEqual([0.1005, 0.15075, undefined]);
     });
 
+    durable("the process that runs a task decides when it is retried, its enqueuer how often", async ({ rig }) => {
+      const [producer, worker] = [rig.manager(), rig.manager()];
+      const seen: unknown[] = [];
+      const fails = (): never => {
+        const { attempt, maxAttempts } = getTaskContext() ?? {};
+        seen.push([attempt, maxAttempts]);
+        throw new Error("no");
+      };
+      await producer.addTask(producer.task({ name: "task", retries: 1, delay: 60_000 }, () => {}));
+      worker.task({ name: "task", retries: 5, delay: 20 }, fails);
+      await rig.finish(worker);
+      const delays = rig.named("process task").map(({ attributes }) => attributes["task.retry.delay"]);
+      expect([seen, delays]).toEqual([
+        [
+          [0, 2],
+          [1, 2],
+        ],
+        [0.02, undefined],
+      ]);
+    });
+
     test("a delayed task starts when its delay is over, not earlier", async ({ rig }) => {
       const tasks = rig.manager();
       const started = deferred<number>();

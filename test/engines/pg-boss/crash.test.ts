@@ -39,6 +39,20 @@ function describeCrash(): void {
     await vi.waitFor(async () => expect(await store.stateOf(id)).toBe("done"), 5_000);
   });
 
+  test("is noticed by its worker's silence, long before the attempt would expire", {
+    timeout: 80_000,
+  }, async (context) => {
+    const { store, manager, telemetry } = await openTasks(context, { expireInSeconds: 3_600 });
+    const tasks = manager();
+    const ran = deferred();
+    const id = await tasks.addTask(tasks.task("hangs", () => ran.resolve()));
+    await killWhenRunning(startWorker(store));
+    await tasks.work();
+    await ran.promise;
+    await vi.waitFor(() => telemetry.span("process hangs"), 5_000);
+    expect(telemetry.span("process hangs").attributes).toMatchObject({ "task.id": id, "task.redelivered": true });
+  });
+
   test("uses up no attempt of the engine's task, and the last failure stays linked", async (context) => {
     const { store, manager, telemetry } = await openTasks(context);
     const failing = manager();
@@ -88,8 +102,8 @@ interface Tasks {
 }
 
 /** Where a lost attempt is noticed within seconds. */
-async function openTasks({ onTestFinished }: TestContext): Promise<Tasks> {
-  const location = { url, schema, queue: `crash-${crypto.randomUUID()}`, expireInSeconds: 2 };
+async function openTasks({ onTestFinished }: TestContext, { expireInSeconds = 2 } = {}): Promise<Tasks> {
+  const location = { url, schema, queue: `crash-${crypto.randomUUID()}`, expireInSeconds };
   const store = await openStore(JSON.stringify(location));
   onTestFinished(() => store.close());
   const telemetry = recordSpans();

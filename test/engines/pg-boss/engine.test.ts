@@ -115,6 +115,14 @@ function describeEngine(): void {
     expect(await beside.findJobs(queue, { key: "order-8" })).toMatchObject([{ data: { name: "task", args: [8] } }]);
   });
 
+  test("keeps a task however long no worker comes for it", async (context) => {
+    const { manager, queue, visitor } = openTasks(backend, context);
+    const { tasks } = manager();
+    const id = await tasks.addTask(tasks.task("task", () => {}));
+    const [job] = await (await visitor()).findJobs(queue, { id });
+    expect(Number(job?.keepUntil) - Number(job?.startAfter)).toBeGreaterThan(9 * 365 * 86_400_000);
+  });
+
   test("refuses a queue that was made with another policy", async (context) => {
     const { manager, queue } = openTasks(backend, context);
     const { tasks, boss } = manager();
