@@ -4,7 +4,7 @@ import { inject, type TaskOrigin, withTagBaggage } from "./carrier.js";
 import { checkFunction, checkNumber, checkObject, checkOptional, checkRelation, checkText } from "./checks.js";
 import { attemptIn } from "./context.js";
 import { finishSpan } from "./finish.js";
-import { safely } from "./guard.js";
+import { ask, safely } from "./guard.js";
 import { countEnqueued } from "./metrics.js";
 import { OPERATION_ENQUEUE } from "./semconv.js";
 import { copyTags, NO_TAGS } from "./tags.js";
@@ -127,7 +127,8 @@ function finishSent<T>(result: T, span: Span, settings: EnqueueSettings, options
   if (assigned !== undefined) {
     safely("naming an enqueue span", () => span.setAttributes(assignedIdAttributes(assigned, route)), undefined);
   }
-  if (isStored === undefined || isStored(result)) countEnqueued(telemetry.instruments(), name, route);
+  const stored = isStored === undefined || ask("isStored", () => isStored(result), true);
+  if (stored) countEnqueued(telemetry.instruments(), name, route);
   finishSpan(span);
   return result;
 }

@@ -43,8 +43,8 @@ function objectToAttribute(value: object): AttributeValue {
   try {
     if (value instanceof Error) return clip(`${value.name}: ${value.message}`);
     if (value instanceof Date) return Number.isNaN(value.getTime()) ? textOf(value) : value.toISOString();
-    if (ArrayBuffer.isView(value)) return `[${value.byteLength} bytes]`;
-    const items = Array.isArray(value) ? firstOf(value) : undefined;
+    if (ArrayBuffer.isView(value)) return bytesOf(value);
+    const items = Array.isArray(value) ? firstOf(value, MAX_ITEMS) : undefined;
     if (items !== undefined && isUniform(items)) {
       // one primitive type, as isUniform found
       return items.map((item) => (typeof item === "string" ? clip(item) : item)) as string[];
@@ -56,8 +56,8 @@ function objectToAttribute(value: object): AttributeValue {
 }
 
 // The first items by index: an array may have an iterator, a map or a length of its own making.
-function firstOf(array: readonly unknown[]): unknown[] {
-  return Array.from({ length: Math.min(array.length, MAX_ITEMS) }, (_, index) => array[index]);
+function firstOf(array: readonly unknown[], most: number): unknown[] {
+  return Array.from({ length: Math.min(array.length, most) }, (_, index) => array[index]);
 }
 
 function isUniform(items: readonly unknown[]): items is (string | number | boolean)[] {
@@ -66,17 +66,37 @@ function isUniform(items: readonly unknown[]): items is (string | number | boole
   return legal && items.every((item) => typeof item === kind);
 }
 
+function bytesOf({ byteLength }: ArrayBufferView): string {
+  return `[${byteLength} bytes]`;
+}
+
 // A JSON.stringify replacer for what JSON has no form for. An object seen before is named, not repeated:
-// that covers cycles, and keeps a graph of shared objects from growing without bound.
+// that covers cycles, and keeps a graph of shared objects from growing without bound. No more is read than can be shown.
 function plain(seen: WeakSet<object>): (key: string, value: unknown) => unknown {
+  let left = MAX_CHARACTERS;
+  const shown = (value: object): object => {
+    const entries = entriesOf(value, left).map(([key, inner]) => [
+      key,
+      ArrayBuffer.isView(inner) ? bytesOf(inner) : inner,
+    ]);
+    left -= entries.length;
+    return Array.isArray(value) ? entries.map(([, inner]) => inner) : Object.fromEntries(entries);
+  };
   return (_key, value) => {
     if (typeof value === "bigint" || typeof value === "function" || typeof value === "symbol") return textOf(value);
     if (typeof value !== "object" || value === null) return value;
     if (seen.has(value)) return "[seen above]";
     seen.add(value);
     if (value instanceof Error) return `${value.name}: ${value.message}`;
-    if (value instanceof Map) return Object.fromEntries(value);
-    if (value instanceof Set) return [...value];
-    return value;
+    if (value instanceof Map) return shown(Object.fromEntries(value));
+    if (value instanceof Set) return shown([...value]);
+    return shown(value);
   };
+}
+
+// As JSON would read them, up to a number.
+function entriesOf(value: object, most: number): [string, unknown][] {
+  if (Array.isArray(value)) return firstOf(value, most).map((item, index) => [String(index), item]);
+  const keys = Object.keys(value).slice(0, most);
+  return keys.map((key) => [key, (value as Record<string, unknown>)[key]]);
 }

@@ -122,6 +122,24 @@ describe("taskLog as an event", () => {
     expect(telemetry.span("process job").events[0]?.attributes).toEqual({ "task.log.level": "info", ...expected });
   });
 
+  test("tells the size of binary data inside of other fields, and reads no more than it shows", async () => {
+    const telemetry = startTelemetry();
+    let read = 0;
+    const rows = new Proxy(Array(500_000).fill("row"), {
+      get: (target, key) => {
+        read += 1;
+        return Reflect.get(target, key);
+      },
+    });
+    await runAttempt({ funcName: "job" }, () => {
+      taskLog("saved", { file: { content: Buffer.alloc(16), name: "a" }, page: { rows } });
+    });
+    const { file, page } = telemetry.span("process job").events[0]?.attributes ?? {};
+    expect(file).toBe('{"content":"[16 bytes]","name":"a"}');
+    expect(String(page)).toMatch(/^{"rows":\["row","row",.*more characters\)$/);
+    expect(read).toBeLessThan(20_000);
+  });
+
   test("does not let a field take the place of the level", async () => {
     const telemetry = startTelemetry();
     await runAttempt(job, () => taskLog("line", { "task.log.level": "fake", level: "warn" }));

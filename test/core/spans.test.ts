@@ -169,6 +169,15 @@ describe("span attributes", () => {
     });
   });
 
+  test("end where isStored throws, and the task counts as stored", async () => {
+    const telemetry = startTelemetry();
+    const isStored = (): never => {
+      throw new Error("no such field");
+    };
+    expect(await enqueueTask({ funcName: "job" }, () => "sent", { isStored })).toBe("sent");
+    expect(telemetry.span("enqueue job").status.code).toBe(SpanStatusCode.UNSET);
+  });
+
   test("measure the wait from the time an attempt was due", async () => {
     vi.useFakeTimers({ now: 1_000_000 });
     const telemetry = startTelemetry();

@@ -69,6 +69,11 @@ const broken: Record<string, () => ApiTracerProvider> = {
   "a tracer whose startSpan returns nothing": () => tracers(() => undefined),
   "a tracer whose spans are empty objects": () => tracers(() => ({})),
   "a tracer whose spans throw on every call": () => tracers(() => untouchable()),
+  "a tracer whose spans say who they are until they have ended": () =>
+    tracers(() => {
+      const span = trace.wrapSpanContext({ traceId: "a".repeat(32), spanId: "b".repeat(16), traceFlags: 1 });
+      return Object.assign(span, { end: () => void Object.assign(span, { spanContext: explode }) });
+    }),
   "a tracer whose spans can only say who they are": () =>
     tracers(() => ({ ...methods(explode), spanContext: () => ({ traceId: "a".repeat(32), spanId: "b".repeat(16) }) })),
 };
