@@ -22,6 +22,8 @@ export interface StoredTask {
   readonly name: string;
   /** What `inject` made, or anything; `undefined` where another producer stored the task. */
   readonly carrier: unknown;
+  /** Retries + 1, where the engine itself keeps to a number. */
+  readonly maxAttempts?: number | undefined;
 }
 
 /**

@@ -34,7 +34,7 @@ export class Host implements EngineHost {
     return this.#completed;
   }
 
-  receive({ id, name, carrier }: StoredTask): TaskOrigin {
+  receive({ id, name, carrier, maxAttempts }: StoredTask): TaskOrigin {
     const { relation, telemetry } = this.#shared;
     const active = context.active();
     // what another producer stored belongs to where it is run
@@ -43,7 +43,7 @@ export class Host implements EngineHost {
       id,
       name,
       tags: found.tags ?? NO_TAGS,
-      maxAttempts: found.maxAttempts ?? this.#registry.find(name)?.enqueue.maxAttempts,
+      maxAttempts: maxAttempts ?? found.maxAttempts ?? this.#registry.find(name)?.enqueue.maxAttempts,
       relation: found.relation ?? relation,
     };
     return arrive(found, facts, telemetry.baggage);
@@ -117,7 +117,7 @@ function settlementOf(result: AttemptResult<unknown>, attempt: Attempt): Settlem
     case "success":
       return { kind: "done" };
     case "retry":
-      return { kind: "retry", delay: result.delay ?? 0, error: result.error, span: attempt.span.spanContext() };
+      return { kind: "retry", delay: result.delay ?? 0, error: result.error, span: attempt.spanContext };
     case "deferred":
       return { kind: "release", delay: 0 };
     case "cancelled":

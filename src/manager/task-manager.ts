@@ -53,6 +53,7 @@ export class TaskManager {
   readonly #host: Host;
   readonly #durable: boolean;
   readonly #accepting = new Set<Promise<boolean>>();
+  #working = false;
   #shutdown: Promise<ShutdownReport> | undefined;
 
   /** @throws TaskConfigError for an option out of range. */
@@ -84,6 +85,7 @@ export class TaskManager {
    */
   task<F extends TaskFunction>(options: string | TaskOptions, fn: F): F {
     this.#registry.add(options, fn);
+    if (this.#working) void quietly(`working on ${fn.name || "a new task"}`, () => this.#work(), undefined);
     return fn;
   }
 
@@ -156,20 +158,25 @@ export class TaskManager {
    */
   async cancel(taskId: string): Promise<boolean> {
     try {
-      const aborted = this.#host.cancel(taskId);
-      if (aborted === false) return false;
-      // the engine as well: an aborted task is not live any more, whatever its hooks still do
-      const dropped = await this.#engine.cancel(taskId);
-      return aborted ?? dropped;
+      // twice: while the engine looks for a waiting task, its attempt may start here
+      for (let look = 0; look < 2; look += 1) {
+        const aborted = this.#host.cancel(taskId);
+        if (aborted === false) return false;
+        // the engine as well: an aborted task is not live any more, whatever its hooks still do
+        const dropped = await this.#engine.cancel(taskId);
+        if (aborted ?? dropped) return true;
+      }
+      return false;
     } catch (error) {
       warn(`cancelling task ${taskId} failed`, error);
       return false;
     }
   }
 
-  /** Starts consuming. The memory engine already does. */
+  /** Starts consuming, also for what is registered later. The memory engine already does. */
   async work(): Promise<void> {
-    await this.#engine.work(this.#registry.names());
+    this.#working = true;
+    await this.#work();
   }
 
   /** Resolves when nothing is queued, waiting for retry, or running in this process. */
@@ -190,6 +197,10 @@ export class TaskManager {
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.shutdown();
+  }
+
+  async #work(): Promise<void> {
+    await this.#engine.work(this.#registry.names());
   }
 
   // Everything that can be checked before a task is stored, and the storing itself.

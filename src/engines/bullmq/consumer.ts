@@ -6,6 +6,7 @@ import type { EngineHost, Settlement } from "../engine.js";
 import { type NextAttempt, nextAttempt } from "../envelope.js";
 import { HOME } from "../home.js";
 import type { InFlight } from "../in-flight.js";
+import { Departures } from "./departures.js";
 import type { BullmqJob } from "./job.js";
 import { jobIdOf } from "./job-id.js";
 import type { BullmqWorker, BullmqWorkerJob } from "./library.js";
@@ -37,10 +38,9 @@ export class Consumer {
   readonly #host: EngineHost;
   readonly #inFlight: InFlight;
   readonly #held = new Map<string | undefined, Held>();
-  /** Being taken out of the store, and not ended here since. */
-  readonly #wanted = new Set<string>();
-  /** Taken out of the store a moment ago, and when they were made. */
-  readonly #gone = new Map<string | undefined, number>();
+  /** The attempts of jobs that were run here. */
+  readonly #ran = new WeakMap<BullmqWorkerJob, Held>();
+  readonly #departures = new Departures();
   readonly #stopped = new AbortController();
   readonly #worker: BullmqWorker;
   readonly #started: Promise<void>;
@@ -76,15 +76,7 @@ export class Consumer {
   /** Takes a task out of the store, unless it ends here meanwhile: BullMQ calls that removed as well. */
   async takeAway(taskId: string, remove: () => Promise<BullmqJob | undefined>): Promise<BullmqJob | undefined> {
     const id = jobIdOf(taskId);
-    this.#wanted.add(id);
-    try {
-      const removed = await remove();
-      if (removed !== undefined) this.#leaveOut(id, removed);
-      await this.#putDown(id);
-      return this.#wanted.has(id) ? removed : undefined;
-    } finally {
-      this.#wanted.delete(id);
-    }
+    return await this.#departures.takeOut(id, remove, () => this.#putDown(id));
   }
 
   /** Starts no further attempt. */
@@ -98,12 +90,6 @@ export class Consumer {
   async close(graceful: boolean): Promise<void> {
     if (graceful) await within(CLOSE_MS, this.#carriedOut, undefined);
     await within(CLOSE_MS, this.#worker.close(true), undefined);
-  }
-
-  // On PostgreSQL a job can be removed that is on its way here already.
-  #leaveOut(id: string, { timestamp }: BullmqJob): void {
-    this.#gone.set(id, timestamp);
-    HOME.runInAsyncScope(() => setTimeout(() => this.#gone.delete(id), CARRY_OUT_MS).unref());
   }
 
   async #putDown(id: string): Promise<void> {
@@ -121,17 +107,31 @@ export class Consumer {
     // options of this very class, as the application gave them
     const options = { ...workerOptions, autorun: false, settings: { ...settings, backoffStrategy } };
     const worker = new Worker(queue, process, options as never);
-    worker.on("error", (error) => warn(`the BullMQ worker of ${queue} reports an error`, error));
-    worker.on("completed", ({ id = "" }) => {
-      this.#wanted.delete(id);
-      this.#held.delete(id);
+    worker.on("error", (error) => {
+      warn(`the BullMQ worker of ${queue} reports an error`, error);
+      this.#forgetLost(error);
     });
+    worker.on("completed", (job) => this.#ended(job));
     worker.on("failed", (job, error) => {
-      if (this.#held.get(job?.id)?.next === undefined) this.#wanted.delete(job?.id ?? "");
-      if (this.#held.delete(job?.id)) return;
-      warn(`BullMQ gave up task ${job?.id} without running it`, error);
+      if (job === undefined || !this.#ended(job)) warn(`BullMQ gave up task ${job?.id} without running it`, error);
     });
     return worker;
+  }
+
+  // Told late, when the next attempt of the task is here already, it is not that attempt's end.
+  #ended(job: BullmqWorkerJob): boolean {
+    const held = this.#ran.get(job);
+    if (held?.next === undefined) this.#departures.ended(job.id ?? "");
+    if (held !== undefined && this.#held.get(job.id) === held) this.#held.delete(job.id);
+    return held !== undefined;
+  }
+
+  // Of a job that was lost meanwhile, to another worker or for good, BullMQ tells this and no more.
+  #forgetLost({ message }: Error): void {
+    for (const [id, held] of this.#held) {
+      const lost = message.includes(`ob ${id}. `) || message.includes(`ob ${id} is not in the active state`);
+      if (lost && !held.open) this.#held.delete(id);
+    }
   }
 
   // Not before the server has been reached: a worker that runs before goes on trying for a while after its close.
@@ -143,9 +143,10 @@ export class Consumer {
 
   // By what this throws, BullMQ knows what to do with the job.
   async #run(job: BullmqWorkerJob, token: string | undefined): Promise<void> {
-    if (this.#gone.get(job.id) === job.timestamp) throw moved();
+    if (await this.#departures.hasLeft(job)) throw moved();
     const held: Held = { job, open: true, cancelled: false, next: undefined };
     this.#held.set(job.id, held);
+    this.#ran.set(job, held);
     // fetched while the worker was told to stop
     const { aborted } = this.#stopped.signal;
     const settlement = aborted ? GIVE_BACK : await this.#host.run(deliveryOf(job, this.#host));
@@ -179,9 +180,11 @@ export class Consumer {
   #waitBefore({ id }: BullmqJob): number {
     const held = this.#held.get(id);
     if (held?.next === undefined) return GIVE_UP;
+    const { open } = held;
     held.open = false;
     if (!held.cancelled) return Math.max(0, Math.ceil(held.next.dueAt - Date.now()));
-    this.#drop(held.job, held.next.attempt);
+    // asked again where the answer could not be stored
+    if (open) this.#drop(held.job, held.next.attempt);
     return GIVE_UP;
   }
 

@@ -31,6 +31,11 @@ export function routeOf(queue: string | undefined): TaskRoute {
   return { engine: BULLMQ, system: BULLMQ, destination: queue };
 }
 
+/** How often BullMQ runs a job at most, whatever its producer wrote there. */
+export function maxAttemptsOf({ opts }: BullmqJob): number {
+  return Math.min(Math.max(1, Math.ceil(Number(opts.attempts)) || 1), Number.MAX_SAFE_INTEGER);
+}
+
 /** When the first attempt became due, in epoch milliseconds; of a retry, a job does not say. */
 export function dueAtOf({ attemptsMade, timestamp, opts }: BullmqJob): number | undefined {
   const due = timestamp + (opts.delay ?? 0);

@@ -1,6 +1,6 @@
 import type { Delivery, EngineHost, TaskMessage } from "../engine.js";
 import { type Envelope, type NextAttempt, readNextAttempt, seal, unseal } from "../envelope.js";
-import { type BullmqJob, dueAtOf } from "./job.js";
+import { type BullmqJob, dueAtOf, maxAttemptsOf } from "./job.js";
 import { taskIdOf } from "./job-id.js";
 
 /** A job's data: the task, and what this engine notes of its way. */
@@ -33,7 +33,7 @@ export function deliveryOf(job: BullmqJob, host: EngineHost): Delivery {
   const noted = readNextAttempt(next);
   const planned = noted?.attempt === attemptsMade ? noted : undefined;
   return {
-    origin: host.receive({ id: taskIdOf(id), name, carrier: task?.carrier }),
+    origin: host.receive({ id: taskIdOf(id), name, carrier: task?.carrier, maxAttempts: maxAttemptsOf(job) }),
     args: task?.args,
     attempt: attemptsMade,
     dueAt: planned?.dueAt ?? dueAtOf(job),

@@ -6,7 +6,7 @@ import { isNonRetryableError, TaskCancelledError } from "../../core/errors.js";
 import { safely } from "../../core/guard.js";
 import type { AttemptInfo, TaskTelemetryOptions } from "../../core/types.js";
 import { ENVELOPE_KEY } from "../envelope.js";
-import { BULLMQ, type BullmqJob, dueAtOf, labelOf, UNNAMED } from "./job.js";
+import { BULLMQ, type BullmqJob, dueAtOf, labelOf, maxAttemptsOf, UNNAMED } from "./job.js";
 
 export interface BullmqTaskOptions extends TaskTelemetryOptions {
   /** The task's name. Default: each job's own. */
@@ -74,7 +74,7 @@ function attemptOf(job: TaskJob, name: string | undefined): AttemptInfo {
     funcName: name ?? labelOf(job.name) ?? UNNAMED,
     carrier: opts[ENVELOPE_KEY],
     attempt: attemptsMade,
-    maxAttempts: opts.attempts || 1,
+    maxAttempts: maxAttemptsOf(job),
     dueAt: dueAtOf(job),
     // of a later attempt, a job does not say whether it was this one that was lost
     redelivered: attemptsMade === 0 && stalledCounter > 0,

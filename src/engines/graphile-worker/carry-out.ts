@@ -2,7 +2,7 @@ import type { Settlement } from "../engine.js";
 import { nextAttempt } from "../envelope.js";
 import type { GraphileJob } from "./graphile.js";
 import type { JobStore } from "./job-store.js";
-import { type ReceivedJob, reasonOf, runAtOf } from "./stored-job.js";
+import { keyOf, type ReceivedJob, reasonOf, runAtOf } from "./stored-job.js";
 
 /**
  * Stores what an attempt's end means, while its job is still locked. Returns why graphile-worker has to fail the job;
@@ -11,13 +11,13 @@ import { type ReceivedJob, reasonOf, runAtOf } from "./stored-job.js";
 export async function carryOut(
   store: JobStore,
   job: GraphileJob,
-  { id, attempt }: ReceivedJob,
+  { attempt }: ReceivedJob,
   settlement: Settlement,
 ): Promise<string | undefined> {
   const putBack = (payload: unknown, delay: number, dueAt: number): Promise<void> => {
     // the server knows best when "at once" is
     const runAt = delay > 0 ? runAtOf(dueAt) : undefined;
-    return store.putBack(job, { id, identifier: job.task_identifier, payload, runAt });
+    return store.putBack(job, { id: keyOf(job), identifier: job.task_identifier, payload, runAt });
   };
   switch (settlement.kind) {
     case "done":

@@ -6,6 +6,8 @@ import { type Envelope, type NextAttempt, readNextAttempt, unseal } from "../env
 import type { GraphileJob } from "./graphile.js";
 
 const MAX_IDENTIFIER = 128;
+/** Begins the keys of jobs that another producer stored without one. */
+const KEYLESS = "graphile-worker job ";
 const MAX_REASON = 2_000;
 /** PostgreSQL knows no later year than JavaScript writes with four digits. */
 const LATEST = Date.UTC(9999, 11, 31);
@@ -25,7 +27,7 @@ export function receiveJob(job: GraphileJob, name: string): ReceivedJob {
   const envelope = unseal(job.payload);
   const next = envelope && readNextAttempt((job.payload as Partial<StoredPayload>).next);
   return {
-    id: job.key ?? String(job.id),
+    id: idOf(job),
     name,
     args: envelope?.args,
     carrier: envelope?.carrier,
@@ -35,6 +37,16 @@ export function receiveJob(job: GraphileJob, name: string): ReceivedJob {
     // each attempt is a job of its own: one delivered before was not carried out
     redelivered: job.attempts > 1,
   };
+}
+
+/** The key of a job's next run: a task that somebody called by a number is not the job of that number. */
+export function keyOf({ id, key }: GraphileJob): string {
+  return key ?? KEYLESS + id;
+}
+
+function idOf(job: GraphileJob): string {
+  const key = keyOf(job);
+  return key.startsWith(KEYLESS) ? key.slice(KEYLESS.length) : key;
 }
 
 /** Epoch milliseconds, whatever `pg` was told to make of a timestamp. */

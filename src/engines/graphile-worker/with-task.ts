@@ -99,7 +99,7 @@ async function callTask<P, H extends GraphileTaskHelpers, R>(
   call: Call<Awaited<R>>,
 ): Promise<Awaited<R>> {
   const attempt = attemptIn(context.active());
-  call.span = attempt?.span.spanContext();
+  call.span = safely("reading a span's context", () => attempt?.span.spanContext(), undefined);
   const stop = passOn(helpers.abortSignal, attempt);
   try {
     const result = await task(payload, helpers);

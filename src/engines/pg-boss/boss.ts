@@ -42,6 +42,7 @@ interface FetchQuery {
 
 interface JobQuery {
   readonly id?: string;
+  readonly key?: string;
   readonly queued?: boolean;
   readonly limit?: number;
 }

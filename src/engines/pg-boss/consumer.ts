@@ -38,6 +38,7 @@ export class Consumer {
   /** There may be more to run than there was room for. */
   #hungry = false;
   #unreachable = false;
+  #taking: Promise<unknown> = Promise.resolve();
 
   constructor(queue: TaskQueue, host: EngineHost, settings: PgBossEngineSettings) {
     this.#queue = queue;
@@ -80,12 +81,19 @@ export class Consumer {
     return true;
   }
 
+  /** Resolves when what is being claimed right now has started here. Never rejects. */
+  async started(): Promise<void> {
+    await this.#taking.catch(() => {});
+  }
+
   async #look(): Promise<void> {
     const room = this.#settings.concurrency - this.#busy;
     this.#hungry = room <= 0;
     if (this.#hungry) return;
     try {
-      const tasks = await this.inFlight.add(untraced(() => this.#queue.take(room, this.#foreignNames())));
+      const taking = this.inFlight.add(untraced(() => this.#queue.take(room, this.#foreignNames())));
+      this.#taking = taking;
+      const tasks = await taking;
       this.#hungry = tasks.length === room;
       this.#unreachable = false;
       for (const task of tasks) void this.inFlight.add(this.#receive(task));

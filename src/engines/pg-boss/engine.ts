@@ -66,7 +66,10 @@ class PgBossEngine implements TaskEngine {
     if (await consumer.cancel(taskId)) return true;
     await this.#queue.start();
     const task = await this.#queue.cancel(taskId);
-    if (task === undefined) return false;
+    if (task === undefined) {
+      await consumer.started();
+      return false;
+    }
     await host.drop(deliveryOf(task, host), "cancelled");
     return true;
   }

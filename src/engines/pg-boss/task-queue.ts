@@ -3,7 +3,7 @@ import { warn } from "../../core/guard.js";
 import { whenAborted } from "../../core/when-aborted.js";
 import type { Settlement, TaskMessage } from "../engine.js";
 import { HOME } from "../home.js";
-import { claimOf, type FetchedJob } from "./boss.js";
+import { claimOf, dueTime, type FetchedJob } from "./boss.js";
 import type { PgBossEngineSettings } from "./options.js";
 import { resettle, SPARE_CLAIMS, secondsUntil, settle } from "./settle.js";
 import { dataOf, readJob, type StoredTask } from "./stored-task.js";
@@ -82,13 +82,14 @@ export class TaskQueue {
   async cancel(taskId: string): Promise<StoredTask | undefined> {
     const { boss, queue } = this.#settings;
     if (taskId === "") return undefined;
-    // pg-boss cancels running jobs as well: first of all this one is kept from being started
-    const startAfter = CANCELLING_MS / 1000;
-    const [id] = (await boss.update(queue, undefined, { singletonKey: taskId, startAfter })).jobs;
-    if (id === undefined) return undefined;
-    const [job] = await boss.findJobs(queue, { id });
-    await boss.cancel(queue, id);
-    return job && readJob(job);
+    const [job] = await boss.findJobs(queue, { key: taskId, queued: true, limit: 1 });
+    if (job === undefined) return undefined;
+    // pg-boss cancels running jobs as well: first of all this one is kept from being started, and never starts early
+    const startAfter = Math.max(CANCELLING_MS / 1000, secondsUntil(dueTime(job.startAfter) ?? 0));
+    const { jobs } = await boss.update(queue, undefined, { id: job.id, startAfter });
+    if (jobs.length === 0) return undefined;
+    await boss.cancel(queue, job.id);
+    return readJob(job);
   }
 
   /** Whether no task is queued or waits for its retry. What runs is not counted. */

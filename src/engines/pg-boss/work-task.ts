@@ -3,6 +3,7 @@ import { type AttemptRunner, attemptRunner } from "../../core/attempt.js";
 import { checkFunction, checkObject, checkText } from "../../core/checks.js";
 import { type ActiveAttempt, attemptIn } from "../../core/context.js";
 import { isNonRetryableError, TaskConfigError } from "../../core/errors.js";
+import { safely } from "../../core/guard.js";
 import type { AttemptInfo, Carrier, TaskContext, TaskTelemetryOptions } from "../../core/types.js";
 import { ENVELOPE_KEY, nextAttempt, readNextAttempt } from "../envelope.js";
 import { HOME } from "../home.js";
@@ -89,7 +90,7 @@ async function runJob(job: TaskJob, runAttempt: AttemptRunner, jobHandler: JobHa
     const output = await runAttempt(infoOf(job, carrier), attempt);
     return { id: job.id, status: "completed", output };
   } catch (error) {
-    const span = running?.span.spanContext();
+    const span = safely("reading a span's context", () => running?.span.spanContext(), undefined);
     const next = span && nextAttempt(job.retryCount, { kind: "retry", delay: 0, error, span });
     const output = { ...failureOutput(error), [ENVELOPE_KEY]: next };
     return { id: job.id, status: isNonRetryableError(error) ? "deadletter" : "failed", output };

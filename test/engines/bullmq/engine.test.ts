@@ -1,17 +1,25 @@
 import { setTimeout as wait } from "node:timers/promises";
+import { trace } from "@opentelemetry/api";
+import { Redis } from "ioredis";
 import {
   getTaskContext,
   isTaskConfigError,
   NonRetryableError,
+  type TaskEvent,
   TaskManager,
   type TaskManagerOptions,
 } from "otel-taskflow";
-import { type BullmqEngineOptions, bullmqEngine } from "otel-taskflow/bullmq";
+import {
+  type BullmqEngineOptions,
+  type BullmqProcessor,
+  type BullmqWorkerClass,
+  bullmqEngine,
+} from "otel-taskflow/bullmq";
 import { describe, expect, test, vi } from "vitest";
 import { startMetrics } from "../../support/metrics.js";
 import { createTasks, deferred } from "../../support/tasks.js";
-import { startTelemetry } from "../../support/telemetry.js";
-import { describeVersions, type Lab } from "./lab.js";
+import { collectDiag, startTelemetry } from "../../support/telemetry.js";
+import { describeVersions, type Job, type Lab } from "./lab.js";
 import { FAST } from "./worlds.js";
 
 /** A manager whose engine works on a lab's queue. */
@@ -22,7 +30,27 @@ function managerOn(lab: Lab, options: TaskManagerOptions = {}, more: Partial<Bul
   return createTasks({ engine, ...options });
 }
 
-async function finish(tasks: TaskManager): Promise<void> {
+/** BullMQ's worker, whose jobs are seen before they run. */
+function watching({ bullmq }: Lab, see: (job: Job) => void): BullmqWorkerClass {
+  return class extends (bullmq.Worker as unknown as BullmqWorkerClass) {
+    constructor(name: string, processor: BullmqProcessor, options: never) {
+      const watched: BullmqProcessor = async (job, token) => {
+        see(job as unknown as Job);
+        await processor(job, token);
+      };
+      super(name, watched, options);
+    }
+  };
+}
+
+/** Takes a job away from the worker that has it. */
+async function lose({ connection, queue }: Lab, id: string): Promise<void> {
+  const redis = new Redis(connection);
+  await redis.del(queue.toKey(id), `${queue.toKey(id)}:lock`);
+  redis.disconnect();
+}
+
+async function finish(tasks: Pick<TaskManager, "work" | "idle">): Promise<void> {
   await tasks.work();
   await tasks.idle();
 }
@@ -125,6 +153,123 @@ await describeVersions("the engine's jobs", (open) => {
     const jobs = await Promise.all(ids.map((id) => lab.queue.getJob(id)));
     expect(jobs.map((job) => job?.id)).toEqual([undefined, ids[1]]);
     expect((await lab.queue.getJob(ids[1] ?? ""))?.returnvalue).toBeNull();
+  });
+
+  test("are retried as often as they may, though BullMQ tells late of each failure", async () => {
+    const lab = open();
+    const Worker = watching(lab, (job) => {
+      const move = job.moveToFailed.bind(job);
+      job.moveToFailed = async (...args) => {
+        const moved = await move(...args);
+        await wait(50);
+        return moved;
+      };
+    });
+    const tasks = managerOn(lab, {}, { Worker });
+    const run = vi.fn(async () => {
+      await wait(100);
+      throw new Error("not yet");
+    });
+    await tasks.addTask(tasks.task({ name: "fails", retries: 3 }, run));
+    await finish(tasks);
+    expect(run).toHaveBeenCalledTimes(4);
+  });
+
+  test("of a cancelled retry are dropped once, though BullMQ asks again when it lost the answer", async () => {
+    const lab = open();
+    class Asking extends (lab.bullmq.Worker as unknown as BullmqWorkerClass) {
+      constructor(name: string, processor: BullmqProcessor, options: never) {
+        const { settings } = options as { settings: { backoffStrategy: (...args: unknown[]) => number } };
+        const { backoffStrategy } = settings;
+        settings.backoffStrategy = (...args) => Math.max(...[1, 2].map(() => backoffStrategy(...args)));
+        super(name, processor, options);
+      }
+    }
+    const onCancel = vi.fn();
+    const onRetry = async ({ context }: TaskEvent): Promise<void> => void (await tasks.cancel(context.taskId));
+    const tasks = managerOn(lab, { onRetry, onCancel }, { Worker: Asking });
+    const id = await tasks.addTask(tasks.task({ name: "fails", retries: 3 }, () => Promise.reject(new Error("no"))));
+    await finish(tasks);
+    await lab.reaches("failed", id);
+    await tasks.shutdown();
+    expect(onCancel).toHaveBeenCalledOnce();
+  });
+
+  test("do not run when they arrive here while they are being removed", async () => {
+    const lab = open();
+    const arrived = deferred();
+    // as on PostgreSQL, where a job can be removed that a worker has just been given
+    class Removing extends lab.bullmq.Queue {
+      override async remove(id: string): Promise<number> {
+        await arrived.promise;
+        await wait(50);
+        await lose(lab, id);
+        return 1;
+      }
+    }
+    const tasks = managerOn(lab, {}, { Queue: Removing, Worker: watching(lab, () => arrived.resolve()) });
+    const run = vi.fn();
+    const id = await tasks.addTask(tasks.task("task", run));
+    const cancelled = tasks.cancel(id);
+    await tasks.work();
+    expect(await cancelled).toBe(true);
+    await tasks.shutdown();
+    expect(run).not.toHaveBeenCalled();
+  });
+
+  test("that were lost while they ran are not waited for by a cancel", async () => {
+    const lab = open();
+    const tasks = managerOn(lab);
+    const [started, gate] = [deferred(), deferred()];
+    const stuck = tasks.task("stuck", () => {
+      started.resolve();
+      return gate.promise;
+    });
+    const diag = collectDiag();
+    const id = await tasks.addTask(stuck);
+    await tasks.work();
+    await started.promise;
+    await lose(lab, id);
+    gate.resolve();
+    await vi.waitFor(() => expect(diag.join()).toContain("reports an error"));
+    expect(await Promise.race([tasks.cancel(id), wait(1_500, "waits")])).toBe(false);
+  });
+
+  test("of another producer give up when their own attempts are over, whatever the task's retries", async () => {
+    const telemetry = startTelemetry();
+    const lab = open();
+    const [onRetry, onFailure] = [vi.fn(), vi.fn()];
+    const tasks = managerOn(lab, { onRetry, onFailure });
+    tasks.task({ name: "flaky", retries: 2 }, () => Promise.reject(new Error("no")));
+    const { id } = await lab.queue.add("flaky", { args: [] });
+    await finish(tasks);
+    await lab.reaches("failed", id);
+    expect([onRetry.mock.calls.length, onFailure.mock.calls.length]).toEqual([0, 1]);
+    const expected = { "task.outcome": "failure", "task.max_attempts": 1 };
+    expect(telemetry.span("process flaky").attributes).toMatchObject(expected);
+  });
+
+  test("are no part of the trace in which the library was loaded", async () => {
+    const telemetry = startTelemetry();
+    const lab = open();
+    vi.resetModules();
+    const loaded = await trace.getTracer("test").startActiveSpan("load", async (span) => {
+      const [{ TaskManager: Manager }, { bullmqEngine: engineOf }] = await Promise.all([
+        import("otel-taskflow"),
+        import("otel-taskflow/bullmq"),
+      ]);
+      span.end();
+      return { Manager, engineOf };
+    });
+    const { Queue, Worker } = lab.bullmq;
+    const engine = loaded.engineOf({ Queue, Worker, connection: lab.connection, queue: lab.queue.name });
+    const tasks = new loaded.Manager({ engine });
+    tasks.task("task", () => {});
+    await lab.queue.add("task", { args: [] });
+    await finish(tasks);
+    await tasks.shutdown();
+    const { parentSpanContext, links } = telemetry.span("process task");
+    expect([parentSpanContext, links]).toEqual([undefined, []]);
   });
 
   test("can be retried by hand in BullMQ: as the attempt after the last", async () => {

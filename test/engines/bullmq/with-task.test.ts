@@ -47,6 +47,19 @@ await describeVersions("withTask", (open, bullmq) => {
     expect(telemetry.span("process every-job").attributes["task.name"]).toBe("every-job");
   });
 
+  test.each([
+    ["3", 3],
+    [2.5, 3],
+    [-1, 1],
+    [0, 1],
+    ["many", 1],
+    [Number.POSITIVE_INFINITY, Number.MAX_SAFE_INTEGER],
+  ])("runs a job whose producer asked for %j attempts, which BullMQ takes", async (attempts, expected) => {
+    const job = { id: "1", name: "payment", data: {}, opts: { attempts: attempts as number }, timestamp: 1 };
+    const processor = withTask(async (_job: typeof job & { attemptsMade: number }) => getTaskContext()?.maxAttempts);
+    expect(await processor({ ...job, attemptsMade: 0 })).toBe(expected);
+  });
+
   test("counts attempts from zero, of as many as the job has, and leaves the backoff to BullMQ", async () => {
     const telemetry = startTelemetry();
     const metrics = startMetrics();

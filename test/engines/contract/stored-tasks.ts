@@ -95,11 +95,12 @@ export function storedTaskCases({ durable }: Contract): void {
   });
 }
 
-/** A carrier that another task was sent with, beside a tag in the baggage. */
+/** A carrier that a later attempt of another task was sent with, beside a tag in the baggage. */
 async function claimToBe(funcName: string, taskId: string): Promise<Carrier> {
   let claim: Carrier = {};
   await enqueueTask({ funcName, taskId, maxAttempts: 9 }, (carrier) => {
-    claim = { ...carrier, baggage: "task.tag.plan=enterprise" };
+    const own = { ...JSON.parse(carrier["otel-taskflow"] ?? ""), attempt: 3 };
+    claim = { ...carrier, "otel-taskflow": JSON.stringify(own), baggage: "task.tag.plan=enterprise" };
   });
   return claim;
 }

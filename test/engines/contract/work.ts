@@ -43,6 +43,16 @@ export function workCases({ test, durable, capabilities }: Contract): void {
       expect(run).toHaveBeenCalledOnce();
     });
 
+    test("a task that is registered after work() is run as well", async ({ rig }) => {
+      const tasks = rig.manager();
+      const [early, late] = [vi.fn(), vi.fn()];
+      tasks.task("early", early);
+      await tasks.work();
+      await tasks.addTask(tasks.task("late", late));
+      await tasks.idle();
+      expect([early.mock.calls.length, late.mock.calls.length]).toEqual([0, 1]);
+    });
+
     test("idle() resolves at once where there is nothing", async ({ rig }) => {
       const tasks = rig.manager();
       tasks.task("task", () => {});

@@ -63,6 +63,25 @@ function engineCases(version: Version): void {
     expect(rows.map((row) => row.last_error).toSorted()).toEqual(thrown.map(([, text]) => text).toSorted());
   });
 
+  test("the retry of another producer's job takes the place of no task that is called by its number", async () => {
+    const tasks = open();
+    const ran: unknown[] = [];
+    const task = tasks.task({ name: "task", retries: 1, delay: 50 }, (whose: string) => {
+      const { taskId, attempt } = getTaskContext() ?? {};
+      ran.push([whose, taskId, attempt]);
+      if (whose === "theirs") throw new Error("no");
+    });
+    const utils = await makeWorkerUtils({ connectionString: url });
+    await utils.migrate();
+    const { id } = await utils.addJob("task", { args: ["theirs"] });
+    await utils.release();
+    await tasks.addTask(task, ["ours"], { taskId: String(id), delay: 500 });
+    await tasks.work();
+    await tasks.idle();
+    const theirs = [0, 1].map((attempt) => ["theirs", String(id), attempt]);
+    expect(ran).toEqual([...theirs, ["ours", String(id), 0]]);
+  });
+
   test("a task that is cancelled while it runs is failed for good", async () => {
     const tasks = open();
     const started = deferred();
@@ -90,6 +109,19 @@ function engineCases(version: Version): void {
     for (let n = 0; n < 25; n += 1) cancelled.push(await tasks.cancel(await tasks.addTask(task, [n])));
     await tasks.idle();
     expect([cancelled.includes(false), completed.mock.calls]).toEqual([false, []]);
+  });
+
+  test("the id of a task that graphile-worker itself has given up can be used again", async () => {
+    const tasks = open();
+    const run = vi.fn();
+    const task = tasks.task("task", run);
+    await tasks.addTask(task, [1], { taskId: "order-7" });
+    // as it is after so many crashes
+    await queryOnce(url, "update graphile_worker._private_jobs set attempts = max_attempts");
+    await tasks.addTask(task, [2], { taskId: "order-7" });
+    await tasks.work();
+    await tasks.idle();
+    expect(run.mock.calls).toEqual([[2]]);
   });
 
   test("a task whose lock is taken away while it runs is not lost", async () => {

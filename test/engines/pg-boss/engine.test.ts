@@ -123,6 +123,40 @@ function describeEngine(): void {
     expect(Number(job?.keepUntil) - Number(job?.startAfter)).toBeGreaterThan(9 * 365 * 86_400_000);
   });
 
+  test("starts no delayed task early that could not be cancelled", async (context) => {
+    const { manager, queue, visitor } = openTasks(backend, context);
+    const { tasks, boss } = manager();
+    const id = await tasks.addTask(
+      tasks.task("task", () => {}),
+      [],
+      { delay: 3_600_000 },
+    );
+    boss.cancel = () => Promise.reject(new Error("connection lost"));
+    expect(await tasks.cancel(id)).toBe(false);
+    const [job] = await (await visitor()).findJobs(queue, { id });
+    expect(Number(job?.startAfter) - Date.now()).toBeGreaterThan(3_500_000);
+  });
+
+  test("cancels a task that is just on its way here", async (context) => {
+    const { manager } = openTasks(backend, context);
+    const { tasks, boss } = manager();
+    const id = await tasks.addTask(tasks.task("task", () => new Promise(() => {})));
+    const fetch = boss.fetch.bind(boss);
+    let cancelled: Promise<boolean> | undefined;
+    const wait = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
+    vi.spyOn(boss, "fetch").mockImplementation(async (...args: Parameters<typeof fetch>) => {
+      const jobs = await fetch(...args);
+      if (jobs.length === 0 || cancelled !== undefined) return jobs;
+      cancelled = tasks.cancel(id);
+      await wait(200);
+      return jobs;
+    });
+    await tasks.work();
+    await vi.waitFor(() => expect(cancelled).toBeDefined(), PATIENT);
+    expect(await cancelled).toBe(true);
+    await tasks.idle();
+  });
+
   test("refuses a queue that was made with another policy", async (context) => {
     const { manager, queue } = openTasks(backend, context);
     const { tasks, boss } = manager();
@@ -163,6 +197,14 @@ function describeEngine(): void {
     await vi.waitFor(touched, PATIENT);
     gate.resolve();
     await tasks.idle();
+  });
+
+  test("tells pg-boss with each task after how many seconds an attempt counts as lost", async (context) => {
+    const { manager, queue, visitor } = openTasks(backend, context);
+    const { tasks } = manager({ heartbeatSeconds: 11, expireInSeconds: 1_234 });
+    const id = await tasks.addTask(tasks.task("task", () => {}));
+    const [job] = await (await visitor()).findJobs(queue, { id });
+    expect(job).toMatchObject({ heartbeatSeconds: 11, expireInSeconds: 1_234 });
   });
 
   test("gives back what it had asked for when a shutdown began", async (context) => {

@@ -108,6 +108,16 @@ function describeSettling(): void {
     expect(runs).toEqual([0, 0]);
   });
 
+  test("is not held up by one lost sign of life: there are two before an attempt is taken for lost", async (context) => {
+    const { tasks, boss } = openTasks(backend, context).manager({ heartbeatSeconds: 10 });
+    const [touching, gate] = [vi.spyOn(boss, "touch"), deferred()];
+    await tasks.addTask(tasks.task("long", () => gate.promise));
+    await tasks.work();
+    await vi.waitFor(() => expect(touching).toHaveBeenCalledTimes(2), { timeout: 9_500, interval: 50 });
+    gate.resolve();
+    await tasks.idle();
+  });
+
   test("retries go on where pg-boss's own are used up", async (context) => {
     const { manager, queue, visitor, named } = openTasks(backend, context);
     const { tasks } = manager();
