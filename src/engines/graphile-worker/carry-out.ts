@@ -33,6 +33,11 @@ export async function carryOut(
       return undefined;
     default:
       if (job.key !== null) await store.giveUp(job.key);
-      return reasonOf(settlement.error);
+      return failureOf(settlement);
   }
+}
+
+/** What an attempt's end makes its job fail with, if it does. */
+export function failureOf(settlement: Settlement): string | undefined {
+  return settlement.kind === "fail" || settlement.kind === "cancelled" ? reasonOf(settlement.error) : undefined;
 }

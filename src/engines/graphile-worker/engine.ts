@@ -13,9 +13,9 @@ import type {
 import { seal } from "../envelope.js";
 import { HOME } from "../home.js";
 import { InFlight } from "../in-flight.js";
-import { carryOut } from "./carry-out.js";
+import { carryOut, failureOf } from "./carry-out.js";
 import { GRAPHILE_WORKER, type GraphileHelpers, type GraphileJob } from "./graphile.js";
-import { JobStore } from "./job-store.js";
+import { type EndedJob, JobStore } from "./job-store.js";
 import { KeptRunner } from "./kept-runner.js";
 import { checkOptions, type EngineSettings, type GraphileEngineOptions } from "./options.js";
 import { pause } from "./pause.js";
@@ -64,8 +64,8 @@ class GraphileEngine implements TaskEngine {
   /** Tasks this process enqueues or runs, by identifier. */
   readonly #names = new Map<string, string>();
   readonly #running = new Map<string, Running>();
-  /** Jobs whose attempt has ended, and what they failed with; most of them are put down by now. */
-  readonly #ended = new Recent<string | undefined>();
+  /** Jobs whose attempt has ended; most of them are put down by now. */
+  readonly #ended = new Recent<EndedJob>();
   readonly #inFlight = new InFlight();
   #host: EngineHost | undefined;
   #halted = false;
@@ -186,9 +186,10 @@ class GraphileEngine implements TaskEngine {
   async #carryOut(job: GraphileJob, received: ReceivedJob, settlement: Settlement): Promise<void> {
     const failure = await carryOut(this.#store, job, received, settlement).catch((error: unknown) => {
       warn(`the end of task ${received.id} could not be stored: it will run again`, error);
+      if (job.key !== null) this.#ended.keep(String(job.id), { failure: failureOf(settlement), stored: false });
       throw error;
     });
-    this.#ended.keep(String(job.id), failure);
+    this.#ended.keep(String(job.id), { failure, stored: true });
     if (failure === undefined) return;
     if (job.key === null) void this.#inFlight.add(this.#store.failForGood(job.id, failure));
     throw new Error(failure);

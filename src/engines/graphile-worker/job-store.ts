@@ -27,8 +27,13 @@ export interface LiveJob extends Pick<GraphileJob, "id" | "task_identifier"> {
   readonly locked_by: string | null;
 }
 
-/** A job whose attempt has ended: its id, and what it is to fail with, if it is. */
-export type EndedJob = readonly [jobId: string, failure: string | undefined];
+/** A job whose attempt has ended. */
+export interface EndedJob {
+  /** What it is to fail with, if it is. */
+  readonly failure: string | undefined;
+  /** False where nobody knows, because the answer was lost: the job has lost its key if what follows from it is stored. */
+  readonly stored: boolean;
+}
 
 /** The jobs of a schema, by graphile-worker's public functions. Connects when it is first used. */
 export class JobStore {
@@ -111,12 +116,16 @@ export class JobStore {
    * Frees what these workers hold, which run no more. What they ran to its end but could not put down is put down in
    * the same step: completed, or failed with the given reason, instead of run again.
    */
-  async unlock(workers: readonly string[], ended: readonly EndedJob[]): Promise<void> {
-    const completed = ended.flatMap(([id, failure]) => (failure === undefined ? [id] : []));
+  async unlock(workers: readonly string[], ended: readonly (readonly [jobId: string, EndedJob])[]): Promise<void> {
+    const doubtful = ended.flatMap(([id, { stored }]) => (stored ? [] : [id]));
+    const kept = `select id::text from ${this.#schema}.jobs where id = any($1::bigint[]) and key is not null`;
     await this.#transaction(async (client) => {
       await client.query(`select from ${this.#schema}.force_unlock_workers($1)`, [workers]);
+      const again = new Set((await client.query(kept, [doubtful])).rows.map((row) => (row as { id: string }).id));
+      const over = ended.filter(([id]) => !again.has(id));
+      const completed = over.flatMap(([id, { failure }]) => (failure === undefined ? [id] : []));
       await client.query(`select from ${this.#schema}.complete_jobs($1)`, [completed]);
-      for (const [id, failure] of ended) {
+      for (const [id, { failure }] of over) {
         if (failure === undefined) continue;
         await client.query(`select from ${this.#schema}.permanently_fail_jobs(array[$1::bigint], $2)`, [id, failure]);
       }

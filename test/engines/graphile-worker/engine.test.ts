@@ -11,6 +11,8 @@ import { createDatabase, dropDatabase, queryOnce } from "./database.js";
 import { GRAPHILE, VERSIONS, type Version } from "./versions.js";
 
 const POLL_MS = 50;
+const DISCONNECT_ALL = `
+  select pg_terminate_backend(pid) from pg_stat_activity where datname = current_database() and pid <> pg_backend_pid()`;
 
 const { url: server = "", unavailable } = await postgresUrl();
 
@@ -80,6 +82,36 @@ function engineCases(version: Version): void {
     await tasks.idle();
     const theirs = [0, 1].map((attempt) => ["theirs", String(id), attempt]);
     expect(ran).toEqual([...theirs, ["ours", String(id), 0]]);
+  });
+
+  test("a retry that was stored, though the answer was lost with all connections, leaves nothing behind", async () => {
+    collectDiag();
+    vi.spyOn(console, "trace").mockImplementation(() => {}); // graphile-worker's own, when one of its workers dies
+    let lost = false;
+    const losing: typeof makeWorkerUtils = async (options) => {
+      const utils = await makeWorkerUtils(options);
+      const addJob = utils.addJob.bind(utils);
+      utils.addJob = async (identifier: string, payload: unknown, spec?: { jobKeyMode?: string }) => {
+        const job = await addJob(identifier, payload, spec as object);
+        if (lost || spec?.jobKeyMode !== "replace") return job;
+        lost = true;
+        await queryOnce(url, DISCONNECT_ALL);
+        throw new Error("connection lost");
+      };
+      return utils;
+    };
+    const tasks = open({ makeWorkerUtils: losing });
+    const seen: unknown[] = [];
+    const flaky = tasks.task({ name: "flaky", retries: 1 }, () => {
+      seen.push(getTaskContext()?.attempt);
+      if (seen.length === 1) throw new Error("not yet");
+    });
+    await tasks.addTask(flaky);
+    await tasks.work();
+    await vi.waitFor(async () => expect([seen, await jobs()]).toEqual([[0, 1], []]), {
+      timeout: 15_000,
+      interval: 100,
+    });
   });
 
   test("a task that is cancelled while it runs is failed for good", async () => {
