@@ -33,7 +33,7 @@ export function taskLog<F extends object>(message: string, fields?: F & { level?
  * it is written in (`task_id`, `task_name`, `task_attempt`, `task_tags`). `{}` when nothing is active.
  */
 export function taskLogFields(): Record<string, unknown> {
-  return safely("taskLogFields", () => fieldsOf(context.active()), {});
+  return safely("taskLogFields", () => correlationFields(context.active()), {});
 }
 
 // Whatever was passed as fields, as a record: an error or a list is a value too.
@@ -132,7 +132,7 @@ function callOnLog(message: string, fields: Fields, attempt: ActiveAttempt): voi
   if (isThenable(returned)) Promise.resolve(returned).catch((error: unknown) => warn("onLog failed", error));
 }
 
-function fieldsOf(active: Context): Record<string, unknown> {
+function correlationFields(active: Context): Record<string, unknown> {
   const attempt = attemptIn(active);
   const spanContext = (trace.getSpan(active) ?? attempt?.span)?.spanContext();
   const fields: Record<string, unknown> = {};

@@ -48,6 +48,7 @@ export function readNextAttempt(stored: unknown): NextAttempt | undefined {
   return { attempt, dueAt, previous: { traceId, spanId, traceFlags } };
 }
 
-function fieldsOf(value: unknown): Record<string, unknown> {
+/** What a value that may be anything has as properties. */
+export function fieldsOf(value: unknown): Record<string, unknown> {
   return typeof value === "object" && value !== null ? (value as Record<string, unknown>) : {};
 }

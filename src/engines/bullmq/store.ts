@@ -2,6 +2,7 @@ import { TaskManagerClosedError } from "../../core/errors.js";
 import { warn } from "../../core/guard.js";
 import type { TaskMessage } from "../engine.js";
 import { HOME } from "../home.js";
+import { untraced } from "../untraced.js";
 import { jobIdOf } from "./job-id.js";
 import type { BullmqQueue, BullmqStoredJob } from "./library.js";
 import type { BullmqEngineSettings } from "./options.js";
@@ -59,7 +60,7 @@ export class Store {
 
   /** Tasks that have not ended, in whatever process they run. */
   async countLive(): Promise<number> {
-    const counts = await this.#ask((queue) => queue.getJobCounts());
+    const counts = await this.#ask((queue) => untraced(() => queue.getJobCounts()));
     const live = Object.entries(counts).filter(([state]) => !ENDED.includes(state));
     return live.reduce((sum, [, count]) => sum + count, 0);
   }

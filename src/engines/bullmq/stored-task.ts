@@ -1,5 +1,5 @@
 import type { Delivery, EngineHost, TaskMessage } from "../engine.js";
-import { type Envelope, type NextAttempt, readNextAttempt, seal, unseal } from "../envelope.js";
+import { type Envelope, fieldsOf, type NextAttempt, readNextAttempt, seal, unseal } from "../envelope.js";
 import { type BullmqJob, dueAtOf, maxAttemptsOf } from "./job.js";
 import { taskIdOf } from "./job-id.js";
 
@@ -41,8 +41,4 @@ export function deliveryOf(job: BullmqJob, host: EngineHost): Delivery {
     previous: planned?.previous,
     signal: undefined,
   };
-}
-
-function fieldsOf(data: unknown): Partial<Record<keyof StoredTask, unknown>> {
-  return typeof data === "object" && data !== null ? data : {};
 }

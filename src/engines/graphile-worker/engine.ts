@@ -13,6 +13,7 @@ import type {
 import { seal } from "../envelope.js";
 import { HOME } from "../home.js";
 import { InFlight } from "../in-flight.js";
+import { untraced } from "../untraced.js";
 import { carryOut, failureOf } from "./carry-out.js";
 import { GRAPHILE_WORKER, type GraphileHelpers, type GraphileJob } from "./graphile.js";
 import { type EndedJob, JobStore } from "./job-store.js";
@@ -21,7 +22,6 @@ import { checkOptions, type EngineSettings, type GraphileEngineOptions } from ".
 import { pause } from "./pause.js";
 import { Recent } from "./recent.js";
 import { identifierOf, type ReceivedJob, receiveJob, runAtOf } from "./stored-job.js";
-import { untraced } from "./untraced.js";
 
 const IDLE_POLL_MS = 100;
 /** A job that was fetched starts, and one that has ended is put down, within milliseconds. */

@@ -1,11 +1,11 @@
 import { quietly, warn } from "../../core/guard.js";
 import { HOME } from "../home.js";
+import { untraced } from "../untraced.js";
 import { failForGood } from "./fail-for-good.js";
 import type { GraphileClient, GraphileEmitter, GraphileJob, GraphileUtils } from "./graphile.js";
 import type { EngineSettings } from "./options.js";
 import { pause } from "./pause.js";
 import { quoted } from "./sql.js";
-import { untraced } from "./untraced.js";
 
 /** Several processes that start at once make the schema at once; 0.16 gives up then. */
 const RIVALS = 10;

@@ -5,11 +5,11 @@ import { whenAborted } from "../../core/when-aborted.js";
 import type { Delivery, EngineHost, Settlement } from "../engine.js";
 import { HOME } from "../home.js";
 import { InFlight } from "../in-flight.js";
+import { untraced } from "../untraced.js";
 import type { PgBossEngineSettings } from "./options.js";
 import { Poller } from "./poller.js";
 import { deliveryOf, type StoredTask } from "./stored-task.js";
 import type { TaskQueue } from "./task-queue.js";
-import { untraced } from "./untraced.js";
 
 /** An attempt that runs here, until its end is stored. */
 interface Run {

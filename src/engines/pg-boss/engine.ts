@@ -2,11 +2,11 @@ import { setTimeout as pause } from "node:timers/promises";
 import { TaskConfigError } from "../../core/errors.js";
 import { quietly } from "../../core/guard.js";
 import type { EngineCapabilities, EngineHost, TaskEngine, TaskMessage, UnfinishedTask } from "../engine.js";
+import { untraced } from "../untraced.js";
 import { Consumer } from "./consumer.js";
 import { engineSettings, type PgBossEngineOptions, type PgBossEngineSettings } from "./options.js";
 import { deliveryOf } from "./stored-task.js";
 import { TaskQueue } from "./task-queue.js";
-import { untraced } from "./untraced.js";
 
 const CLOSING_MS = 5_000;
 

@@ -1,5 +1,5 @@
 import type { Delivery, EngineHost, TaskMessage } from "../engine.js";
-import { ENVELOPE_KEY, type NextAttempt, readNextAttempt, seal, unseal } from "../envelope.js";
+import { ENVELOPE_KEY, fieldsOf, type NextAttempt, readNextAttempt, seal, unseal } from "../envelope.js";
 import { dueTime, type FetchedJob } from "./boss.js";
 
 /** What is kept of a task that was given back: in the job's data, and in its output until that is written too. */
@@ -68,8 +68,4 @@ function readProgress(stored: unknown): Progress | undefined {
   const { claims, next, ended } = fieldsOf(stored);
   if (typeof claims !== "number") return undefined;
   return { claims, next: readNextAttempt(next), ended: ended === true };
-}
-
-function fieldsOf(value: unknown): Record<string, unknown> {
-  return typeof value === "object" && value !== null ? (value as Record<string, unknown>) : {};
 }
