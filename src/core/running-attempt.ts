@@ -1,7 +1,6 @@
 import {
   type Attributes,
   type Context,
-  INVALID_SPAN_CONTEXT,
   isSpanContextValid,
   type Link,
   type Span,
@@ -16,7 +15,7 @@ import { type ActiveAttempt, AttemptScope } from "./context.js";
 import { CurrentTask } from "./current-task.js";
 import { isTaskCancelledError, isTaskTimeoutError, TaskCancelledError, TaskTimeoutError } from "./errors.js";
 import { type AttemptResult, finishAttempt } from "./finish.js";
-import { debug, quietly, safely } from "./guard.js";
+import { debug, quietly } from "./guard.js";
 import { AttemptMeasures } from "./metrics.js";
 import type { RetryDecision } from "./retry.js";
 import type { Rostered } from "./roster.js";
@@ -74,8 +73,6 @@ type Ending<T> =
 export class RunningAttempt<T, R> implements ActiveAttempt, Rostered {
   readonly context: CurrentTask;
   readonly span: Span;
-  /** The span's identity, for the next attempt to link to. */
-  readonly spanContext: SpanContext;
   readonly telemetry: Telemetry;
   measures: AttemptMeasures | undefined;
   place = -1;
@@ -105,7 +102,6 @@ export class RunningAttempt<T, R> implements ActiveAttempt, Rostered {
     const parent = parentContext(origin);
     const options = (): SpanOptions => spanOptions(run, settings, wait);
     this.span = this.telemetry.startSpan(OPERATION_PROCESS, origin.name, parent, options);
-    this.spanContext = safely("reading a span's context", () => this.span.spanContext(), INVALID_SPAN_CONTEXT);
     this.#scope = new AttemptScope(contextWithSpan(parent, this.span), this);
   }
 

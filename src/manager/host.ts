@@ -1,9 +1,9 @@
-import { context } from "@opentelemetry/api";
+import { context, INVALID_SPAN_CONTEXT, type Span, type SpanContext } from "@opentelemetry/api";
 import { arrive, extract, type TaskOrigin } from "../core/carrier.js";
 import { dropTask } from "../core/drop.js";
 import { NonRetryableError, TaskCancelledError, UnknownTaskError } from "../core/errors.js";
 import type { AttemptResult } from "../core/finish.js";
-import { warn } from "../core/guard.js";
+import { safely, warn } from "../core/guard.js";
 import { Roster } from "../core/roster.js";
 import { RunningAttempt } from "../core/running-attempt.js";
 import { NO_TAGS } from "../core/tags.js";
@@ -117,7 +117,7 @@ function settlementOf(result: AttemptResult<unknown>, attempt: Attempt): Settlem
     case "success":
       return { kind: "done" };
     case "retry":
-      return { kind: "retry", delay: result.delay ?? 0, error: result.error, span: attempt.spanContext };
+      return { kind: "retry", delay: result.delay ?? 0, error: result.error, span: identityOf(attempt.span) };
     case "deferred":
       return { kind: "release", delay: 0 };
     case "cancelled":
@@ -125,6 +125,10 @@ function settlementOf(result: AttemptResult<unknown>, attempt: Attempt): Settlem
     default:
       return { kind: "fail", error: result.error };
   }
+}
+
+function identityOf(span: Span): SpanContext {
+  return safely("reading a span's context", () => span.spanContext(), INVALID_SPAN_CONTEXT);
 }
 
 // addTask checked args against this very function's parameters
