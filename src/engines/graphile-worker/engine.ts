@@ -186,13 +186,19 @@ class GraphileEngine implements TaskEngine {
   async #carryOut(job: GraphileJob, received: ReceivedJob, settlement: Settlement): Promise<void> {
     const failure = await carryOut(this.#store, job, received, settlement).catch((error: unknown) => {
       warn(`the end of task ${received.id} could not be stored: it will run again`, error);
-      if (job.key !== null) this.#ended.keep(String(job.id), { failure: failureOf(settlement), stored: false });
+      if (job.key !== null) this.#doubt(String(job.id), { failure: failureOf(settlement), stored: false });
       throw error;
     });
     this.#ended.keep(String(job.id), { failure, stored: true });
     if (failure === undefined) return;
     if (job.key === null) void this.#inFlight.add(this.#store.failForGood(job.id, failure));
     throw new Error(failure);
+  }
+
+  // Where the workers go on, what they held is never freed as a whole.
+  #doubt(jobId: string, ended: EndedJob): void {
+    this.#ended.keep(jobId, ended);
+    void this.#inFlight.add(HOME.runInAsyncScope(() => this.#store.putDownLate(jobId, ended)));
   }
 
   /** Whether a task that runs here will not run again; its attempt is over then, or will be at once. */

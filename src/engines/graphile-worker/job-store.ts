@@ -10,6 +10,8 @@ import { quoted } from "./sql.js";
 /** Several processes that start at once make the schema at once; 0.16 gives up then. */
 const RIVALS = 10;
 const RIVAL_PAUSE_MS = 100;
+/** After these, graphile-worker has told the server of a job's end, or has lost its connection. */
+const LATE_MS: readonly number[] = [50, 450, 1_500];
 
 /** What is to be stored of a task. */
 export interface NewJob {
@@ -130,6 +132,14 @@ export class JobStore {
         await client.query(`select from ${this.#schema}.permanently_fail_jobs(array[$1::bigint], $2)`, [id, failure]);
       }
     });
+  }
+
+  /** Puts a job down that has ended, when graphile-worker has let go of it, within seconds. Never rejects. */
+  async putDownLate(jobId: string, ended: EndedJob): Promise<void> {
+    for (const wait of LATE_MS) {
+      await pause(wait);
+      await quietly(`putting job ${jobId} down`, () => this.unlock([], [[jobId, ended]]), undefined);
+    }
   }
 
   /** Gives up the connections. Never rejects. */
