@@ -1,9 +1,10 @@
-import { ROOT_CONTEXT, SpanKind, trace } from "@opentelemetry/api";
-import { resources } from "@opentelemetry/sdk-node";
-import { SimpleSpanProcessor, TracerProvider } from "@opentelemetry/sdk-trace";
+import { SpanKind, trace } from "@opentelemetry/api";
+import { NodeSDK } from "@opentelemetry/sdk-node";
+import { SimpleSpanProcessor } from "@opentelemetry/sdk-trace";
 import { TaskTreeExporter } from "otel-taskflow/sdk";
-import { afterEach, beforeEach, expect, test, vi } from "vitest";
+import { afterEach, beforeEach, expect, onTestFinished, test, vi } from "vitest";
 import { deferred } from "../support/tasks.js";
+import { stopTelemetry } from "../support/telemetry.js";
 import { treeHarness, unseen } from "./tree-exporter-harness.js";
 
 beforeEach(() => vi.useFakeTimers());
@@ -146,19 +147,27 @@ test("shutdown prints what is left and leaves no timer", async () => {
 });
 
 test("prints what a SimpleSpanProcessor sends only after shutdown, as it does while the resource is not complete", async () => {
+  vi.useRealTimers();
+  onTestFinished(stopTelemetry);
   const written: string[] = [];
   const exporter = new TaskTreeExporter({ stream: { write: (text) => written.push(text) } });
   const hostId = deferred<string>();
-  const resource = resources.resourceFromAttributes({ "host.id": hostId.promise });
-  const provider = new TracerProvider({ resource, spanProcessors: [new SimpleSpanProcessor({ exporter })] });
-  const parent = provider.getTracer("test").startSpan("root");
-  provider.getTracer("test").startSpan("child", {}, trace.setSpan(ROOT_CONTEXT, parent)).end();
-  parent.end();
+  const sdk = new NodeSDK({
+    resourceDetectors: [{ detect: () => ({ attributes: { "host.id": hostId.promise } }) }],
+    spanProcessors: [new SimpleSpanProcessor({ exporter })],
+    ...{ metricReaders: [], logRecordProcessors: [] },
+  });
+  sdk.start();
+  const tracer = trace.getTracer("test");
+  tracer.startActiveSpan("root", (root) => {
+    tracer.startSpan("child").end();
+    root.end();
+  });
   await exporter.shutdown();
   expect(written).toEqual([]);
   hostId.resolve("h-1");
-  await vi.advanceTimersByTimeAsync(0);
-  expect(written.join("")).toMatch(/2 spans[\s\S]*root[\s\S]*└─ child/);
+  await vi.waitFor(() => expect(written.join("")).toMatch(/2 spans[\s\S]*root[\s\S]*└─ child/));
+  await sdk.shutdown();
 });
 
 test("prints a late span as its own tree, on the time axis of its trace", async () => {
