@@ -2,18 +2,7 @@
 // whose task calls a second server, then prints what arrived where.
 import type { IncomingHttpHeaders } from "node:http";
 import type { AddressInfo } from "node:net";
-import { HttpInstrumentation } from "@opentelemetry/instrumentation-http";
-import { UndiciInstrumentation } from "@opentelemetry/instrumentation-undici";
-import { NodeSDK } from "@opentelemetry/sdk-node";
-import { InMemorySpanExporter, SimpleSpanProcessor } from "@opentelemetry/sdk-trace";
-
-const exporter = new InMemorySpanExporter();
-const sdk = new NodeSDK({
-  autoDetectResources: false,
-  spanProcessors: [new SimpleSpanProcessor({ exporter })],
-  instrumentations: [new HttpInstrumentation(), new UndiciInstrumentation()],
-});
-sdk.start();
+import { exporter } from "../support/instrumented-sdk.js";
 
 // after the start: instrumentations patch what is loaded later
 const { default: Fastify } = await import("fastify");

@@ -3,19 +3,9 @@
 import { createServer } from "node:http";
 import { createRequire } from "node:module";
 import { SpanKind } from "@opentelemetry/api";
-import { HttpInstrumentation } from "@opentelemetry/instrumentation-http";
-import { UndiciInstrumentation } from "@opentelemetry/instrumentation-undici";
-import { NodeSDK } from "@opentelemetry/sdk-node";
-import { InMemorySpanExporter, type ReadableSpan, SimpleSpanProcessor } from "@opentelemetry/sdk-trace";
+import type { ReadableSpan } from "@opentelemetry/sdk-trace";
+import { exporter } from "../support/instrumented-sdk.js";
 import type { InstrumentedReport, InstrumentedSpan } from "./instrumented-report.js";
-
-const exporter = new InMemorySpanExporter();
-const sdk = new NodeSDK({
-  autoDetectResources: false,
-  spanProcessors: [new SimpleSpanProcessor({ exporter })],
-  instrumentations: [new HttpInstrumentation(), new UndiciInstrumentation()],
-});
-sdk.start();
 
 // after the start: instrumentations patch what is loaded later, built-in modules when they are required
 createRequire(import.meta.url)("node:http");
