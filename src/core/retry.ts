@@ -4,8 +4,6 @@ import type { TaskContext } from "./types.js";
 
 /** When a failed attempt is followed by another. Times in milliseconds. */
 export interface RetryPolicy {
-  /** Retries + 1; `undefined` where it cannot be known. */
-  readonly maxAttempts: number;
   /** Wait before retry 1. */
   readonly delay: number;
   /** Factor from one wait to the next, ≥ 1. */

@@ -102,6 +102,9 @@ export interface TaskInfo extends Pick<TaskTelemetryOptions, "tracerProvider" | 
   destination?: string | undefined;
 }
 
+/** What an adapter's producer function takes besides its library's own options. */
+export type ProducerOptions = Pick<TaskInfo, "tags" | "relation" | "baggage" | "tracerProvider" | "meterProvider">;
+
 /** What the consumer side says of one attempt. What it leaves out comes from the carrier. */
 export interface AttemptInfo extends Omit<TaskInfo, "delay" | "funcName">, TaskTelemetryOptions {
   /** The task's name. Default: the carrier's. */

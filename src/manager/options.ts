@@ -64,6 +64,8 @@ export interface ShutdownOptions {
 
 /** {@link TaskOptions} but the name, checked and complete. */
 export interface TaskSettings {
+  /** Retries + 1. */
+  readonly maxAttempts: number;
   readonly policy: RetryPolicy;
   readonly timeout: number | undefined;
   readonly relation: TaskRelation | undefined;
@@ -77,8 +79,8 @@ export function taskSettings(options: TaskOptions): TaskSettings {
   if (retryIf !== undefined) checkFunction("retryIf", retryIf);
   const unlimited = maxDelay === undefined || maxDelay === Number.POSITIVE_INFINITY;
   return Object.freeze({
+    maxAttempts: checkNumber("retries", retries, { min: 0, integer: true }) + 1,
     policy: Object.freeze({
-      maxAttempts: checkNumber("retries", retries, { min: 0, integer: true }) + 1,
       delay: checkNumber("delay", delay, { min: 0 }),
       backoff: checkNumber("backoff", backoff, { min: 1 }),
       maxDelay: unlimited ? Number.MAX_SAFE_INTEGER : checkNumber("maxDelay", maxDelay, { min: 0 }),

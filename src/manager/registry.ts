@@ -74,12 +74,12 @@ export class Registry {
 }
 
 function define(name: string, fn: TaskFunction, own: TaskSettings, shared: SharedSettings): TaskDefinition {
-  const { policy, timeout } = own;
+  const { maxAttempts, policy, timeout } = own;
   const { route, telemetry, notify } = shared;
   const decide: AttemptSettings["decide"] = (error, context) => decideRetry(policy, error, context);
   return {
     fn,
-    enqueue: { name, maxAttempts: policy.maxAttempts, relation: own.relation ?? shared.relation, route, telemetry },
+    enqueue: { name, maxAttempts, relation: own.relation ?? shared.relation, route, telemetry },
     attempt: { timeout, route, functionName: fn.name, telemetry, decide, notify },
   };
 }

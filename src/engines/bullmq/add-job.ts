@@ -2,12 +2,12 @@ import { inject, type TaskOrigin } from "../../core/carrier.js";
 import { checkRelation } from "../../core/checks.js";
 import { type EnqueueRequest, type EnqueueSettings, enqueue, requestOf } from "../../core/enqueue.js";
 import { telemetryOf } from "../../core/telemetry.js";
-import type { Carrier, TaskInfo } from "../../core/types.js";
+import type { Carrier, ProducerOptions } from "../../core/types.js";
 import { ENVELOPE_KEY } from "../envelope.js";
 import { labelOf, routeOf, UNNAMED } from "./job.js";
 
 /** What a job can be told besides BullMQ's own options. */
-export type BullmqJobOptions = Pick<TaskInfo, "tags" | "relation" | "baggage" | "tracerProvider" | "meterProvider">;
+export type BullmqJobOptions = ProducerOptions;
 
 /** The part of a BullMQ queue that is used. */
 export interface BullmqJobQueue {

@@ -1,9 +1,8 @@
 import { attemptRunner } from "../../core/attempt.js";
 import { checkFunction, checkObject, checkText } from "../../core/checks.js";
 import { getTaskContext } from "../../core/context.js";
-import { CurrentTask } from "../../core/current-task.js";
-import { isNonRetryableError, TaskCancelledError } from "../../core/errors.js";
-import { safely } from "../../core/guard.js";
+import { isNonRetryableError } from "../../core/errors.js";
+import { passOnAbort } from "../../core/pass-on-abort.js";
 import type { AttemptInfo, TaskTelemetryOptions } from "../../core/types.js";
 import { ENVELOPE_KEY } from "../envelope.js";
 import { BULLMQ, type BullmqJob, dueAtOf, labelOf, maxAttemptsOf, UNNAMED } from "./job.js";
@@ -51,7 +50,8 @@ export function withTask<J extends BullmqJob, R, A extends BullmqRest = [token?:
   const runAttempt = attemptRunner(process.name, telemetry);
   const run: Processor = async (job, token, signal) => {
     const call = (): unknown => {
-      if (signal !== undefined) follow(signal);
+      const task = getTaskContext();
+      if (signal !== undefined && task !== undefined) passOnAbort(signal, task, "the worker cancelled the job");
       return process(job, token, signal);
     };
     try {
@@ -85,17 +85,6 @@ function attemptOf(job: TaskJob, name: string | undefined): AttemptInfo {
 
 function isDeferral(error: unknown): boolean {
   return DEFERRALS.includes(fieldOf(error, "name")) || fieldOf(error, "message") === RATE_LIMITED;
-}
-
-// BullMQ waits for the processor and goes by what it does: its signal is a request, and no end of the attempt.
-function follow(signal: AbortSignal): void {
-  // of this copy of the package: it has just made it
-  const task = getTaskContext() as CurrentTask;
-  const reason = (): TaskCancelledError =>
-    new TaskCancelledError("the worker cancelled the job", { cause: signal.reason });
-  const abort = (): void => safely("aborting a task's signal", () => CurrentTask.abort(task, reason()), undefined);
-  if (signal.aborted) abort();
-  else signal.addEventListener("abort", abort, { once: true });
 }
 
 // What a worker gets instead of what was thrown, where it would do the wrong thing with that.

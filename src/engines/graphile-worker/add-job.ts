@@ -1,6 +1,6 @@
 import { checkFunction, checkObject } from "../../core/checks.js";
 import { enqueueTask } from "../../core/enqueue.js";
-import type { TaskInfo } from "../../core/types.js";
+import type { ProducerOptions } from "../../core/types.js";
 import { withCarrier } from "./carried-flags.js";
 
 import { GRAPHILE_WORKER, type GraphileJob, type GraphileJobSpec } from "./graphile.js";
@@ -11,7 +11,7 @@ export interface GraphileJobAdder<J> {
 }
 
 /** What a job can be told besides graphile-worker's own `TaskSpec`. */
-export type GraphileJobOptions = Pick<TaskInfo, "tags" | "relation" | "baggage" | "tracerProvider" | "meterProvider">;
+export type GraphileJobOptions = ProducerOptions;
 
 /**
  * Adds a job as a task: an enqueue span around `utils.addJob`, and a carrier for `withTask` in a flag of the job; the

@@ -37,6 +37,8 @@ export interface EndedJob {
   readonly stored: boolean;
 }
 
+type EndedJobs = readonly (readonly [jobId: string, ended: EndedJob])[];
+
 /** The jobs of a schema, by graphile-worker's public functions. Connects when it is first used. */
 export class JobStore {
   readonly #settings: EngineSettings;
@@ -118,27 +120,19 @@ export class JobStore {
    * Frees what these workers hold, which run no more. What they ran to its end but could not put down is put down in
    * the same step: completed, or failed with the given reason, instead of run again.
    */
-  async unlock(workers: readonly string[], ended: readonly (readonly [jobId: string, EndedJob])[]): Promise<void> {
-    const doubtful = ended.flatMap(([id, { stored }]) => (stored ? [] : [id]));
-    const kept = `select id::text from ${this.#schema}.jobs where id = any($1::bigint[]) and key is not null`;
+  async unlock(workers: readonly string[], ended: EndedJobs): Promise<void> {
     await this.#transaction(async (client) => {
       await client.query(`select from ${this.#schema}.force_unlock_workers($1)`, [workers]);
-      const again = new Set((await client.query(kept, [doubtful])).rows.map((row) => (row as { id: string }).id));
-      const over = ended.filter(([id]) => !again.has(id));
-      const completed = over.flatMap(([id, { failure }]) => (failure === undefined ? [id] : []));
-      await client.query(`select from ${this.#schema}.complete_jobs($1)`, [completed]);
-      for (const [id, { failure }] of over) {
-        if (failure === undefined) continue;
-        await client.query(`select from ${this.#schema}.permanently_fail_jobs(array[$1::bigint], $2)`, [id, failure]);
-      }
+      await this.#putDown(client, ended);
     });
   }
 
   /** Puts a job down that has ended, when graphile-worker has let go of it, within seconds. Never rejects. */
   async putDownLate(jobId: string, ended: EndedJob): Promise<void> {
+    const putDown = (client: GraphileClient): Promise<void> => this.#putDown(client, [[jobId, ended]]);
     for (const wait of LATE_MS) {
       await pause(wait);
-      await quietly(`putting job ${jobId} down`, () => this.unlock([], [[jobId, ended]]), undefined);
+      await quietly(`putting job ${jobId} down`, () => this.#transaction(putDown), undefined);
     }
   }
 
@@ -149,6 +143,19 @@ export class JobStore {
     await quietly("closing graphile-worker's connections", () => utils?.release(), undefined);
     pgPool?.off("error", tellError);
     for (const event of ["connect", "acquire"]) pgPool?.off(event, hearErrors);
+  }
+
+  async #putDown(client: GraphileClient, ended: EndedJobs): Promise<void> {
+    const doubtful = ended.flatMap(([id, { stored }]) => (stored ? [] : [id]));
+    const kept = `select id::text from ${this.#schema}.jobs where id = any($1::bigint[]) and key is not null`;
+    const again = new Set((await client.query(kept, [doubtful])).rows.map((row) => (row as { id: string }).id));
+    const over = ended.filter(([id]) => !again.has(id));
+    const completed = over.flatMap(([id, { failure }]) => (failure === undefined ? [id] : []));
+    await client.query(`select from ${this.#schema}.complete_jobs($1)`, [completed]);
+    for (const [id, { failure }] of over) {
+      if (failure === undefined) continue;
+      await client.query(`select from ${this.#schema}.permanently_fail_jobs(array[$1::bigint], $2)`, [id, failure]);
+    }
   }
 
   async #connect(): Promise<GraphileUtils> {

@@ -1,13 +1,12 @@
 import { context, type SpanContext } from "@opentelemetry/api";
 import { attemptRunner } from "../../core/attempt.js";
 import { checkFunction, checkObject } from "../../core/checks.js";
-import { type ActiveAttempt, attemptIn } from "../../core/context.js";
-import { CurrentTask } from "../../core/current-task.js";
-import { isNonRetryableError, TaskCancelledError } from "../../core/errors.js";
+import { attemptIn } from "../../core/context.js";
+import { isNonRetryableError } from "../../core/errors.js";
 import { safely } from "../../core/guard.js";
+import { passOnAbort } from "../../core/pass-on-abort.js";
 import type { AttemptInfo, TaskTelemetryOptions } from "../../core/types.js";
 import { HOME } from "../home.js";
-import { followAbort } from "./abort-followers.js";
 import { batchFailure } from "./batch.js";
 import { carrierIn } from "./carried-flags.js";
 import { failForGood } from "./fail-for-good.js";
@@ -100,7 +99,8 @@ async function callTask<P, H extends GraphileTaskHelpers, R>(
 ): Promise<Awaited<R>> {
   const attempt = attemptIn(context.active());
   call.span = safely("reading a span's context", () => attempt?.span.spanContext(), undefined);
-  const stop = passOn(helpers.abortSignal, attempt);
+  const { abortSignal } = helpers;
+  const stop = abortSignal && attempt && passOnAbort(abortSignal, attempt.context, "graphile-worker is shutting down");
   try {
     const result = await task(payload, helpers);
     const failure = await batchFailure(payload, result);
@@ -110,18 +110,6 @@ async function callTask<P, H extends GraphileTaskHelpers, R>(
   } finally {
     stop?.();
   }
-}
-
-// The task's own signal and nothing more: graphile-worker lets a job go on after its signal, and goes by what it does.
-function passOn(signal: AbortSignal | undefined, attempt: ActiveAttempt | undefined): (() => void) | undefined {
-  if (signal === undefined || attempt === undefined) return undefined;
-  // of this copy of the package: runAttempt has just made it
-  const task = attempt.context as CurrentTask;
-  const reason = (): TaskCancelledError =>
-    new TaskCancelledError("graphile-worker is shutting down", { cause: signal.reason });
-  return followAbort(signal, () =>
-    safely("aborting a task's signal", () => CurrentTask.abort(task, reason()), undefined),
-  );
 }
 
 // By the columns of the row as well: another schema may have a job of that number.

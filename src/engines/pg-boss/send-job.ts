@@ -1,6 +1,6 @@
 import { checkFunction, checkObject, checkText } from "../../core/checks.js";
 import { enqueueTask } from "../../core/enqueue.js";
-import type { Carrier, TaskInfo } from "../../core/types.js";
+import type { Carrier, ProducerOptions, TaskInfo } from "../../core/types.js";
 import { withCarrier } from "./carried-data.js";
 
 /** The part of a `PgBoss` instance that sends jobs. */
@@ -14,7 +14,7 @@ export type SendOptionsOf<B> = B extends { send: (name: string, data: never, opt
   : object;
 
 /** What `sendJob` adds to them. */
-export type SendJobOptions = Pick<TaskInfo, "tags" | "relation" | "baggage" | "tracerProvider" | "meterProvider">;
+export type SendJobOptions = ProducerOptions;
 
 /**
  * `boss.send` with a PRODUCER span around it, and the job related to it: resolves to what `send` returned, `null`
