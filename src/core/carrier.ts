@@ -8,7 +8,8 @@ import type { Carrier, TaskBaggage, TaskRelation, TaskTags } from "./types.js";
 /** The carrier's one key that is this library's own; the others are the propagator's. */
 const KEY = "otel-taskflow";
 const VERSION = 1;
-const MAX_CHARACTERS = 16_384;
+/** Sixteen tags of 1,024 characters, each of which JSON may write as six, and the rest. */
+const MAX_CHARACTERS = 131_072;
 
 /** What every attempt of a task gets from its enqueuer. */
 export interface TaskOrigin {
@@ -16,6 +17,8 @@ export interface TaskOrigin {
   readonly name: string;
   readonly tags: TaskTags;
   readonly maxAttempts: number | undefined;
+  /** What its enqueuer wished for this one task: attempts after the first. It wins over the policy of who runs it. */
+  readonly retries: number | undefined;
   readonly relation: TaskRelation;
   /** Epoch milliseconds. */
   readonly enqueuedAt: number | undefined;
@@ -48,6 +51,7 @@ export function inject(origin: TaskOrigin, attempt?: number): Carrier {
     id: origin.id,
     name: origin.name,
     max: origin.maxAttempts,
+    retries: origin.retries,
     rel: origin.relation,
     at: origin.enqueuedAt,
     due: origin.dueAt,
@@ -76,9 +80,9 @@ export function arrive(
   travelling: TaskBaggage,
 ): TaskOrigin {
   const { id, name, tags, maxAttempts, relation } = facts;
-  const { enqueuedAt, dueAt, parentId } = found;
+  const { enqueuedAt, dueAt, parentId, retries } = found;
   const context = withTagBaggage(relation === "none" ? ROOT_CONTEXT : found.context, tags, travelling);
-  return { id, name, tags, maxAttempts, relation, enqueuedAt, dueAt, parentId, context };
+  return { id, name, tags, maxAttempts, retries, relation, enqueuedAt, dueAt, parentId, context };
 }
 
 /** Replaces every `task.tag.*` baggage entry of a context by the given task's own, as far as they may travel. */
@@ -136,11 +140,12 @@ function parse(json: string | undefined, context: Context): ExtractedOrigin {
     warn("the carrier's entry is not of a known version; starting without it");
     return { context };
   }
-  const { id, name, max, rel, at, due, parent, tags, attempt } = wire as Record<string, unknown>;
+  const { id, name, max, retries, rel, at, due, parent, tags, attempt } = wire as Record<string, unknown>;
   return {
     id: text(id),
     name: text(name),
     maxAttempts: Number.isSafeInteger(max) ? positive(max) : undefined,
+    retries: retries === 0 ? 0 : Number.isSafeInteger(retries) ? positive(retries) : undefined,
     relation: rel === "parent" || rel === "link" || rel === "none" ? rel : undefined,
     enqueuedAt: positive(at),
     dueAt: positive(due),

@@ -1,5 +1,5 @@
 import { TaskConfigError } from "./errors.js";
-import { textOf } from "./fields.js";
+import { isStorable } from "./text.js";
 import type { TaskRelation } from "./types.js";
 
 /** What setTimeout can hold; a longer wait would fire at once. */
@@ -31,12 +31,19 @@ export function checkOptional(option: string, value: unknown, range: NumberRange
   return value === undefined ? undefined : checkNumber(option, value, range);
 }
 
-/** @throws TaskConfigError unless the value is a string of 1 to 512 characters: names and ids travel in carriers. */
+/**
+ * Names and ids travel in carriers, and every store has to hold them.
+ *
+ * @throws TaskConfigError unless the value is a well-formed string of 1 to 512 characters without NUL.
+ */
 export function checkText(option: string, value: unknown): string {
-  if (typeof value === "string" && value !== "" && value.length <= MAX_TEXT) return value;
-  throw new TaskConfigError(
-    `${option}: expected a non-empty string of at most ${MAX_TEXT} characters, received ${show(value)}`,
-  );
+  if (typeof value !== "string" || value === "" || value.length > MAX_TEXT) {
+    throw new TaskConfigError(
+      `${option}: expected a non-empty string of at most ${MAX_TEXT} characters, received ${show(value)}`,
+    );
+  }
+  if (isStorable(value)) return value;
+  throw new TaskConfigError(`${option}: expected well-formed Unicode without NUL, received a string that is not`);
 }
 
 /** @throws TaskConfigError unless the value is one of the three relations. */
@@ -57,8 +64,18 @@ export function checkObject(what: string, value: unknown): void {
   throw new TaskConfigError(`${what}: expected an object, received ${show(value)}`);
 }
 
-/** A value as an error message shows it. */
+/** A value as an error message shows it: numbers and booleans as they are, of anything else only its kind. */
 export function show(value: unknown): string {
-  const text = typeof value === "string" ? JSON.stringify(value) : textOf(value);
-  return text.length <= 80 ? text : `${text.slice(0, 80)}…`;
+  switch (typeof value) {
+    case "string":
+      return value === "" ? "an empty string" : `a string of ${value.length} characters`;
+    case "number":
+    case "boolean":
+    case "undefined":
+      return String(value);
+    case "object":
+      return value === null ? "null" : Array.isArray(value) ? "an array" : "an object";
+    default:
+      return `a ${typeof value}`;
+  }
 }

@@ -27,7 +27,7 @@ export function carryAttempt(): Carrier {
   const { taskId: id, funcName: name, tags, maxAttempts, attempt: number } = attempt.context;
   // without a context manager the running attempt is known, but its span is not active
   const within = trace.getSpan(active) === undefined ? contextWithSpan(active, attempt.span) : active;
-  const unknown = { enqueuedAt: undefined, dueAt: undefined, parentId: undefined };
+  const unknown = { retries: undefined, enqueuedAt: undefined, dueAt: undefined, parentId: undefined };
   return inject({ id, name, tags, maxAttempts, relation: "parent", ...unknown, context: within }, number);
 }
 

@@ -20,6 +20,13 @@ export interface EnqueueRequest {
   readonly tags: TaskTags;
   /** Milliseconds until the first attempt is due. */
   readonly delay: number;
+  /** Attempts after the first, where this one task has a number of its own. */
+  readonly retries: number | undefined;
+}
+
+/** What is asked for one task, before it is checked. */
+export interface RequestedTask extends Pick<TaskInfo, "taskId" | "tags" | "delay"> {
+  readonly retries?: number | undefined;
 }
 
 /** What all tasks of a name share, checked and complete. */
@@ -62,7 +69,7 @@ export async function enqueueTask<T>(
  * where `send` does.
  */
 export function enqueue<T>(
-  { id, tags, delay }: EnqueueRequest,
+  { id, tags, delay, retries }: EnqueueRequest,
   settings: EnqueueSettings,
   send: (origin: TaskOrigin) => T | Promise<T>,
   options: EnqueueOptions<T> = NO_OPTIONS,
@@ -71,7 +78,8 @@ export function enqueue<T>(
   const attempt = attemptIn(around);
   // without a context manager the running attempt is known, but its span is not active
   const active = attempt && trace.getSpan(around) === undefined ? contextWithSpan(around, attempt.span) : around;
-  const { name, maxAttempts, relation, route, telemetry } = settings;
+  const { name, relation, route, telemetry } = settings;
+  const maxAttempts = retries === undefined ? settings.maxAttempts : retries + 1;
   const parentId = attempt?.context.taskId;
   const span = telemetry.startSpan(OPERATION_ENQUEUE, name, active, () => ({
     kind: SpanKind.PRODUCER,
@@ -83,7 +91,7 @@ export function enqueue<T>(
   const carried = withTagBaggage(relation === "none" ? ROOT_CONTEXT : sending, tags, telemetry.baggage);
   const enqueuedAt = Date.now();
   const dueAt = enqueuedAt + delay;
-  const origin = { id, name, tags, maxAttempts, relation, enqueuedAt, dueAt, parentId, context: carried };
+  const origin = { id, name, tags, maxAttempts, retries, relation, enqueuedAt, dueAt, parentId, context: carried };
   let sent: T;
   try {
     const sendHere = (): T | Promise<T> => sendNow(send, origin);
@@ -133,12 +141,20 @@ function finishSent<T>(result: T, span: Span, settings: EnqueueSettings, options
   return result;
 }
 
-/** @throws TaskConfigError for an illegal tag, id or delay. */
-export function requestOf({ taskId, tags, delay = 0 }: Pick<TaskInfo, "taskId" | "tags" | "delay">): EnqueueRequest {
+/**
+ * `told` hears the key of each tag that was cut.
+ *
+ * @throws TaskConfigError for an illegal tag, id, delay or number of retries.
+ */
+export function requestOf(
+  { taskId, tags, delay = 0, retries }: RequestedTask,
+  told?: (tag: string) => void,
+): EnqueueRequest {
   return {
     id: taskId === undefined ? crypto.randomUUID() : checkText("taskId", taskId),
-    tags: copyTags(tags),
+    tags: copyTags(tags, told),
     delay: checkNumber("delay", delay, { min: 0 }),
+    retries: checkOptional("retries", retries, { min: 0, integer: true }),
   };
 }
 

@@ -1,36 +1,38 @@
 import { TaskConfigError } from "./errors.js";
+import { warn } from "./guard.js";
+import { cut, storable } from "./text.js";
 import type { TaskTags } from "./types.js";
 
 const MAX_TAGS = 16;
-const MAX_VALUE_CHARACTERS = 256;
-const MAX_ENCODED_BYTES = 2048;
+const MAX_VALUE = 1_024;
 const KEY = /^[A-Za-z0-9_.-]{1,64}$/;
 
 /** The tags of every task that was given none. */
 export const NO_TAGS: TaskTags = Object.freeze({});
 
 /**
- * A frozen copy of a task's tags.
+ * A frozen copy of a task's tags. A label's value stops no task: `undefined` and `null` are left out, numbers, BigInts
+ * and booleans become text, what cannot be stored is replaced, and what is longer than 1,024 UTF-16 code units is cut;
+ * `told` hears the key of each tag that was cut.
  *
  * @throws TaskConfigError naming the tag and the rule it breaks.
  */
-export function copyTags(tags: unknown): TaskTags {
+export function copyTags(tags: unknown, told: (key: string) => void = tellCut): TaskTags {
   if (tags === undefined) return NO_TAGS;
-  const entries = entriesOf(tags);
+  const entries: [string, string][] = [];
+  for (const [key, value] of entriesOf(tags)) {
+    if (value === undefined || value === null) continue;
+    checkKey(key);
+    const text = textOfTag(key, value);
+    if (text.length > MAX_VALUE) told(key);
+    entries.push([key, storable(text, MAX_VALUE)]);
+  }
   if (entries.length === 0) return NO_TAGS;
   if (entries.length > MAX_TAGS) {
     throw new TaskConfigError(`tags: expected at most ${MAX_TAGS} tags, received ${entries.length}`);
   }
-  let bytes = 0;
-  for (const [key, value] of entries) bytes += encodedBytes(key, value);
-  if (bytes > MAX_ENCODED_BYTES) {
-    throw new TaskConfigError(
-      `tags: expected at most ${MAX_ENCODED_BYTES} bytes once percent-encoded, received ${bytes} ` +
-        `(tags ${entries.map(([key]) => `"${key}"`).join(", ")})`,
-    );
-  }
   // fromEntries defines keys instead of assigning them, so a tag named __proto__ is a tag like any other
-  return Object.freeze(Object.fromEntries(entries) as Record<string, string>);
+  return Object.freeze(Object.fromEntries(entries));
 }
 
 function entriesOf(tags: unknown): [string, unknown][] {
@@ -39,26 +41,32 @@ function entriesOf(tags: unknown): [string, unknown][] {
       return Object.entries(tags);
     }
   } catch (cause) {
-    throw new TaskConfigError("tags: expected an object of strings, received one that cannot be read", { cause });
+    throw new TaskConfigError("tags: expected an object, received one that cannot be read", { cause });
   }
-  throw new TaskConfigError(`tags: expected an object of strings, received ${kindOf(tags)}`);
+  throw new TaskConfigError(`tags: expected an object, received ${kindOf(tags)}`);
 }
 
-function encodedBytes(key: string, value: unknown): number {
-  if (!KEY.test(key)) {
-    throw new TaskConfigError(`tag ${JSON.stringify(key.slice(0, 80))}: expected a key matching ${KEY.source}`);
+function checkKey(key: string): void {
+  if (KEY.test(key)) return;
+  const shown = JSON.stringify(storable(cut(key, 80)));
+  throw new TaskConfigError(`tag ${shown}: expected a key of 1 to 64 letters, digits, "_", "." or "-"`);
+}
+
+function textOfTag(key: string, value: unknown): string {
+  switch (typeof value) {
+    case "string":
+      return value;
+    case "number":
+    case "bigint":
+    case "boolean":
+      return String(value);
+    default:
+      throw new TaskConfigError(`tag "${key}": expected a string, a number or a boolean, received ${kindOf(value)}`);
   }
-  if (typeof value !== "string") {
-    throw new TaskConfigError(`tag "${key}": expected a string, received ${kindOf(value)}`);
-  }
-  if (value.length > MAX_VALUE_CHARACTERS && [...value].length > MAX_VALUE_CHARACTERS) {
-    throw new TaskConfigError(`tag "${key}": expected at most ${MAX_VALUE_CHARACTERS} characters`);
-  }
-  try {
-    return key.length + encodeURIComponent(value).length;
-  } catch {
-    throw new TaskConfigError(`tag "${key}": expected well-formed Unicode, received a lone surrogate`);
-  }
+}
+
+function tellCut(key: string): void {
+  warn(`the tag "${key}" was cut: a tag holds ${MAX_VALUE} characters`);
 }
 
 function kindOf(value: unknown): string {

@@ -16,8 +16,14 @@ export interface TaskContext {
   readonly signal: AbortSignal;
 }
 
-/** Labels of one task: at most 16, keys `[A-Za-z0-9_.-]{1,64}`, values of at most 256 characters. */
+/** Labels of one task: at most 16, keys `[A-Za-z0-9_.-]{1,64}`, values of at most 1,024 UTF-16 code units. */
 export type TaskTags = Readonly<Record<string, string>>;
+
+/**
+ * Labels as they are given: numbers and booleans become text, `undefined` and `null` are left out, and what is longer
+ * than 1,024 UTF-16 code units is cut.
+ */
+export type GivenTags = Readonly<Record<string, string | number | boolean | null | undefined>>;
 
 /**
  * How an attempt's trace relates to the one that enqueued it: `parent` puts every attempt under the
@@ -87,7 +93,7 @@ export interface TaskInfo extends Pick<TaskTelemetryOptions, "tracerProvider" | 
   funcName: string;
   /** Default: a UUID v4. */
   taskId?: string | undefined;
-  tags?: TaskTags | undefined;
+  tags?: GivenTags | undefined;
   /** Retries + 1. */
   maxAttempts?: number | undefined;
   /** Default `"parent"`. */

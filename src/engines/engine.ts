@@ -22,7 +22,7 @@ export interface StoredTask {
   readonly name: string;
   /** What `inject` made, or anything; `undefined` where another producer stored the task. */
   readonly carrier: unknown;
-  /** Retries + 1, where the engine itself keeps to a number. */
+  /** Retries + 1 as the engine or the task's producer stored it: a hint, for tasks that are not registered here. */
   readonly maxAttempts?: number | undefined;
 }
 
@@ -44,6 +44,12 @@ export interface EngineHost {
   run(delivery: Delivery): Promise<Settlement>;
   /** A task ends before the attempt it waited for: cancelled, or given up by a shutdown. Never rejects. */
   drop(delivery: Delivery, why: "cancelled" | "shutdown"): Promise<void>;
+  /** The store gave no answer. May be called as often as that happens: each outage is told once. Never throws. */
+  storeLost(error: unknown): void;
+  /** The store has answered. May be called as often as it does. Never throws. */
+  storeBack(): void;
+  /** Attempts that run here and wait for `idle()` or `shutdown()` themselves: nobody waits for those. */
+  bystanders(): number;
 }
 
 export interface UnfinishedTask {
@@ -83,7 +89,7 @@ export interface TaskEngine {
   work(names: readonly string[]): void | Promise<void>;
   /** Drops a task that is not running, or the retry of one that is; true when no other attempt will start. */
   cancel(taskId: string): boolean | Promise<boolean>;
-  /** Resolves when nothing is queued, waiting for retry, or running in this process. */
+  /** Resolves when nothing is queued, waiting for retry, or running in this process, bystanders apart. */
   idle(): Promise<void>;
   /** Goes on until idle or until `deadline` aborts, then starts nothing more; returns what never ended. */
   quiesce(deadline: AbortSignal): Promise<readonly UnfinishedTask[]>;

@@ -2,25 +2,47 @@ import { whenAborted } from "../core/when-aborted.js";
 
 /** What an engine is doing in this process: deliveries from their start until they are carried out in the store. */
 export class InFlight {
-  readonly #pending = new Set<Promise<void>>();
+  readonly #pending = new Set<Promise<unknown>>();
+  readonly #bystanders: () => number;
+  #waiters: (() => void)[] = [];
+
+  /** `bystanders` says how many of the deliveries nobody waits for. */
+  constructor(bystanders: () => number = () => 0) {
+    this.#bystanders = bystanders;
+  }
 
   get size(): number {
     return this.#pending.size;
   }
 
+  /** Nothing is in flight but bystanders. */
+  get isSettled(): boolean {
+    return this.#pending.size <= this.#bystanders();
+  }
+
   /** Counts a piece of work until it is settled, and returns it. */
   add<T>(work: Promise<T>): Promise<T> {
-    const forget = (): void => void this.#pending.delete(settled);
-    const settled: Promise<void> = work.then(forget, forget);
-    this.#pending.add(settled);
+    this.#pending.add(work);
+    const forget = (): void => {
+      this.#pending.delete(work);
+      this.#wake();
+    };
+    work.then(forget, forget);
     return work;
   }
 
-  /** Resolves when nothing is in flight, or when `deadline` aborts. Never rejects. */
+  /** Resolves when nothing is in flight but bystanders, or when `deadline` aborts. Never rejects. */
   async settled(deadline?: AbortSignal): Promise<void> {
-    while (this.#pending.size > 0 && deadline?.aborted !== true) {
-      const all = Promise.all(this.#pending);
-      await (deadline === undefined ? all : Promise.race([all, whenAborted(deadline)]));
+    // whoever waits already looks again: the caller may be a bystander since
+    this.#wake();
+    const aborted = deadline && whenAborted(deadline);
+    while (!this.isSettled && deadline?.aborted !== true) {
+      const changed = new Promise<void>((resolve) => this.#waiters.push(resolve));
+      await (aborted === undefined ? changed : Promise.race([changed, aborted]));
     }
+  }
+
+  #wake(): void {
+    for (const resolve of this.#waiters.splice(0)) resolve();
   }
 }

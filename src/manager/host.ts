@@ -1,5 +1,6 @@
 import { context, INVALID_SPAN_CONTEXT, type Span, type SpanContext } from "@opentelemetry/api";
 import { arrive, extract, type TaskOrigin } from "../core/carrier.js";
+import { attemptIn } from "../core/context.js";
 import { dropTask } from "../core/drop.js";
 import { NonRetryableError, TaskCancelledError, UnknownTaskError } from "../core/errors.js";
 import type { AttemptResult } from "../core/finish.js";
@@ -21,6 +22,9 @@ export class Host implements EngineHost {
   readonly #registry: Registry;
   readonly #shared: SharedSettings;
   readonly #running = new Roster<Attempt>();
+  /** Attempts that wait for the others. */
+  readonly #waiting = new Set<Attempt>();
+  #storeLost = false;
   #completed = 0;
   #onEmpty: (() => void) | undefined;
 
@@ -39,11 +43,13 @@ export class Host implements EngineHost {
     const active = context.active();
     // what another producer stored belongs to where it is run
     const found = carrier === undefined ? { context: active } : extract(carrier, active);
+    const policy = this.#registry.find(name)?.enqueue.maxAttempts ?? maxAttempts ?? found.maxAttempts;
     const facts = {
       id,
       name,
       tags: found.tags ?? NO_TAGS,
-      maxAttempts: maxAttempts ?? found.maxAttempts ?? this.#registry.find(name)?.enqueue.maxAttempts,
+      // the policy of who runs a task decides, unless its enqueuer wished otherwise for this one
+      maxAttempts: found.retries === undefined ? policy : found.retries + 1,
       relation: found.relation ?? relation,
     };
     return arrive(found, facts, telemetry.baggage);
@@ -67,6 +73,33 @@ export class Host implements EngineHost {
   drop({ origin, attempt }: Delivery, why: "cancelled" | "shutdown"): Promise<void> {
     const { route, telemetry, notify } = this.#shared;
     return dropTask({ origin, attempt, reason: reasonOf(why), route, telemetry, notify });
+  }
+
+  storeLost(error: unknown): void {
+    if (!this.#storeLost) warn("the store cannot be reached", error);
+    this.#storeLost = true;
+  }
+
+  storeBack(): void {
+    if (this.#storeLost) warn("the store can be reached again");
+    this.#storeLost = false;
+  }
+
+  bystanders(): number {
+    return [...this.#waiting].filter((attempt) => this.#running.has(attempt)).length;
+  }
+
+  /** Waits for the others: the attempt that calls this, if one does, is a bystander meanwhile. */
+  async standBy<T>(wait: () => Promise<T>): Promise<T> {
+    // of this manager only where it is found among those that run here
+    const attempt = attemptIn(context.active()) as Attempt | undefined;
+    if (attempt === undefined || !this.#running.has(attempt)) return await wait();
+    this.#waiting.add(attempt);
+    try {
+      return await wait();
+    } finally {
+      this.#waiting.delete(attempt);
+    }
   }
 
   /** Aborts a running attempt: true; false when the task has just ended; undefined when the engine has to say. */

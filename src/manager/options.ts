@@ -1,7 +1,7 @@
 import { checkFunction, checkNumber, checkOptional, checkRelation, MAX_TIMER_MS, show } from "../core/checks.js";
 import { TaskConfigError } from "../core/errors.js";
 import type { RetryPolicy } from "../core/retry.js";
-import type { TaskContext, TaskRelation, TaskTelemetryOptions } from "../core/types.js";
+import type { GivenTags, TaskContext, TaskRelation, TaskTelemetryOptions } from "../core/types.js";
 import type { TaskEngine } from "../engines/engine.js";
 
 /** What a hook is told. */
@@ -50,11 +50,14 @@ export interface TaskOptions {
 }
 
 export interface AddTaskOptions {
-  tags?: Record<string, string> | undefined;
+  /** Labels of this task: see `GivenTags`. Default none. */
+  tags?: GivenTags | undefined;
   /** Milliseconds until the first attempt. Default 0. */
   delay?: number | undefined;
   /** Default: a UUID v4. A task whose id is live already is not enqueued twice. */
   taskId?: string | undefined;
+  /** Attempts after the first, for this one task. Default: what the process that runs the task says. */
+  retries?: number | undefined;
 }
 
 export interface ShutdownOptions {

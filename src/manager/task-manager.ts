@@ -179,9 +179,9 @@ export class TaskManager {
     await this.#work();
   }
 
-  /** Resolves when nothing is queued, waiting for retry, or running in this process. */
+  /** Resolves when nothing is queued, waiting for retry, or running in this process; but for a task that calls it. */
   idle(): Promise<void> {
-    return this.#engine.idle();
+    return this.#host.standBy(() => this.#engine.idle());
   }
 
   /**
@@ -191,8 +191,10 @@ export class TaskManager {
   async shutdown(options: ShutdownOptions = {}): Promise<ShutdownReport> {
     checkObject("shutdown(): its options", options);
     const timeout = checkNumber("timeout", options.timeout ?? DEFAULT_SHUTDOWN_MS, { min: 0, max: MAX_TIMER_MS });
-    this.#shutdown ??= this.#stop(timeout);
-    return await this.#shutdown;
+    return await this.#host.standBy(() => {
+      this.#shutdown ??= this.#stop(timeout);
+      return this.#shutdown;
+    });
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

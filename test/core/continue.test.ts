@@ -179,7 +179,11 @@ describe("continueAttempt()", () => {
   test.each([
     [null, () => {}, /its first argument: expected an object, received null/],
     [{ carrier: {} }, 7, /its second argument: expected a function, received 7/],
-    [{ carrier: {}, logs: "all" }, () => {}, /logs: expected "event", "record" or "both", received "all"/],
+    [
+      { carrier: {}, logs: "all" },
+      () => {},
+      /logs: expected "event", "record" or "both", received a string of 3 characters/,
+    ],
   ])("refuses %o and %o", async (first, second, message) => {
     await expect(continueAttempt(first as ContinueInfo, second as () => void)).rejects.toThrow(message);
   });

@@ -321,7 +321,7 @@ describe("runAttempt", () => {
 
   test.each([
     [{ signal: {} }, /signal/],
-    [{ dueAt: "tomorrow" }, /dueAt: expected a number from 0, received "tomorrow"/],
+    [{ dueAt: "tomorrow" }, /dueAt: expected a number from 0, received a string of 8 characters/],
     [{ deferIf: true }, /deferIf/],
     [{ attempt: -1 }, /attempt/],
   ])("refuses %o at once", async (info, message) => {

@@ -47,9 +47,12 @@ describe("task()", () => {
     [{ timeout: 0 }, /timeout: expected a number from 1 to 2147483647, received 0/],
     [{ timeout: 2 ** 31 }, /timeout: .*2147483648/],
     [{ name: "" }, /name: expected a non-empty string/],
-    [JSON.parse('{"delay":"1s"}'), /delay: .*"1s"/],
+    [JSON.parse('{"delay":"1s"}'), /delay: .*a string of 2 characters/],
     [JSON.parse('{"retryIf":true}'), /retryIf: expected a function, received true/],
-    [JSON.parse('{"relation":"child"}'), /relation: expected "parent", "link" or "none", received "child"/],
+    [
+      JSON.parse('{"relation":"child"}'),
+      /relation: expected "parent", "link" or "none", received a string of 5 characters/,
+    ],
   ])("refuses %o", (options, message) => {
     const register = (): unknown => createTasks().task({ name: "job", ...options }, () => {});
     expect(register).toThrow(message);
@@ -91,10 +94,10 @@ describe("new TaskManager()", () => {
   test.each([
     [null, /new TaskManager\(\): its options: expected an object, received null/],
     [{ relation: "child" }, /relation/],
-    [{ baggage: "all" }, /baggage: expected true, false or an array of tag keys, received "all"/],
-    [{ logs: "events" }, /logs: expected "event", "record" or "both", received "events"/],
+    [{ baggage: "all" }, /baggage: expected true, false or an array of tag keys, received a string of 3 characters/],
+    [{ logs: "events" }, /logs: expected "event", "record" or "both", received a string of 6 characters/],
     [{ onLog: 1 }, /onLog: expected a function/],
-    [{ onRetry: "log" }, /onRetry: expected a function, received "log"/],
+    [{ onRetry: "log" }, /onRetry: expected a function, received a string of 3 characters/],
     [{ engine: {} }, /engine: expected what memoryEngine\(\)/],
   ])("refuses %o", (options, message) => {
     expect(() => new TaskManager(options as object)).toThrow(message);

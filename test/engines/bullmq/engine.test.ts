@@ -67,7 +67,7 @@ describe("bullmqEngine", () => {
     [{ ...good, Queue: undefined }, /^Queue: expected a function, received undefined/],
     [{ ...good, Worker: "Worker" }, /^Worker: expected a function/],
     [{ ...good, connection: undefined }, /^connection: expected what BullMQ takes, such as \{ host/],
-    [{ ...good, queue: "a:b" }, /^queue: expected a name without a colon, received "a:b"/],
+    [{ ...good, queue: "a:b" }, /^queue: expected a name without a colon, received a string of 3 characters/],
     [{ ...good, concurrency: 0 }, /^concurrency: expected an integer from 1, received 0/],
     [{ ...good, prefix: "" }, /^prefix: expected a non-empty string/],
     [{ ...good, workerOptions: 5 }, /^workerOptions: expected an object/],

@@ -1,0 +1,34 @@
+/** What stands for a character that no store and no protocol can hold. */
+const REPLACEMENT = "\uFFFD";
+/** A lone surrogate, or NUL. With the flag `u` a surrogate pair is one character, and no match. */
+const UNSTORABLE = /[\p{Surrogate}\0]/u;
+const ALL_UNSTORABLE = /[\p{Surrogate}\0]/gu;
+
+/** Whether every store keeps a text as it is: it is well-formed Unicode, and holds no NUL. */
+export function isStorable(text: string): boolean {
+  return !UNSTORABLE.test(text);
+}
+
+/**
+ * A text on its way into a store or a protocol: U+FFFD takes the place of each lone surrogate and each NUL, and no
+ * more than `most` UTF-16 code units are kept.
+ */
+export function storable(text: string, most: number = Number.POSITIVE_INFINITY): string {
+  const kept = cut(text, most);
+  return isStorable(kept) ? kept : kept.replace(ALL_UNSTORABLE, REPLACEMENT);
+}
+
+/** The beginning of a text: `most` UTF-16 code units, or one less where the cut would fall inside a character. */
+export function cut(text: string, most: number): string {
+  if (text.length <= most) return text;
+  const splits = isLead(text.charCodeAt(most - 1)) && isTrail(text.charCodeAt(most));
+  return text.slice(0, splits ? most - 1 : most);
+}
+
+function isLead(unit: number): boolean {
+  return unit >= 0xd800 && unit <= 0xdbff;
+}
+
+function isTrail(unit: number): boolean {
+  return unit >= 0xdc00 && unit <= 0xdfff;
+}
