@@ -4,6 +4,7 @@ import { safely, warn } from "./guard.js";
 import { TASK_TAG_PREFIX } from "./semconv.js";
 import { copyTags, NO_TAGS } from "./tags.js";
 import type { Carrier, TaskBaggage, TaskRelation, TaskTags } from "./types.js";
+import { wireCount, wireTime } from "./wire.js";
 
 /** The carrier's one key that is this library's own; the others are the propagator's. */
 const KEY = "otel-taskflow";
@@ -144,22 +145,18 @@ function parse(json: string | undefined, context: Context): ExtractedOrigin {
   return {
     id: text(id),
     name: text(name),
-    maxAttempts: Number.isSafeInteger(max) ? positive(max) : undefined,
-    retries: retries === 0 ? 0 : Number.isSafeInteger(retries) ? positive(retries) : undefined,
+    maxAttempts: wireCount(max) || undefined,
+    retries: wireCount(retries),
     relation: rel === "parent" || rel === "link" || rel === "none" ? rel : undefined,
-    enqueuedAt: positive(at),
-    dueAt: positive(due),
+    enqueuedAt: wireTime(at),
+    dueAt: wireTime(due),
     parentId: text(parent),
     tags: safely("reading the carrier's tags", () => copyTags(tags), NO_TAGS),
-    attempt: Number.isSafeInteger(attempt) ? positive(attempt) : undefined,
+    attempt: wireCount(attempt),
     context,
   };
 }
 
 function text(value: unknown): string | undefined {
   return typeof value === "string" && value !== "" && value.length <= MAX_TEXT ? value : undefined;
-}
-
-function positive(value: unknown): number | undefined {
-  return typeof value === "number" && value > 0 && Number.isFinite(value) ? value : undefined;
 }

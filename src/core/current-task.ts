@@ -11,16 +11,18 @@ export class CurrentTask implements TaskContext {
   readonly attempt: number;
   readonly maxAttempts: number | undefined;
   readonly tags: TaskTags;
+  readonly redelivered: boolean;
   #controller: AbortController | undefined;
   #aborted = false;
   #reason: unknown;
 
-  constructor(origin: TaskFacts, attempt: number) {
+  constructor(origin: TaskFacts, attempt: number, redelivered = false) {
     this.taskId = origin.id;
     this.funcName = origin.name;
     this.attempt = attempt;
     this.maxAttempts = origin.maxAttempts;
     this.tags = origin.tags;
+    this.redelivered = redelivered;
     Object.freeze(this);
   }
 

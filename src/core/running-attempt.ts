@@ -96,7 +96,7 @@ export class RunningAttempt<T, R> implements ActiveAttempt, Rostered {
     this.#settings = settings;
     this.#conclude = conclude;
     this.telemetry = settings.telemetry;
-    this.context = new CurrentTask(origin, run.attempt);
+    this.context = new CurrentTask(origin, run.attempt, run.redelivered);
     const wait = dueAt === undefined ? undefined : Math.max(0, Date.now() - dueAt) / 1000;
     this.#wait = wait;
     const parent = parentContext(origin);

@@ -12,6 +12,11 @@ export interface TaskContext {
   readonly maxAttempts: number | undefined;
   /** The labels given at enqueue time. Frozen. */
   readonly tags: TaskTags;
+  /**
+   * True where the run before this one was lost (crash, stall) and may have done a part of its work. With an engine
+   * the same attempt runs again; through an adapter whose library counts crashes it is the next.
+   */
+  readonly redelivered: boolean;
   /** Aborts on timeout, cancel, and shutdown past its deadline. Made when first read. */
   readonly signal: AbortSignal;
 }

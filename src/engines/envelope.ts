@@ -1,6 +1,7 @@
 import type { SpanContext } from "@opentelemetry/api";
 import { inject } from "../core/carrier.js";
 import type { Carrier } from "../core/types.js";
+import { wireCount, wireSpanContext, wireTime } from "../core/wire.js";
 import type { Settlement, TaskMessage } from "./engine.js";
 
 /** The reserved key under which a stored task holds what is not the user's. */
@@ -18,8 +19,8 @@ export interface NextAttempt {
   readonly attempt: number;
   /** Epoch milliseconds. */
   readonly dueAt: number;
-  /** The span of the failed attempt. */
-  readonly previous: Pick<SpanContext, "traceId" | "spanId" | "traceFlags">;
+  /** The span of the failed attempt, where it had one. */
+  readonly previous: Pick<SpanContext, "traceId" | "spanId" | "traceFlags"> | undefined;
 }
 
 /** A task as JSON. */
@@ -41,11 +42,11 @@ export function nextAttempt(failed: number, { delay, span }: Settlement & { kind
 
 /** Reads what {@link nextAttempt} made, from a value that may be anything. Never throws. */
 export function readNextAttempt(stored: unknown): NextAttempt | undefined {
-  const { attempt, dueAt, previous } = fieldsOf(stored);
-  const { traceId, spanId, traceFlags } = fieldsOf(previous);
-  if (typeof attempt !== "number" || typeof dueAt !== "number") return undefined;
-  if (typeof traceId !== "string" || typeof spanId !== "string" || typeof traceFlags !== "number") return undefined;
-  return { attempt, dueAt, previous: { traceId, spanId, traceFlags } };
+  const fields = fieldsOf(stored);
+  const attempt = wireCount(fields.attempt);
+  const dueAt = wireTime(fields.dueAt);
+  if (attempt === undefined || dueAt === undefined) return undefined;
+  return { attempt, dueAt, previous: wireSpanContext(fields.previous) };
 }
 
 /** What a value that may be anything has as properties. */

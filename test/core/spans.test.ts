@@ -195,8 +195,8 @@ describe("span attributes", () => {
 
   test("say that an attempt was delivered again", async () => {
     const telemetry = startTelemetry();
-    await runAttempt({ funcName: "job", redelivered: true }, () => {});
-    expect(telemetry.span("process job").attributes["task.redelivered"]).toBe(true);
+    const told = await runAttempt({ funcName: "job", redelivered: true }, () => getTaskContext()?.redelivered);
+    expect([told, telemetry.span("process job").attributes["task.redelivered"]]).toEqual([true, true]);
   });
 });
 
@@ -297,7 +297,14 @@ describe("runAttempt", () => {
     });
     const { carrier, taskId } = JSON.parse(wire);
     const seen = await runAttempt({ funcName: "job", carrier, attempt: 1 }, getTaskContext);
-    expect(seen).toEqual({ taskId, funcName: "job", attempt: 1, maxAttempts: 3, tags: { plan: "pro" } });
+    expect(seen).toEqual({
+      taskId,
+      funcName: "job",
+      attempt: 1,
+      redelivered: false,
+      maxAttempts: 3,
+      tags: { plan: "pro" },
+    });
     expect(telemetry.span("process job").parentSpanContext?.spanId).toBe(spanId(telemetry.span("enqueue job")));
   });
 

@@ -1,6 +1,6 @@
 import { context, isSpanContextValid, trace } from "@opentelemetry/api";
 import fc from "fast-check";
-import { type Carrier, getTaskContext, runAttempt, type TaskContext } from "otel-taskflow";
+import { type Carrier, continueAttempt, getTaskContext, runAttempt, type TaskContext } from "otel-taskflow";
 import { describe, expect, test } from "vitest";
 import { untouchable } from "../hostile/fixtures.js";
 import { startTelemetry } from "../support/telemetry.js";
@@ -118,6 +118,15 @@ describe("an attempt runs with a sane context", () => {
     expectSane(task);
     expect(task?.tags).toEqual({});
   });
+
+  test.each(["-5", "0.5", "1e300", "4294967296", "1e999", '"1"', "null"])(
+    "as the first attempt where it goes on elsewhere and its entry says it is number %s",
+    async (attempt) => {
+      const carrier = { [OWN_KEY]: `{"v":1,"id":"a","name":"job","max":${attempt},"attempt":${attempt}}` };
+      const task = await continueAttempt({ carrier }, () => getTaskContext());
+      expect(task).toMatchObject({ attempt: 0, maxAttempts: undefined });
+    },
+  );
 
   test("with legal tags beside broken fields", async () => {
     const json = '{"v":1,"id":7,"max":"many","rel":"sideways","at":null,"due":"soon","tags":{"plan":"pro"}}';

@@ -18,7 +18,7 @@ export type ProcessLine =
   | { readonly kind: "span"; readonly span: PrintedSpan };
 
 /** What a task saw around itself. */
-export interface Sighting extends Omit<TaskContext, "signal"> {
+export interface Sighting extends Omit<TaskContext, "signal" | "redelivered"> {
   readonly args: readonly unknown[];
   readonly baggage: Readonly<Record<string, string>>;
 }
