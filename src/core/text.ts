@@ -1,12 +1,9 @@
 /** What stands for a character that no store and no protocol can hold. */
 const REPLACEMENT = "\uFFFD";
-/** A lone surrogate, or NUL. With the flag `u` a surrogate pair is one character, and no match. */
-const UNSTORABLE = /[\p{Surrogate}\0]/u;
-const ALL_UNSTORABLE = /[\p{Surrogate}\0]/gu;
 
 /** Whether every store keeps a text as it is: it is well-formed Unicode, and holds no NUL. */
 export function isStorable(text: string): boolean {
-  return !UNSTORABLE.test(text);
+  return text.isWellFormed() && !text.includes("\0");
 }
 
 /**
@@ -15,7 +12,7 @@ export function isStorable(text: string): boolean {
  */
 export function storable(text: string, most: number = Number.POSITIVE_INFINITY): string {
   const kept = cut(text, most);
-  return isStorable(kept) ? kept : kept.replace(ALL_UNSTORABLE, REPLACEMENT);
+  return isStorable(kept) ? kept : kept.toWellFormed().replaceAll("\0", REPLACEMENT);
 }
 
 /** The beginning of a text: `most` UTF-16 code units, or one less where the cut would fall inside a character. */

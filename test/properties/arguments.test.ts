@@ -1,6 +1,7 @@
 import fc from "fast-check";
 import { TaskManager, type TaskMessage } from "otel-taskflow";
 import { describe, expect, test } from "vitest";
+import { explode, untouchable } from "../hostile/fixtures.js";
 
 // A durable engine as far as storing goes: it keeps what it is given.
 function durableTasks(): { add(args: readonly unknown[]): Promise<unknown>; readonly stored: TaskMessage[] } {
@@ -43,7 +44,27 @@ const refused: [string, unknown, string][] = [
   ["a cycle", cycle, ".self"],
   ["undefined in an array", [1, undefined], "[1]"],
   ["a hole in an array", Object.assign(new Array(3), [1]), "[1]"],
+  ["NUL in a text", "a\0b", ""],
+  ["half a character in a text", "🦩".slice(0, 1), ""],
+  ["half a character in a key", { x: { "\ud800": 1 } }, '.x["\ufffd"]'],
+  ["a getter that throws", Object.defineProperty({}, "card", { get: explode, enumerable: true }), ".card"],
+  ["a proxy that throws", untouchable(), ""],
+  ["a list without an end", new Proxy([], { get: (_, key) => (key === "length" ? 2 ** 53 - 1 : explode()) }), ""],
+  ["more than 16 MB", ["x".repeat(9_000_000), "x".repeat(9_000_000)], "[1]"],
 ];
+
+function nested(levels: number, innermost: unknown = 1): unknown {
+  return Array.from({ length: levels }).reduce((inner, _, level) => (level % 2 === 0 ? [inner] : { inner }), innermost);
+}
+
+async function refusal(args: readonly unknown[]): Promise<Error> {
+  return await durableTasks()
+    .add(args)
+    .then(
+      () => expect.fail("was stored"),
+      (error: Error) => error,
+    );
+}
 
 describe("arguments of a task that is stored", () => {
   test("arrive as they are, whatever JSON can hold", async () => {
@@ -63,6 +84,34 @@ describe("arguments of a task that is stored", () => {
       expect.objectContaining({ code: "TASK_CONFIG", message: expect.stringContaining(`${path} `) }),
     );
     expect(stored).toEqual([]);
+  });
+
+  test("may be 2,000 levels deep, and are refused beyond that", async () => {
+    const { add, stored } = durableTasks();
+    const deep = nested(2_000);
+    await add([deep, deep]);
+    expect(JSON.stringify(stored[0]?.args)).toBe(JSON.stringify([deep, deep]));
+    for (const levels of [2_001, 50_000]) {
+      const error = await refusal([nested(levels)]);
+      expect(error).toMatchObject({ code: "TASK_CONFIG", message: expect.stringContaining("2000 levels deep") });
+      expect(error.message.length).toBeLessThan(400);
+    }
+  });
+
+  test("are refused without a word of what they hold", async () => {
+    const secrets: unknown[] = [
+      new URL("https://user:hunter2@db/"),
+      Buffer.from("hunter2"),
+      new Error("password hunter2"),
+      { token: Symbol("hunter2") },
+      { token: 0x68756e74657232n },
+      { toString: () => "hunter2", toJSON: () => "hunter2" },
+      "hunter2\0",
+    ];
+    for (const secret of secrets) {
+      expect((await refusal([secret])).message).toMatch(/^args\[0\]/);
+      expect((await refusal([secret])).message).not.toMatch(/hunter2|29400045130642994/);
+    }
   });
 
   test("are copied: what the caller changes afterwards is not seen", async () => {
