@@ -34,6 +34,16 @@ export function unseal(stored: unknown): Envelope | undefined {
   return Array.isArray(args) ? { args, carrier: fieldsOf(carrier) as Carrier } : undefined;
 }
 
+/**
+ * What a task is called with, from a value that may be anything: its arguments, or as the only one what another producer
+ * stored. `undefined` where a task of ours is damaged. Never throws.
+ */
+export function argsOf(stored: unknown): readonly unknown[] | undefined {
+  const { args, carrier } = fieldsOf(stored);
+  if (Array.isArray(args)) return args;
+  return ENVELOPE_KEY in fieldsOf(carrier) ? undefined : [stored];
+}
+
 /** What the attempt that a failed one leads to has to know. */
 export function nextAttempt(failed: number, { delay, span }: Settlement & { kind: "retry" }): NextAttempt {
   const { traceId, spanId, traceFlags } = span;

@@ -1,5 +1,5 @@
 import type { Delivery, EngineHost, TaskMessage } from "../engine.js";
-import { type Envelope, fieldsOf, type NextAttempt, readNextAttempt, seal, unseal } from "../envelope.js";
+import { argsOf, type Envelope, fieldsOf, type NextAttempt, readNextAttempt, seal, unseal } from "../envelope.js";
 import { type BullmqJob, dueAtOf, maxAttemptsOf } from "./job.js";
 import { taskIdOf } from "./job-id.js";
 
@@ -34,7 +34,7 @@ export function deliveryOf(job: BullmqJob, host: EngineHost): Delivery {
   const planned = noted?.attempt === attemptsMade ? noted : undefined;
   return {
     origin: host.receive({ id: taskIdOf(id), name, carrier: task?.carrier, maxAttempts: maxAttemptsOf(job) }),
-    args: task?.args,
+    args: argsOf(data),
     attempt: attemptsMade,
     dueAt: planned?.dueAt ?? dueAtOf(job),
     redelivered: stalledCounter > (typeof stalls === "number" ? stalls : 0),

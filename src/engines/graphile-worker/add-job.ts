@@ -34,13 +34,17 @@ export async function addJob<J>(
   return await enqueueTask(
     { ...options, funcName: identifier, delay: delayUntil(runAt), engine: GRAPHILE_WORKER, system: GRAPHILE_WORKER },
     (carrier) => utils.addJob(identifier, payload, withCarrier(jobSpec, carrier)),
-    { idOf: (job) => stored(job).id, isStored: (job) => !stored(job).revision },
+    { idOf: (job) => idOf(stored(job)), isStored: (job) => !stored(job).revision },
   );
 }
 
 // What is no date is for graphile-worker to refuse.
 function delayUntil(runAt: Date | undefined): number {
   return runAt instanceof Date ? Math.max(0, runAt.getTime() - Date.now()) || 0 : 0;
+}
+
+function idOf({ id }: Partial<GraphileJob>): string | undefined {
+  return id === undefined ? undefined : String(id);
 }
 
 // Whatever stands in for graphile-worker's utils may return anything.

@@ -1,8 +1,8 @@
 import type { Settlement } from "../engine.js";
 import { nextAttempt } from "../envelope.js";
-import type { GraphileJob } from "./graphile.js";
-import type { JobStore } from "./job-store.js";
-import { keyOf, type ReceivedJob, reasonOf, runAtOf } from "./stored-job.js";
+import type { EngineHelpers } from "./graphile.js";
+import type { JobStore, NativeSpec } from "./job-store.js";
+import { keyOf, payloadWithNext, type ReceivedJob, reasonOf, runAtOf } from "./stored-job.js";
 
 /**
  * Stores what an attempt's end means, while its job is still locked. Returns why graphile-worker has to fail the job;
@@ -10,22 +10,23 @@ import { keyOf, type ReceivedJob, reasonOf, runAtOf } from "./stored-job.js";
  */
 export async function carryOut(
   store: JobStore,
-  job: GraphileJob,
-  { attempt }: ReceivedJob,
+  helpers: EngineHelpers,
+  received: ReceivedJob,
   settlement: Settlement,
 ): Promise<string | undefined> {
-  const putBack = (payload: unknown, delay: number, dueAt: number): Promise<void> => {
+  const { job } = helpers;
+  const putBack = async (payload: unknown, delay: number, dueAt: number): Promise<void> => {
     // the server knows best when "at once" is
     const runAt = delay > 0 ? runAtOf(dueAt) : undefined;
-    return store.putBack(job, { id: keyOf(job), identifier: job.task_identifier, payload, runAt });
+    const native = await nativeSpecOf(helpers);
+    await store.putBack(job, { id: keyOf(job), identifier: job.task_identifier, payload, runAt, native });
   };
   switch (settlement.kind) {
     case "done":
       return undefined;
     case "retry": {
-      const next = nextAttempt(attempt, settlement);
-      // only what holds a task is retried
-      await putBack({ ...(job.payload as object), next }, settlement.delay, next.dueAt);
+      const next = nextAttempt(received.attempt, settlement);
+      await putBack(payloadWithNext(received, next), settlement.delay, next.dueAt);
       return undefined;
     }
     case "release":
@@ -35,6 +36,13 @@ export async function carryOut(
       if (job.key !== null) await store.giveUp(job.key);
       return failureOf(settlement);
   }
+}
+
+// What another producer told graphile-worker of a job holds for its next run as well.
+async function nativeSpecOf(helpers: EngineHelpers): Promise<NativeSpec> {
+  const { flags, priority, job_queue_id: queue } = helpers.job;
+  const queueName = queue === null ? null : await helpers.getQueueName();
+  return { priority, ...(flags && { flags: Object.keys(flags) }), ...(queueName !== null && { queueName }) };
 }
 
 /** What an attempt's end makes its job fail with, if it does. */

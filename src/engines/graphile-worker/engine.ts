@@ -15,7 +15,7 @@ import { HOME } from "../home.js";
 import { InFlight } from "../in-flight.js";
 import { untraced } from "../untraced.js";
 import { carryOut, failureOf } from "./carry-out.js";
-import { GRAPHILE_WORKER, type GraphileHelpers, type GraphileJob } from "./graphile.js";
+import { type EngineHelpers, GRAPHILE_WORKER, type GraphileJob } from "./graphile.js";
 import { type EndedJob, JobStore } from "./job-store.js";
 import { KeptRunner } from "./kept-runner.js";
 import { checkOptions, type EngineSettings, type GraphileEngineOptions } from "./options.js";
@@ -60,7 +60,7 @@ class GraphileEngine implements TaskEngine {
   readonly #store: JobStore;
   readonly #runner: KeptRunner;
   /** What graphile-worker calls, by identifier; it looks here before every fetch. */
-  readonly #tasks: Record<string, (payload: unknown, helpers: GraphileHelpers) => Promise<void>> = Object.create(null);
+  readonly #tasks: Record<string, (payload: unknown, helpers: EngineHelpers) => Promise<void>> = Object.create(null);
   /** Tasks this process enqueues or runs, by identifier. */
   readonly #names = new Map<string, string>();
   readonly #running = new Map<string, Running>();
@@ -105,7 +105,7 @@ class GraphileEngine implements TaskEngine {
   async work(names: readonly string[]): Promise<void> {
     if (this.#halted || names.length === 0) return;
     for (const name of names) {
-      this.#tasks[this.#identify(name)] = (_payload, { job }) => this.#receive(job, name);
+      this.#tasks[this.#identify(name)] = (_payload, helpers) => this.#receive(helpers, name);
     }
     await this.#runner.start();
   }
@@ -153,18 +153,18 @@ class GraphileEngine implements TaskEngine {
   }
 
   // Out of the context of whoever opened the connection that told of the job.
-  #receive(job: GraphileJob, name: string): Promise<void> {
-    return HOME.runInAsyncScope(() => this.#inFlight.add(this.#deliver(job, receiveJob(job, name))));
+  #receive(helpers: EngineHelpers, name: string): Promise<void> {
+    return HOME.runInAsyncScope(() => this.#inFlight.add(this.#deliver(helpers, receiveJob(helpers.job, name))));
   }
 
-  async #deliver(job: GraphileJob, received: ReceivedJob): Promise<void> {
+  async #deliver(helpers: EngineHelpers, received: ReceivedJob): Promise<void> {
     const { id } = received;
     const origin = this.#opened.receive(received);
     const running: Running = { cancel: new AbortController(), carriedOut: undefined };
     this.#running.set(id, running);
     const settlement = await this.#run({ ...received, origin, signal: running.cancel.signal });
     // whatever is recorded of the queries belongs to the task's trace
-    running.carriedOut = context.with(origin.context, () => this.#carryOut(job, received, settlement));
+    running.carriedOut = context.with(origin.context, () => this.#carryOut(helpers, received, settlement));
     try {
       await running.carriedOut;
     } finally {
@@ -183,15 +183,17 @@ class GraphileEngine implements TaskEngine {
   }
 
   // What is thrown here is what graphile-worker fails the job with.
-  async #carryOut(job: GraphileJob, received: ReceivedJob, settlement: Settlement): Promise<void> {
-    const failure = await carryOut(this.#store, job, received, settlement).catch((error: unknown) => {
+  async #carryOut(helpers: EngineHelpers, received: ReceivedJob, settlement: Settlement): Promise<void> {
+    const { key } = helpers.job;
+    const jobId = String(helpers.job.id);
+    const failure = await carryOut(this.#store, helpers, received, settlement).catch((error: unknown) => {
       warn(`the end of task ${received.id} could not be stored: it will run again`, error);
-      if (job.key !== null) this.#doubt(String(job.id), { failure: failureOf(settlement), stored: false });
+      if (key !== null) this.#doubt(jobId, { failure: failureOf(settlement), stored: false });
       throw error;
     });
-    this.#ended.keep(String(job.id), { failure, stored: true });
+    this.#ended.keep(jobId, { failure, stored: true });
     if (failure === undefined) return;
-    if (job.key === null) void this.#inFlight.add(this.#store.failForGood(job.id, failure));
+    if (key === null) void this.#inFlight.add(this.#store.failForGood(jobId, failure));
     throw new Error(failure);
   }
 

@@ -5,8 +5,8 @@ export const GRAPHILE_WORKER = "graphile-worker";
 
 /** The part of a graphile-worker job that is read; the same in every supported version. */
 export interface GraphileJob {
-  /** A bigserial, as text. */
-  readonly id: string;
+  /** A bigserial: text, unless the application told `pg` to parse it. */
+  readonly id: string | number | bigint;
   readonly key: string | null;
   readonly task_identifier: string;
   readonly payload: unknown;
@@ -17,6 +17,8 @@ export interface GraphileJob {
   readonly max_attempts: number;
   readonly last_error: string | null;
   readonly locked_at: Date | null;
+  readonly priority: number;
+  readonly job_queue_id: number | null;
   /** How often it has been replaced under its key. */
   readonly revision: number;
   readonly flags: Readonly<Record<string, unknown>> | null;
@@ -69,6 +71,12 @@ export interface GraphileEmitter {
 /** What a task of graphile-worker's is called with, as far as it is used. */
 export interface GraphileHelpers {
   readonly job: GraphileJob;
+}
+
+/** What a task of the engine's is called with, as far as it is used. */
+export interface EngineHelpers extends GraphileHelpers {
+  /** The name of the job's queue, where it is in one. */
+  getQueueName(): string | null | PromiseLike<string | null>;
 }
 
 /** Takes the place of graphile-worker's console logger, which prints a line for every job. */

@@ -2,7 +2,7 @@ import { quietly, warn } from "../../core/guard.js";
 import { HOME } from "../home.js";
 import { untraced } from "../untraced.js";
 import { failForGood } from "./fail-for-good.js";
-import type { GraphileClient, GraphileEmitter, GraphileJob, GraphileUtils } from "./graphile.js";
+import type { GraphileClient, GraphileEmitter, GraphileJob, GraphileJobSpec, GraphileUtils } from "./graphile.js";
 import type { EngineSettings } from "./options.js";
 import { pause } from "./pause.js";
 import { quoted } from "./sql.js";
@@ -13,6 +13,9 @@ const RIVAL_PAUSE_MS = 100;
 /** After these, graphile-worker has told the server of a job's end, or has lost its connection. */
 const LATE_MS: readonly number[] = [50, 450, 1_500];
 
+/** What graphile-worker itself goes by when it runs a job. */
+export type NativeSpec = Pick<GraphileJobSpec, "priority" | "flags" | "queueName">;
+
 /** What is to be stored of a task. */
 export interface NewJob {
   /** The task's id, and the job's key. */
@@ -21,10 +24,12 @@ export interface NewJob {
   readonly payload: unknown;
   /** `undefined`: at once, by the server's clock. */
   readonly runAt: Date | undefined;
+  readonly native?: NativeSpec;
 }
 
 /** Where a task is. */
-export interface LiveJob extends Pick<GraphileJob, "id" | "task_identifier"> {
+export interface LiveJob extends Pick<GraphileJob, "task_identifier"> {
+  readonly id: string;
   /** The worker that runs it; `null` while it waits. */
   readonly locked_by: string | null;
 }
@@ -90,7 +95,7 @@ export class JobStore {
   /** Finds a task that waits or runs. */
   async find(id: string): Promise<LiveJob | undefined> {
     const live = "key = $1 and (locked_at is not null or attempts < max_attempts)";
-    const columns = "id, task_identifier, locked_by";
+    const columns = "id::text, task_identifier, locked_by";
     const [found] = await this.#query<LiveJob>(`select ${columns} from ${this.#schema}.jobs where ${live}`, [id]);
     return found;
   }
@@ -173,9 +178,9 @@ export class JobStore {
     }
   }
 
-  async #addJob({ id, identifier, payload, runAt }: NewJob, jobKeyMode: "replace" | "unsafe_dedupe") {
+  async #addJob({ id, identifier, payload, runAt, native }: NewJob, jobKeyMode: "replace" | "unsafe_dedupe") {
     const utils = await this.open();
-    const spec = { jobKey: id, jobKeyMode, ...(runAt && { runAt }) };
+    const spec = { ...native, jobKey: id, jobKeyMode, ...(runAt && { runAt }) };
     return (await utils.addJob(identifier, payload, spec)) as GraphileJob;
   }
 

@@ -2,7 +2,8 @@ import { createHash } from "node:crypto";
 import { describeException } from "../../core/exception.js";
 import { ERROR_TYPE_OTHER } from "../../core/semconv.js";
 import type { Delivery, StoredTask } from "../engine.js";
-import { type Envelope, type NextAttempt, readNextAttempt, unseal } from "../envelope.js";
+import { argsOf, fieldsOf, type NextAttempt, readNextAttempt, unseal } from "../envelope.js";
+import { carrierIn } from "./carried-flags.js";
 import type { GraphileJob } from "./graphile.js";
 
 const MAX_IDENTIFIER = 128;
@@ -12,11 +13,6 @@ const MAX_REASON = 2_000;
 /** PostgreSQL knows no later year than JavaScript writes with four digits. */
 const LATEST = Date.UTC(9999, 11, 31);
 
-/** What an engine's job holds: the task, and what the attempt after a failed one has to know. */
-export interface StoredPayload extends Envelope {
-  readonly next?: NextAttempt;
-}
-
 /** A job as a delivery of a task, but for its origin. */
 export interface ReceivedJob
   extends StoredTask,
@@ -24,19 +20,31 @@ export interface ReceivedJob
 
 /** Reads a job, whose payload may be anything. Never throws. */
 export function receiveJob(job: GraphileJob, name: string): ReceivedJob {
-  const envelope = unseal(job.payload);
-  const next = envelope && readNextAttempt((job.payload as Partial<StoredPayload>).next);
+  const sealed = isSealed(job);
+  const next = readNextAttempt(fieldsOf(job.payload).next);
+  // what failed before it came to this engine is a run of graphile-worker's own, and has left its error
+  const failed = sealed || job.last_error === null ? 0 : job.attempts - 1;
   return {
     id: idOf(job),
     name,
-    args: envelope?.args,
-    carrier: envelope?.carrier,
-    attempt: next?.attempt ?? 0,
+    args: argsOf(job.payload),
+    carrier: sealed ? unseal(job.payload)?.carrier : carrierIn(job.flags),
+    attempt: next?.attempt ?? failed,
     previous: next?.previous,
     dueAt: dueAtOf(job),
     // each attempt is a job of its own: one delivered before was not carried out
-    redelivered: job.attempts > 1,
+    redelivered: job.attempts > 1 && failed === 0,
   };
+}
+
+/** The payload of the attempt after a failed one: of ours, whoever stored the one before. */
+export function payloadWithNext({ args, carrier }: ReceivedJob, next: NextAttempt): object {
+  return { args, carrier, next };
+}
+
+// Whether a job holds what the engine itself makes of a task; others have a carrier in a flag.
+function isSealed({ payload }: GraphileJob): boolean {
+  return unseal(payload) !== undefined && fieldsOf(payload).carrier !== undefined;
 }
 
 /** The key of a job's next run: a task that somebody called by a number is not the job of that number. */

@@ -1,5 +1,5 @@
 import type { Delivery, EngineHost, TaskMessage } from "../engine.js";
-import { ENVELOPE_KEY, fieldsOf, type NextAttempt, readNextAttempt, seal, unseal } from "../envelope.js";
+import { argsOf, ENVELOPE_KEY, fieldsOf, type NextAttempt, readNextAttempt, seal, unseal } from "../envelope.js";
 import { dueTime, type FetchedJob } from "./boss.js";
 
 /** What is kept of a task that was given back: in the job's data, and in its output until that is written too. */
@@ -50,7 +50,7 @@ export function deliveryOf({ job, taskId, name = "", progress }: StoredTask, hos
   const { attempt = 0, dueAt = origin.dueAt ?? dueTime(job.startAfter), previous } = progress?.next ?? {};
   return {
     origin,
-    args: envelope?.args,
+    args: argsOf(job.data),
     attempt,
     dueAt,
     previous,

@@ -38,8 +38,17 @@ export function storedTaskCases({ durable }: Contract): void {
       }
     });
 
+    durable("by a producer without this library is run with its data as the one argument", async ({ rig }) => {
+      const tasks = rig.manager();
+      const seen: unknown[] = [];
+      tasks.task("known", (...args: unknown[]) => void seen.push(getTaskContext()?.taskId, args));
+      const id = await rig.store.addForeign("known", { order: 7 });
+      await rig.finish(tasks);
+      expect(seen).toEqual([id, [expect.objectContaining({ order: 7 })]]);
+    });
+
     durable(
-      "without a task's arguments is failed at once, saying so, whatever retries the task has",
+      "as a task whose arguments are damaged fails at once, saying so, whatever retries it has",
       async ({ rig }) => {
         const failed = deferred<unknown>();
         const tasks = rig.manager({ onFailure: ({ error }) => failed.resolve(error) });
@@ -47,7 +56,8 @@ export function storedTaskCases({ durable }: Contract): void {
         tasks.task({ name: "known", retries: 5 }, () => {
           runs += 1;
         });
-        const id = await rig.store.addForeign("known", { order: 7 });
+        const carrier = await claimToBe("known", "own-id");
+        const id = await rig.store.addForeign("known", { args: "damaged", carrier });
         await rig.finish(tasks);
         expect(String(await failed.promise)).toMatch(/NonRetryableError: what is stored holds no arguments/);
         expect([runs, await rig.store.stateOf(id)]).toEqual([0, "failed"]);
