@@ -1,4 +1,4 @@
-import type { SpanContext } from "@opentelemetry/api";
+import { INVALID_SPAN_CONTEXT, type SpanContext } from "@opentelemetry/api";
 import { inject } from "../core/carrier.js";
 import type { Carrier } from "../core/types.js";
 import { wireCount, wireSpanContext, wireTime } from "../core/wire.js";
@@ -46,7 +46,8 @@ export function argsOf(stored: unknown): readonly unknown[] | undefined {
 
 /** What the attempt that a failed one leads to has to know. */
 export function nextAttempt(failed: number, { delay, span }: Settlement & { kind: "retry" }): NextAttempt {
-  const { traceId, spanId, traceFlags } = span;
+  // whatever a provider calls its spans, the store has to take it
+  const { traceId, spanId, traceFlags } = wireSpanContext(span) ?? INVALID_SPAN_CONTEXT;
   return { attempt: failed + 1, dueAt: Date.now() + delay, previous: { traceId, spanId, traceFlags } };
 }
 

@@ -6,6 +6,7 @@ import { baggageCases } from "./contract/baggage.js";
 import { cancelCases } from "./contract/cancel.js";
 import { contractOf } from "./contract/case.js";
 import { contextCases } from "./contract/context.js";
+import { endingCases } from "./contract/endings.js";
 import { hookCases } from "./contract/hooks.js";
 import { liveIdCases } from "./contract/live-ids.js";
 import { metricCases } from "./contract/metrics.js";
@@ -27,6 +28,7 @@ const SECTIONS = [
   baggageCases,
   metricCases,
   hookCases,
+  endingCases,
   argumentCases,
   storedTaskCases,
   liveIdCases,

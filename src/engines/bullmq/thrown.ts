@@ -1,4 +1,5 @@
 import { describeException } from "../../core/exception.js";
+import { storable } from "../../core/text.js";
 
 /** What a processor throws after an attempt that will be followed by another. */
 export function failed(error: unknown): Error {
@@ -20,6 +21,6 @@ export function moved(): Error {
 // Never a task's own error: BullMQ goes by names and messages, and some of them mean something to it.
 function named(name: string, thrown: unknown): Error {
   const { type, message, stack = "" } = describeException(thrown);
-  const error = new Error(type === "_OTHER" ? `thrown: ${message}` : `${type}: ${message}`);
-  return Object.assign(error, { name, stack });
+  const error = new Error(storable(type === "_OTHER" ? `thrown: ${message}` : `${type}: ${message}`));
+  return Object.assign(error, { name, stack: storable(stack) });
 }

@@ -1,28 +1,31 @@
 import { describeException } from "../../core/exception.js";
 import { safely } from "../../core/guard.js";
+import { storable } from "../../core/text.js";
 
-/**
- * What a failed job keeps as its output: the error's name, message and stack, its own properties as JSON, and its
- * cause. Of something thrown that is no object, the value. Never throws, whatever was thrown.
- */
-export function failureOutput(error: unknown): Record<string, unknown> {
+/** Errors that a failed task keeps below the one that was thrown. */
+const MAX_CAUSES = 4;
+
+/** What a failed task keeps of an error: no more than this, and each text bounded, well-formed and without NUL. */
+export interface FailureOutput {
+  readonly name: string;
+  readonly message: string;
+  readonly stack?: string;
+  readonly cause?: FailureOutput;
+}
+
+/** Reads what was thrown, whatever it is. Never throws. */
+export function failureOutput(error: unknown, causes: number = MAX_CAUSES): FailureOutput {
   const { type, message, stack } = describeException(error);
-  const isObject = typeof error === "object" && error !== null;
-  const own = safely("reading what was thrown", () => asJson(isObject ? error : { value: error }), {});
-  const cause = safely(
-    "reading the cause of what was thrown",
-    () => (error as { cause?: unknown } | null)?.cause,
-    undefined,
-  );
+  const cause = causes === 0 ? undefined : causeOf(error);
   return {
-    ...own,
-    name: type,
-    message,
-    ...(stack !== undefined && { stack }),
-    ...(cause !== undefined && { cause: describeException(cause) }),
+    name: storable(type),
+    message: storable(message),
+    ...(stack !== undefined && { stack: storable(stack) }),
+    ...(cause !== undefined && { cause: failureOutput(cause, causes - 1) }),
   };
 }
 
-function asJson(value: object): object {
-  return JSON.parse(JSON.stringify(value)) as object;
+function causeOf(error: unknown): unknown {
+  const read = (): unknown => (error as { cause?: unknown } | null | undefined)?.cause;
+  return safely("reading the cause of what was thrown", read, undefined);
 }

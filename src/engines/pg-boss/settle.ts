@@ -1,7 +1,9 @@
+import { warn } from "../../core/guard.js";
 import type { Settlement } from "../engine.js";
 import { ENVELOPE_KEY, nextAttempt } from "../envelope.js";
-import { claimOf, type PgBossInstance } from "./boss.js";
+import { claimOf, type JobClaim, type PgBossInstance } from "./boss.js";
 import { failureOutput } from "./failure-output.js";
+import { isRefusal } from "./refusal.js";
 import { type Progress, type StoredTask, withProgress } from "./stored-task.js";
 
 /** Runs of one attempt that may be lost with their workers: pg-boss fails the job when there is one more. */
@@ -64,7 +66,7 @@ interface GivenBack {
 async function giveBack(boss: PgBossInstance, queue: string, task: StoredTask, given: GivenBack): Promise<void> {
   const { job } = task;
   const progress: Progress = { claims: job.retryCount, next: given.next };
-  const { affected } = await boss.fail(queue, claimOf(job), { ...given.output, [ENVELOPE_KEY]: progress });
+  const { affected } = await fail(boss, queue, claimOf(job), given.output, progress);
   if (affected === 0) return;
   if (job.retryCount >= job.retryLimit) await boss.retry(queue, job.id);
   await boss.update(queue, withProgress(task, progress), {
@@ -78,13 +80,31 @@ async function giveBack(boss: PgBossInstance, queue: string, task: StoredTask, g
 async function giveUp(boss: PgBossInstance, queue: string, task: StoredTask, output: object): Promise<void> {
   const { job } = task;
   if (job.retryCount >= job.retryLimit) {
-    await boss.fail(queue, claimOf(job), output);
+    await fail(boss, queue, claimOf(job), output);
     return;
   }
   const progress: Progress = { claims: job.retryCount, next: task.progress?.next, ended: true };
-  const { affected } = await boss.fail(queue, claimOf(job), { ...output, [ENVELOPE_KEY]: progress });
+  const { affected } = await fail(boss, queue, claimOf(job), output, progress);
   if (affected === 0) return;
   const { jobs } = await boss.update(queue, undefined, { id: job.id, ...NO_RETRY });
   // none where it has been claimed again: that claim is there to do the rest
-  if (jobs.length > 0) await boss.fail(queue, job.id, output);
+  if (jobs.length > 0) await fail(boss, queue, job.id, output);
+}
+
+// Why an attempt failed is worth less than that it ended: what the database does not take is left out.
+async function fail(
+  boss: PgBossInstance,
+  queue: string,
+  claim: JobClaim,
+  output: object,
+  progress?: Progress,
+): Promise<{ readonly affected?: number }> {
+  const own = progress && { [ENVELOPE_KEY]: progress };
+  try {
+    return await boss.fail(queue, claim, { ...output, ...own });
+  } catch (error) {
+    if (!isRefusal(error)) throw error;
+    warn("pg-boss refused what an attempt failed with; storing the failure without it", error);
+    return await boss.fail(queue, claim, { ...own });
+  }
 }

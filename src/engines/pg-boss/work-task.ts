@@ -9,8 +9,10 @@ import { ENVELOPE_KEY, nextAttempt, readNextAttempt } from "../envelope.js";
 import { HOME } from "../home.js";
 import { dueTime } from "./boss.js";
 import { readCarried } from "./carried-data.js";
-import { failureOutput } from "./failure-output.js";
+import { errorOutput, resultOutput } from "./job-output.js";
 
+/** Characters of a batch's outputs, all together: they travel in one statement, of which PostgreSQL takes 256 MB. */
+const MAX_OUTPUT = 33_554_432;
 /** What pg-boss writes as the output of a job whose worker was lost. */
 const LOST: readonly unknown[] = ["job timed out", "job heartbeat timeout"];
 
@@ -73,13 +75,19 @@ export async function workTask<B extends JobWorker, Data = unknown>(
   const telemetry = { tracerProvider, meterProvider, loggerProvider, baggage, logs, onLog };
   const runAttempt = attemptRunner(jobHandler.name, telemetry);
   // whoever sends to the queue says what its data is
-  const run = (job: TaskJob): Promise<JobResult> => runJob(job, runAttempt, jobHandler as JobHandler);
+  const run = (job: TaskJob, _: number, { length }: readonly TaskJob[]): Promise<JobResult> =>
+    runJob(job, MAX_OUTPUT / length, runAttempt, jobHandler as JobHandler);
   const settings = { ...own, includeMetadata: true, perJobResults: true };
   // jobs belong to no one who happened to start the worker
   return await HOME.runInAsyncScope(() => boss.work(queue, settings, (jobs) => Promise.all(jobs.map(run))));
 }
 
-async function runJob(job: TaskJob, runAttempt: AttemptRunner, jobHandler: JobHandler): Promise<JobResult> {
+async function runJob(
+  job: TaskJob,
+  mostOutput: number,
+  runAttempt: AttemptRunner,
+  jobHandler: JobHandler,
+): Promise<JobResult> {
   const { data, carrier } = readCarried(job.data);
   let running: ActiveAttempt | undefined;
   const attempt = (): unknown => {
@@ -88,11 +96,11 @@ async function runJob(job: TaskJob, runAttempt: AttemptRunner, jobHandler: JobHa
   };
   try {
     const output = await runAttempt(infoOf(job, carrier), attempt);
-    return { id: job.id, status: "completed", output };
+    return { id: job.id, status: "completed", output: resultOutput(output, mostOutput) };
   } catch (error) {
     const span = safely("reading a span's context", () => running?.span.spanContext(), undefined);
     const next = span && nextAttempt(job.retryCount, { kind: "retry", delay: 0, error, span });
-    const output = { ...failureOutput(error), [ENVELOPE_KEY]: next };
+    const output = { ...errorOutput(error, mostOutput), [ENVELOPE_KEY]: next };
     return { id: job.id, status: isNonRetryableError(error) ? "deadletter" : "failed", output };
   }
 }
