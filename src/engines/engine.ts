@@ -52,10 +52,12 @@ export interface EngineHost {
   bystanders(): number;
 }
 
+/** A task that was left behind. */
 export interface UnfinishedTask {
   readonly taskId: string;
   readonly funcName: string;
-  readonly state: "queued" | "waiting" | "running";
+  /** Due and not started; waiting for its time, as a retry does; or running. */
+  readonly state: "ready" | "delayed" | "active";
 }
 
 /** What an engine can do, and how exactly. */

@@ -15,6 +15,8 @@ import type {
   UnfinishedTask,
 } from "./engine.js";
 import { HOME } from "./home.js";
+import { Queue } from "./queue.js";
+import { inNextTurn } from "./turn.js";
 
 export interface MemoryEngineOptions {
   /** Attempts running at once. Default 100. */
@@ -22,6 +24,11 @@ export interface MemoryEngineOptions {
   /** Tasks that may wait for their first attempt; one more is refused with a `TaskQueueFullError`. Default Infinity. */
   maxQueued?: number | undefined;
 }
+
+/** What starts attempts gives the event loop back after this. */
+const TURN_MS = 8;
+/** Attempts started before those that have started go on: what they do after an `await` is part of the turn. */
+const STARTED_TOGETHER = 8;
 
 const CAPABILITIES: EngineCapabilities = Object.freeze({ durable: false, granularity: 0 });
 
@@ -34,7 +41,9 @@ class Job implements Delivery, Rostered {
   readonly args: readonly unknown[];
   /** The enqueuer's asynchronous context; every attempt starts from it. */
   readonly enqueuer = new AsyncResource("otel-taskflow.task", { requireManualDestroy: true });
-  state: UnfinishedTask["state"] = "queued";
+  state: UnfinishedTask["state"] = "ready";
+  /** Its first attempt has started. */
+  started = false;
   attempt = 0;
   dueAt: number | undefined;
   previous: SpanContext | undefined;
@@ -54,7 +63,6 @@ class Job implements Delivery, Rostered {
 
   /** Makes the attempt after a failed one, or the same one once more, the next. */
   again(settlement: Settlement & { kind: "retry" | "release" }): void {
-    this.state = "waiting";
     this.dueAt = Date.now() + settlement.delay;
     if (settlement.kind === "release") return;
     this.attempt += 1;
@@ -87,7 +95,10 @@ class MemoryEngine implements TaskEngine {
   #running = 0;
   #dropping = 0;
   #stale = 0;
+  /** Active, and not live any more: cancelled. */
+  #leaving = 0;
   #turnPending = false;
+  #turning = false;
   #halted = false;
   #idleWaiters: (() => void)[] = [];
 
@@ -119,8 +130,9 @@ class MemoryEngine implements TaskEngine {
   cancel(taskId: string): boolean {
     const job = this.#live.find(taskId);
     if (job === undefined) return false;
-    if (job.state === "running") this.#live.delete(job);
-    else this.#giveUp(job, "cancelled");
+    if (job.state !== "active") return this.#giveUp(job, "cancelled");
+    this.#live.delete(job);
+    this.#leaving += 1;
     return true;
   }
 
@@ -134,7 +146,7 @@ class MemoryEngine implements TaskEngine {
   async quiesce(deadline: AbortSignal): Promise<readonly UnfinishedTask[]> {
     await Promise.race([this.idle(), whenAborted(deadline)]);
     this.#halted = true;
-    const waiting = this.#live.values().filter((job) => job.state !== "running");
+    const waiting = this.#live.values().filter((job) => job.state !== "active");
     // a hook of one may cancel another, which is then not this shutdown's to name
     const unfinished = waiting.filter((job) => this.#giveUp(job, "shutdown"));
     this.#ready.keep((job) => !job.dropped);
@@ -145,38 +157,62 @@ class MemoryEngine implements TaskEngine {
 
   #wait(job: Job, delay: number): void {
     if (delay <= 0) {
+      job.state = "ready";
       this.#ready.add(job);
       this.#scheduleTurn();
       return;
     }
+    job.state = "delayed";
     const step = Math.min(delay, MAX_TIMER_MS);
-    const next = (): void => this.#wait(job, delay - step);
-    job.timer = HOME.runInAsyncScope(() => setTimeout(next, step));
+    const timer = HOME.runInAsyncScope(() => setTimeout(() => this.#waited(job, timer, delay - step), step));
+    job.timer = timer;
+  }
+
+  // A timer's callback is a turn of the event loop itself, and the first of those that fire together makes use of it.
+  #waited(job: Job, timer: NodeJS.Timeout, left: number): void {
+    // the mocked timers of Node 20's test runner may fire more than once
+    if (job.timer !== timer) return;
+    job.timer = undefined;
+    const ownTurn = !this.#turnPending && !this.#turning;
+    this.#wait(job, left);
+    if (ownTurn && this.#turnPending) void this.#startReady();
   }
 
   // Attempts start in turns of the event loop, not in chains of microtasks: however many short tasks are queued,
   // timers and I/O get their turn in between, and addTask has resolved before its task starts.
   #scheduleTurn(): void {
-    if (this.#turnPending || this.#halted || this.#ready.size === 0 || this.#running >= this.#concurrency) return;
+    if (this.#turnPending || this.#turning || !this.#mayStart) return;
     this.#turnPending = true;
-    HOME.runInAsyncScope(setImmediate, undefined, () => {
-      this.#turnPending = false;
-      this.#takeTurn();
-    });
+    HOME.runInAsyncScope(inNextTurn, undefined, this.#takeTurn);
   }
 
-  #takeTurn(): void {
-    // what these tasks enqueue themselves waits for the next turn
-    for (let left = this.#ready.size; left > 0 && this.#running < this.#concurrency && !this.#halted; left -= 1) {
+  get #mayStart(): boolean {
+    return !this.#halted && this.#ready.size > 0 && this.#running < this.#concurrency;
+  }
+
+  readonly #takeTurn = (): void => {
+    if (!this.#turnPending) return;
+    this.#turnPending = false;
+    void this.#startReady();
+  };
+
+  // What these tasks enqueue themselves waits for the next turn.
+  async #startReady(): Promise<void> {
+    this.#turning = true;
+    const until = performance.now() + TURN_MS;
+    let left = Math.min(this.#ready.size, this.#concurrency - this.#running);
+    for (; left > 0 && !this.#halted && performance.now() < until; left -= 1) {
       const job = this.#ready.take();
       if (job !== undefined && !job.dropped) this.#start(job);
+      if (left % STARTED_TOGETHER === 0) await undefined;
     }
+    this.#turning = false;
     this.#scheduleTurn();
   }
-
   #start(job: Job): void {
-    if (job.state === "queued") this.#queued -= 1;
-    job.state = "running";
+    if (!job.started) this.#queued -= 1;
+    job.started = true;
+    job.state = "active";
     this.#running += 1;
     const ended = job.enqueuer.runInAsyncScope(this.#run, this, job);
     ended?.then((settlement) => this.#carryOut(job, settlement));
@@ -188,6 +224,7 @@ class MemoryEngine implements TaskEngine {
 
   #carryOut(job: Job, settlement: Settlement): void {
     const cancelled = !this.#live.has(job);
+    if (cancelled) this.#leaving -= 1;
     this.#running -= 1;
     const again = settlement.kind === "retry" || settlement.kind === "release";
     if (again) job.again(settlement);
@@ -217,7 +254,7 @@ class MemoryEngine implements TaskEngine {
   #giveUp(job: Job, why: "cancelled" | "shutdown"): boolean {
     if (!this.#live.has(job)) return false;
     this.#live.delete(job);
-    if (job.state === "queued") this.#queued -= 1;
+    if (!job.started) this.#queued -= 1;
     clearTimeout(job.timer);
     job.dropped = true;
     this.#stale += 1;
@@ -230,38 +267,8 @@ class MemoryEngine implements TaskEngine {
   }
 
   #checkIdle(): void {
-    if (this.#live.size + this.#running + this.#dropping > 0) return;
+    const busy = this.#live.size + this.#leaving + this.#dropping;
+    if (busy > 0 && busy > (this.#host?.bystanders() ?? 0)) return;
     for (const resolve of this.#idleWaiters.splice(0)) resolve();
-  }
-}
-
-// First in, first out. What was taken stays in front until it is half of the array, then it is cut off at once.
-class Queue<T> {
-  #elements: (T | undefined)[] = [];
-  #head = 0;
-
-  get size(): number {
-    return this.#elements.length - this.#head;
-  }
-
-  add(element: T): void {
-    this.#elements.push(element);
-  }
-
-  take(): T | undefined {
-    const element = this.#elements[this.#head];
-    this.#elements[this.#head] = undefined;
-    this.#head += 1;
-    if (this.#head * 2 >= this.#elements.length) {
-      this.#elements = this.#elements.slice(this.#head);
-      this.#head = 0;
-    }
-    return element;
-  }
-
-  keep(wanted: (element: T) => boolean): void {
-    const rest = this.#elements.slice(this.#head);
-    this.#elements = rest.filter((element) => element !== undefined && wanted(element));
-    this.#head = 0;
   }
 }

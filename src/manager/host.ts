@@ -22,8 +22,8 @@ export class Host implements EngineHost {
   readonly #registry: Registry;
   readonly #shared: SharedSettings;
   readonly #running = new Roster<Attempt>();
-  /** Attempts that wait for the others. */
-  readonly #waiting = new Set<Attempt>();
+  /** Attempts that wait for the others, and by how many calls. */
+  readonly #waiting = new Map<Attempt, number>();
   #storeLost = false;
   #completed = 0;
   #onEmpty: (() => void) | undefined;
@@ -86,7 +86,9 @@ export class Host implements EngineHost {
   }
 
   bystanders(): number {
-    return [...this.#waiting].filter((attempt) => this.#running.has(attempt)).length;
+    // asked at each end of a task, and nearly always none
+    if (this.#waiting.size === 0) return 0;
+    return [...this.#waiting.keys()].filter((attempt) => this.#running.has(attempt)).length;
   }
 
   /** Waits for the others: the attempt that calls this, if one does, is a bystander meanwhile. */
@@ -94,11 +96,16 @@ export class Host implements EngineHost {
     // of this manager only where it is found among those that run here
     const attempt = attemptIn(context.active()) as Attempt | undefined;
     if (attempt === undefined || !this.#running.has(attempt)) return await wait();
-    this.#waiting.add(attempt);
+    const count = (step: 1 | -1): void => {
+      const calls = (this.#waiting.get(attempt) ?? 0) + step;
+      if (calls > 0) this.#waiting.set(attempt, calls);
+      else this.#waiting.delete(attempt);
+    };
+    count(1);
     try {
       return await wait();
     } finally {
-      this.#waiting.delete(attempt);
+      count(-1);
     }
   }
 
@@ -119,8 +126,8 @@ export class Host implements EngineHost {
     const unfinished: UnfinishedTask[] = [];
     for (const { attempt, cut } of running) {
       const { taskId, funcName } = attempt.context;
-      if (cut) unfinished.push({ taskId, funcName, state: "running" });
-      else if (attempt.outcome === "retry") unfinished.push({ taskId, funcName, state: "waiting" });
+      if (cut) unfinished.push({ taskId, funcName, state: "active" });
+      else if (attempt.outcome === "retry") unfinished.push({ taskId, funcName, state: "delayed" });
     }
     await this.#empty();
     return unfinished;

@@ -14,6 +14,12 @@ function exposedGc(): () => void {
   return runInNewContext("gc");
 }
 
+/** Computes for this many milliseconds. */
+function spin(ms: number): void {
+  const until = performance.now() + ms;
+  while (performance.now() < until);
+}
+
 describe("the memory engine", () => {
   test("never starts a task synchronously, nor before addTask has resolved", async () => {
     const tasks = createTasks();
@@ -62,6 +68,54 @@ describe("the memory engine", () => {
     await tasks.idle();
     expect(doneAtTurn).toBeLessThan(1000);
     expect(done).toBe(5000);
+  });
+
+  test.each([
+    ["at once", () => spin(1)],
+    [
+      "after an await",
+      async () => {
+        await null;
+        spin(1);
+      },
+    ],
+  ])(
+    "gives the event loop back after some milliseconds of tasks that compute %s, at any concurrency",
+    async (_, fn) => {
+      const tasks = createTasks({ engine: memoryEngine({ concurrency: Number.POSITIVE_INFINITY }) });
+      let inThisTurn = 0;
+      let most = 0;
+      const task = tasks.task("computes", () => {
+        inThisTurn += 1;
+        most = Math.max(most, inThisTurn);
+        return fn();
+      });
+      await Promise.all(Array.from({ length: 200 }, () => tasks.addTask(task)));
+      const turns = setInterval(() => {
+        inThisTurn = 0;
+      }, 0);
+      await tasks.idle();
+      clearInterval(turns);
+      expect(most).toBeLessThan(30);
+    },
+  );
+
+  test("gives the event loop back between delayed tasks that are due together", async () => {
+    const tasks = createTasks();
+    let inThisTurn = 0;
+    let most = 0;
+    const task = tasks.task("computes", () => {
+      inThisTurn += 1;
+      most = Math.max(most, inThisTurn);
+      spin(1);
+    });
+    await Promise.all(Array.from({ length: 100 }, () => tasks.addTask(task, [], { delay: 5 })));
+    const turns = setInterval(() => {
+      inThisTurn = 0;
+    }, 0);
+    await tasks.idle();
+    clearInterval(turns);
+    expect(most).toBeLessThan(60);
   });
 
   test("refuses a task beyond maxQueued, on the enqueue span too, and takes one again later", async () => {

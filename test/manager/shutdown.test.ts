@@ -49,9 +49,9 @@ describe("shutdown", () => {
     expect(await tasks.shutdown({ timeout: 20 })).toEqual({
       completed: 0,
       abandoned: [
-        { taskId: running, funcName: "stuck", state: "running" },
-        { taskId: waiting, funcName: "failing", state: "waiting" },
-        { taskId: queued, funcName: "stuck", state: "queued" },
+        { taskId: running, funcName: "stuck", state: "active" },
+        { taskId: waiting, funcName: "failing", state: "delayed" },
+        { taskId: queued, funcName: "stuck", state: "ready" },
       ],
     });
   });

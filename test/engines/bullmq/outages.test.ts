@@ -63,7 +63,7 @@ function cases(kind: Kind, start: () => Promise<OwnServer>): void {
     const { abandoned } = await tasks.shutdown({ timeout: 200 });
     expect(performance.now() - before).toBeLessThan(20_000);
     await adding;
-    expect(abandoned).toEqual([{ taskId: id, funcName: "task", state: "running" }]);
+    expect(abandoned).toEqual([{ taskId: id, funcName: "task", state: "active" }]);
     expect(unhandled.mock.calls).toEqual([]);
   });
 

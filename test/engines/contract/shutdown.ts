@@ -38,7 +38,7 @@ export function shutdownCases({ test, durable }: Contract): void {
       await tasks.work();
       const signal = await started.promise;
       const report = await tasks.shutdown({ timeout: 100 });
-      expect(report).toEqual({ completed: 0, abandoned: [{ taskId, funcName: "stuck", state: "running" }] });
+      expect(report).toEqual({ completed: 0, abandoned: [{ taskId, funcName: "stuck", state: "active" }] });
       expect(signal?.reason).toMatchObject({ code: "TASK_CANCELLED" });
       expect(rig.named("process stuck")).toHaveLength(1);
     });
@@ -74,7 +74,7 @@ export function shutdownCases({ test, durable }: Contract): void {
       const report = await first.shutdown({ timeout: 100 });
       define(second, "second");
       await rig.finish(second);
-      expect(report.abandoned).toEqual([{ taskId: id, funcName: "stuck", state: "running" }]);
+      expect(report.abandoned).toEqual([{ taskId: id, funcName: "stuck", state: "active" }]);
       expect(seen).toEqual([`first ${id} 0 pro`, `first ${id} 1 pro`, `second ${id} 1 pro`]);
       const spans = rig.named("process stuck");
       expect(spans.map(({ attributes }) => attributes["task.outcome"])).toEqual(["retry", "deferred", "success"]);
