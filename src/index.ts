@@ -58,3 +58,4 @@ export type {
 export type { TaskFunction } from "./manager/registry.js";
 export { type ShutdownReport, type TaskDecorator, TaskManager } from "./manager/task-manager.js";
 export type { AddTaskRest, TaskScope } from "./manager/task-scope.js";
+export type { NoticeListener, TaskNotice } from "./manager/voice.js";

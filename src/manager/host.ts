@@ -9,6 +9,7 @@ import { Roster } from "../core/roster.js";
 import { RunningAttempt } from "../core/running-attempt.js";
 import { NO_TAGS } from "../core/tags.js";
 import { spanContextIn } from "../core/telemetry.js";
+import type { TaskContext } from "../core/types.js";
 import type { Delivery, EngineHost, Settlement, StoredTask, UnfinishedTask } from "../engines/engine.js";
 import type { Registry, SharedSettings, TaskFunction } from "./registry.js";
 
@@ -58,11 +59,12 @@ export class Host implements EngineHost {
   run(delivery: Delivery): Promise<Settlement> {
     const { args, origin } = delivery;
     const task = this.#registry.find(origin.name);
-    if (task === undefined) return Promise.resolve(unknownTask(origin.name));
+    if (task === undefined) return Promise.resolve(this.#unknownTask(origin.name));
     const call = args === undefined ? holdsNoTask : callOf(task.fn, args);
-    const attempt: Attempt = new RunningAttempt(this.#surrounded(delivery), task.attempt, (result) =>
-      settlementOf(result, attempt),
-    );
+    const attempt: Attempt = new RunningAttempt(this.#surrounded(delivery), task.attempt, (result) => {
+      if (result.outcome === "failure") this.#tellGaveUp(attempt.context, result.error);
+      return settlementOf(result, attempt);
+    });
     this.#running.add(attempt);
     const settled = attempt.start(call, delivery.signal);
     // first of all that wait for it: no one sees the attempt gone from here and not yet settled in the engine
@@ -76,13 +78,19 @@ export class Host implements EngineHost {
   }
 
   storeLost(error: unknown): void {
-    if (!this.#storeLost) warn("the store cannot be reached", error);
+    if (this.#storeLost) return;
     this.#storeLost = true;
+    const message = "the store cannot be reached";
+    warn(message, error);
+    this.#shared.voice.say({ kind: "store", message, error: error ?? new Error("it gave no answer") }, "lost");
   }
 
   storeBack(): void {
-    if (this.#storeLost) warn("the store can be reached again");
+    if (!this.#storeLost) return;
     this.#storeLost = false;
+    const message = "the store can be reached again";
+    warn(message);
+    this.#shared.voice.say({ kind: "store", message }, "back");
   }
 
   bystanders(): number {
@@ -131,6 +139,19 @@ export class Host implements EngineHost {
     }
     await this.#empty();
     return unfinished;
+  }
+
+  #tellGaveUp(context: TaskContext, error: unknown): void {
+    const { taskId, funcName, attempt } = context;
+    const message = `task "${funcName}" gave up after ${attempt + 1} attempt${attempt === 0 ? "" : "s"} (id ${taskId})`;
+    this.#shared.voice.say({ kind: "gave-up", message, context, error }, funcName);
+  }
+
+  #unknownTask(funcName: string): Settlement {
+    const message = `no task named "${funcName}" is registered with this manager`;
+    warn("a task was given back", new UnknownTaskError(message));
+    this.#shared.voice.say({ kind: "unknown-task", message: `a task was given back: ${message}` }, funcName);
+    return { kind: "release", delay: UNKNOWN_TASK_DELAY_MS };
   }
 
   // An attempt that was stored is run by an engine's worker, which may have a span of its own around it.
@@ -188,9 +209,4 @@ function reasonOf(why: "cancelled" | "shutdown"): TaskCancelledError {
   return new TaskCancelledError(
     cancelled ? "the task was cancelled" : "the task manager shut down before the task ended",
   );
-}
-
-function unknownTask(name: string): Settlement {
-  warn("a task was given back", new UnknownTaskError(`no task named "${name}" is registered with this manager`));
-  return { kind: "release", delay: UNKNOWN_TASK_DELAY_MS };
 }

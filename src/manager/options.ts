@@ -3,6 +3,7 @@ import { TaskConfigError } from "../core/errors.js";
 import type { RetryPolicy } from "../core/retry.js";
 import type { GivenTags, TaskContext, TaskRelation, TaskTelemetryOptions } from "../core/types.js";
 import type { TaskEngine } from "../engines/engine.js";
+import type { NoticeListener } from "./voice.js";
 
 /** What a hook is told. */
 export interface TaskEvent {
@@ -27,6 +28,12 @@ export interface TaskManagerOptions extends TaskTelemetryOptions {
   /** A task gave up. */
   onFailure?: TaskHook | undefined;
   onCancel?: TaskHook | undefined;
+  /**
+   * Hears what would otherwise be silent: a task that gave up, a store that cannot be reached and that can be again, a
+   * task whose name is not registered here, a tag that was cut. `false`: nobody does. Default: a line on stderr, at most
+   * one a minute for each kind and task name; none for tasks that give up where there is an `onFailure`.
+   */
+  onNotice?: false | NoticeListener | undefined;
 }
 
 export interface TaskOptions {
@@ -100,6 +107,12 @@ export function checkHooks({ onRetry, onSuccess, onFailure, onCancel }: Hooks): 
   const hooks: Hooks = { onRetry, onSuccess, onFailure, onCancel };
   for (const [name, hook] of Object.entries(hooks)) if (hook !== undefined) checkFunction(name, hook);
   return Object.freeze(hooks);
+}
+
+/** @throws TaskConfigError unless the value is a function, `false` or left out. */
+export function checkOnNotice(onNotice: TaskManagerOptions["onNotice"]): TaskManagerOptions["onNotice"] {
+  if (onNotice !== undefined && onNotice !== false) checkFunction("onNotice", onNotice);
+  return onNotice;
 }
 
 /** @throws TaskConfigError unless the value can be used as an engine. */

@@ -1,10 +1,12 @@
 import { checkText, show } from "../core/checks.js";
 import type { EnqueueSettings } from "../core/enqueue.js";
 import { TaskConfigError } from "../core/errors.js";
+import { warn } from "../core/guard.js";
 import { decideRetry } from "../core/retry.js";
 import type { AttemptSettings } from "../core/running-attempt.js";
 import type { TaskRelation } from "../core/types.js";
 import { type TaskOptions, type TaskSettings, taskSettings } from "./options.js";
+import type { Voice } from "./voice.js";
 
 /** Any function, as `task()` and `addTask()` take it. */
 export type TaskFunction = (...args: never[]) => unknown;
@@ -14,6 +16,8 @@ export interface TaskDefinition {
   readonly fn: TaskFunction;
   readonly enqueue: EnqueueSettings;
   readonly attempt: AttemptSettings;
+  /** Hears the key of each tag that was cut. */
+  readonly tellCut: (tag: string) => void;
 }
 
 /** What all tasks of a manager share. */
@@ -22,6 +26,7 @@ export interface SharedSettings extends Pick<AttemptSettings, "route" | "telemet
   readonly relation: TaskRelation;
   /** The engine's own capability. */
   readonly durable: boolean;
+  readonly voice: Voice;
 }
 
 /** The tasks of one manager; names and functions are each unique in it. */
@@ -75,13 +80,20 @@ export class Registry {
 
 function define(name: string, fn: TaskFunction, own: TaskSettings, shared: SharedSettings): TaskDefinition {
   const { maxAttempts, policy, timeout } = own;
-  const { route, telemetry, notify } = shared;
+  const { route, telemetry, notify, voice } = shared;
   const decide: AttemptSettings["decide"] = (error, context) => decideRetry(policy, error, context);
   return {
     fn,
     enqueue: { name, maxAttempts, relation: own.relation ?? shared.relation, route, telemetry },
     attempt: { timeout, route, functionName: fn.name, telemetry, decide, notify },
+    tellCut: (tag) => tellCut(voice, name, tag),
   };
+}
+
+function tellCut(voice: Voice, funcName: string, tag: string): void {
+  const message = `a task's tag "${tag}" is too long and was cut (task "${funcName}")`;
+  warn(message);
+  voice.say({ kind: "tag", message }, funcName);
 }
 
 function nameOf({ name }: TaskOptions, fn: TaskFunction): string {

@@ -3,26 +3,26 @@ import { checkNumber, checkObject, checkRelation, MAX_TIMER_MS, show } from "../
 import { outsideTasks } from "../core/context.js";
 import { type EnqueueRequest, enqueue, requestOf } from "../core/enqueue.js";
 import { TaskConfigError, TaskManagerClosedError } from "../core/errors.js";
-import type { AttemptResult } from "../core/finish.js";
 import { quietly, warn } from "../core/guard.js";
 import { createTelemetry } from "../core/telemetry.js";
 import { isThenable } from "../core/thenable.js";
-import type { TaskContext } from "../core/types.js";
 import { whenAborted } from "../core/when-aborted.js";
 import type { TaskEngine, UnfinishedTask } from "../engines/engine.js";
 import { memoryEngine } from "../engines/memory.js";
+import { notifier } from "./hooks.js";
 import { Host } from "./host.js";
 import { copyAsJson } from "./json.js";
 import {
   type AddTaskOptions,
   checkEngine,
-  checkHooks,
+  checkOnNotice,
   type ShutdownOptions,
   type TaskManagerOptions,
   type TaskOptions,
 } from "./options.js";
 import { Registry, type TaskFunction } from "./registry.js";
 import { type AddTaskRest, HoldingScope, type PreparedTask, type TaskScope } from "./task-scope.js";
+import { type Voice, voiceOf } from "./voice.js";
 
 const DEFAULT_SHUTDOWN_MS = 10_000;
 const NO_ARGS: readonly unknown[] = [];
@@ -52,6 +52,7 @@ export class TaskManager {
   readonly #registry: Registry;
   readonly #host: Host;
   readonly #durable: boolean;
+  readonly #voice: Voice;
   readonly #accepting = new Set<Promise<boolean>>();
   #working = false;
   #shutdown: Promise<ShutdownReport> | undefined;
@@ -62,6 +63,7 @@ export class TaskManager {
     const telemetry = createTelemetry(options);
     const relation = checkRelation(options.relation ?? "parent");
     const notify = notifier(options);
+    const onNotice = checkOnNotice(options.onNotice);
     this.#engine = checkEngine(options.engine ?? memoryEngine());
     const { name, system, destination, capabilities } = this.#engine;
     this.#durable = capabilities.durable;
@@ -71,7 +73,9 @@ export class TaskManager {
       relation,
       notify,
       durable: this.#durable,
+      voice: voiceOf(onNotice, new Set(options.onFailure === undefined ? [] : ["gave-up"])),
     };
+    this.#voice = shared.voice;
     this.#registry = new Registry(shared);
     this.#host = new Host(this.#registry, shared);
     this.#engine.open(this.#host);
@@ -213,7 +217,7 @@ export class TaskManager {
         `addTask(): expected the arguments of ${task.enqueue.name} as an array, received ${show(args)}`,
       );
     }
-    const request = checkAddOptions("addTask()", options);
+    const request = checkAddOptions("addTask()", options, task.tellCut);
     if (this.#shutdown !== undefined) throw new TaskManagerClosedError();
     const copy = this.#durable ? copyAsJson(args) : args.length === 0 ? NO_ARGS : [...args];
     const fresh = options.taskId === undefined;
@@ -248,6 +252,7 @@ export class TaskManager {
     clearTimeout(timer);
     const cutShort = await this.#host.abandon();
     await quietly("closing the engine", () => this.#engine.close(), undefined);
+    this.#voice.close();
     return { completed: this.#host.completed - before, abandoned: [...cutShort, ...unstarted] };
   }
 
@@ -257,9 +262,9 @@ export class TaskManager {
   }
 }
 
-function checkAddOptions(call: string, options: AddTaskOptions): EnqueueRequest {
+function checkAddOptions(call: string, options: AddTaskOptions, tellCut?: (tag: string) => void): EnqueueRequest {
   checkObject(`${call}: its options`, options);
-  return requestOf(options);
+  return requestOf(options, tellCut);
 }
 
 function checkDecorated(decorated: Pick<ClassMethodDecoratorContext, "kind" | "name" | "private">): void {
@@ -273,25 +278,4 @@ function checkDecorated(decorated: Pick<ClassMethodDecoratorContext, "kind" | "n
   if (decorated.private) {
     throw new TaskConfigError(`method(): expected a public method, received ${String(decorated.name)}`);
   }
-}
-
-function notifier(
-  options: TaskManagerOptions,
-): ((result: AttemptResult<unknown>, context: TaskContext) => unknown) | undefined {
-  const { onRetry, onSuccess, onFailure, onCancel } = checkHooks(options);
-  if (!onRetry && !onSuccess && !onFailure && !onCancel) return undefined;
-  return (result, context) => {
-    switch (result.outcome) {
-      case "success":
-        return onSuccess?.({ context });
-      case "retry":
-        return onRetry?.({ context, error: result.error, delay: result.delay });
-      case "cancelled":
-        return onCancel?.({ context, error: result.error });
-      case "deferred":
-        return undefined;
-      default:
-        return onFailure?.({ context, error: result.error });
-    }
-  };
 }

@@ -1,9 +1,9 @@
 import { TaskManager, type TaskManagerOptions } from "otel-taskflow";
 import { onTestFinished } from "vitest";
 
-/** A manager that is shut down when the running test is finished. */
+/** A manager that says nothing by itself, and is shut down when the running test is finished. */
 export function createTasks(options: TaskManagerOptions = {}): TaskManager {
-  const tasks = new TaskManager(options);
+  const tasks = new TaskManager({ onNotice: false, ...options });
   onTestFinished(async () => {
     await tasks.shutdown({ timeout: 0 });
   });

@@ -39,7 +39,7 @@ export async function openRig(world: EngineWorld): Promise<Rig> {
     manager({ concurrency, ...options } = {}) {
       const engine = store.engine(concurrency === undefined ? {} : { concurrency });
       const providers = { tracerProvider: telemetry.provider, meterProvider: metrics.provider };
-      const tasks = new TaskManager({ engine, ...providers, ...options });
+      const tasks = new TaskManager({ engine, onNotice: false, ...providers, ...options });
       closers.push(() => tasks.shutdown({ timeout: 0 }));
       return tasks;
     },
