@@ -16,6 +16,7 @@ import { retryCases } from "./contract/retries.js";
 import { shutdownCases } from "./contract/shutdown.js";
 import { storedTaskCases } from "./contract/stored-tasks.js";
 import { traceCases } from "./contract/trace.js";
+import { untrustedDataCases } from "./contract/untrusted-data.js";
 import { workCases } from "./contract/work.js";
 import { reportOf, writeReport } from "./report.js";
 import type { EngineWorld } from "./world.js";
@@ -31,6 +32,7 @@ const SECTIONS = [
   endingCases,
   argumentCases,
   storedTaskCases,
+  untrustedDataCases,
   liveIdCases,
   cancelCases,
   shutdownCases,

@@ -1,9 +1,11 @@
 import { execFileSync } from "node:child_process";
-import { readFileSync } from "node:fs";
+import { mkdtempSync, readFileSync } from "node:fs";
+import { join } from "node:path";
 import { expect, inject, test } from "vitest";
 import { createProject } from "./project.js";
 
-const { version } = JSON.parse(readFileSync(new URL("../../package.json", import.meta.url), "utf8"));
+const manifest = JSON.parse(readFileSync(new URL("../../package.json", import.meta.url), "utf8"));
+const { version, peerDependencies, peerDependenciesMeta, exports } = manifest;
 const ran = (attempt: number) => ({ funcName: "greet", attempt, tags: { plan: "pro" }, name: "Ada" });
 
 test.each(["esm", "cjs"])("a fresh %s application runs a task; without an SDK nothing is printed", async (format) => {
@@ -23,11 +25,32 @@ test("the tarball holds the built library, its manifest, and what the README lea
     .trim()
     .split("\n");
   const top = new Set(files.map((file) => file.split("/")[1]));
-  const papers = ["CHANGELOG.md", "LICENSE", "README.md", "package.json"];
+  const papers = ["CHANGELOG.md", "LICENSE", "README.md", "SECURITY.md", "package.json"];
   expect([...top].sort()).toEqual([...papers, "dist", "docs", "examples", "src"].sort());
   const links = readFileSync("README.md", "utf8").matchAll(/\]\(([\w./-]+)\)/g);
   const missing = [...links].filter(([, link = ""]) => !files.some((file) => file.startsWith(`package/${link}`)));
   expect(missing).toEqual([]);
   const built = files.filter((file) => file.startsWith("package/dist/"));
   expect(built.filter((file) => !/^package\/dist\/(esm|cjs)\/.*(\.js|\.d\.ts|package\.json)$/.test(file))).toEqual([]);
+});
+
+test("every library that an entry works with is an optional peer, by the oldest version it works with", () => {
+  const { "@opentelemetry/api": api, "@electric-sql/pglite": pglite, ...libraries } = peerDependencies;
+  const entries = Object.keys(exports).map((path) => path.slice(2));
+  expect(Object.keys(libraries).sort()).toEqual(
+    entries.filter((name) => !["", "sdk", "package.json"].includes(name)).sort(),
+  );
+  for (const range of [pglite, ...Object.values(libraries)]) expect(range).toMatch(/^>=\d+\.\d+\.0$/);
+  const optional = Object.keys(peerDependencies).filter((name) => peerDependenciesMeta[name]?.optional);
+  expect(optional).toEqual(Object.keys(peerDependencies).filter((name) => name !== "@opentelemetry/api"));
+  expect(api).toBe("^1.9.0");
+});
+
+test("npm picks a pg-boss that the entry works with, whatever Node it runs on", () => {
+  const folder = mkdtempSync(join(inject("workspace"), "pg-boss-"));
+  const args = ["install", "--package-lock-only", "--prefer-offline", "--loglevel=error", inject("tarball"), "pg-boss"];
+  execFileSync("npm", args, { cwd: folder });
+  const { packages } = JSON.parse(readFileSync(join(folder, "package-lock.json"), "utf8"));
+  const [major, minor] = packages["node_modules/pg-boss"].version.split(".").map(Number);
+  expect(major * 1_000 + minor).toBeGreaterThanOrEqual(12_025);
 });

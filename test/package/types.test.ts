@@ -11,9 +11,13 @@ const settings = [
   { resolution: "node16", module: "node16", file: "consumer.cts", compiler: "typescript" },
   { resolution: "bundler", module: "esnext", file: "consumer.ts", compiler: "typescript" },
   { resolution: "node16", module: "node16", file: "consumer.mts", compiler: "typescript5" },
+  { resolution: "nodenext", module: "nodenext", file: "consumer.mts", compiler: "typescript54" },
   { resolution: "node10", module: "commonjs", file: "consumer.ts", compiler: "typescript5" },
 ];
-const dependencies = { typescript: "6.0", typescript5: "npm:typescript@5.9", "@types/node": "20" };
+const dependencies = {
+  ...{ typescript: "6.0", typescript5: "npm:typescript@5.9", typescript54: "npm:typescript@5.4" },
+  "@types/node": "20",
+};
 
 let project: Project;
 beforeAll(async () => {

@@ -12,9 +12,9 @@ export interface Block {
   readonly text: string;
 }
 
-/** Every page of the project: what stands at the top, in docs, and beside the code of examples and bench. */
+/** Every page of the project: what stands at the top, in docs, and beside the code of examples, bench and soak. */
 export function pages(): Page[] {
-  const nested = ["docs", "examples", "bench"].flatMap((folder) =>
+  const nested = ["docs", "examples", "bench", "soak"].flatMap((folder) =>
     readdirSync(folder, { recursive: true, encoding: "utf8" }).map((name) => join(folder, name)),
   );
   const paths = [...readdirSync("."), ...nested].filter((path) => path.endsWith(".md"));
