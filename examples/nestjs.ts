@@ -46,7 +46,7 @@ function createTasks(): TaskManager {
   });
 }
 
-// Providers by factory need none of TypeScript's decorator metadata.
+// Providers by factory need none of TypeScript's decorator metadata. With it, `constructor(tasks: TaskManager)` is enough.
 @Module({
   providers: [
     MailServer,
@@ -60,9 +60,14 @@ function createTasks(): TaskManager {
 })
 class AppModule {}
 
-const app = await NestFactory.createApplicationContext(AppModule, { logger: ["error", "warn"] });
-await app.get(Mailer).sendLater("ada@example.com", "pro");
-await app.close();
+// A function, because Nest's own builder makes CommonJS of it, where nothing can be awaited at the top level.
+async function main(): Promise<void> {
+  const app = await NestFactory.createApplicationContext(AppModule, { logger: ["error", "warn"] });
+  await app.get(Mailer).sendLater("ada@example.com", "pro");
+  await app.close();
+}
+
+void main();
 
 // Output:
 //

@@ -33,10 +33,15 @@ async function stop(): Promise<void> {
   await service.close();
   const { abandoned } = await tasks.shutdown();
   await accounts.close();
-  await sdk.shutdown();
+  await sdk.shutdown().catch(reportUnsent);
   if (abandoned.length === 0) return;
   console.error("Tasks that did not end:", abandoned);
   process.exitCode = 1;
+}
+
+// The reports are made, whatever becomes of their telemetry.
+function reportUnsent({ message, code }: { message?: string; code?: string | number }): void {
+  console.error(`The telemetry was not sent: ${message || code}`);
 }
 
 // Output, apart from ids and times:

@@ -2,7 +2,7 @@ import { fork } from "node:child_process";
 import { once } from "node:events";
 import { fileURLToPath } from "node:url";
 import { resizeAll } from "./resize-all.js";
-import { sdk } from "./telemetry.js";
+import { stopTelemetry } from "./telemetry.js";
 
 const child = fork(fileURLToPath(new URL("./resize-process.ts", import.meta.url)));
 
@@ -14,7 +14,7 @@ await resizeAll(
 
 child.disconnect();
 await once(child, "exit");
-await sdk.shutdown();
+await stopTelemetry();
 
 // Output, apart from ids and times, and from who prints first:
 //

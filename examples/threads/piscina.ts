@@ -1,7 +1,7 @@
 import { fileURLToPath } from "node:url";
 import { carryAttempt, getTaskContext, TaskManager, taskLog } from "otel-taskflow";
 import { Piscina } from "piscina";
-import { sdk } from "./telemetry.js";
+import { stopTelemetry } from "./telemetry.js";
 
 const pool = new Piscina({
   filename: fileURLToPath(new URL("./checksum.ts", import.meta.url)),
@@ -21,7 +21,7 @@ const publish = tasks.task({ name: "publish", retries: 1, delay: 100, timeout: 3
 await tasks.addTask(publish, ["a.png"], { tags: { plan: "pro" } });
 await tasks.shutdown();
 await pool.close();
-await sdk.shutdown();
+await stopTelemetry();
 
 // Output, apart from ids and times, and from who prints first:
 //

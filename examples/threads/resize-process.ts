@@ -1,5 +1,5 @@
 import { type Job, runJob } from "./resize.js";
-import { sdk } from "./telemetry.js";
+import { stopTelemetry } from "./telemetry.js";
 
 process.on("message", async (job: Job) => process.send?.(await runJob(job)));
-process.on("disconnect", () => sdk.shutdown());
+process.on("disconnect", () => stopTelemetry());

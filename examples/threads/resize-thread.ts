@@ -1,9 +1,9 @@
 import { parentPort } from "node:worker_threads";
 import { type Job, runJob } from "./resize.js";
-import { sdk } from "./telemetry.js";
+import { stopTelemetry } from "./telemetry.js";
 
 parentPort?.on("message", async (message: Job | "stop") => {
   if (message !== "stop") return parentPort?.postMessage(await runJob(message));
-  await sdk.shutdown();
+  await stopTelemetry();
   parentPort?.close();
 });

@@ -9,7 +9,7 @@ const exporter = process.env.OTEL_EXPORTER_OTLP_ENDPOINT ? new OTLPTraceExporter
 
 const spans = new BatchSpanProcessor({ exporter });
 
-export const sdk = new NodeSDK({
+const sdk = new NodeSDK({
   serviceName: "images",
   spanProcessors: [spans],
   metricReaders: [],
@@ -19,6 +19,18 @@ sdk.start();
 
 /** Sends what has ended so far. */
 export async function flush(): Promise<void> {
-  await spans.forceFlush();
-  await exporter.forceFlush();
+  await spans
+    .forceFlush()
+    .then(() => exporter.forceFlush())
+    .catch(reportUnsent);
+}
+
+/** Sends what is left. */
+export async function stopTelemetry(): Promise<void> {
+  await sdk.shutdown().catch(reportUnsent);
+}
+
+// Where no collector listens, the work is done all the same: one line, and no attempt and no process fails by it.
+function reportUnsent({ message, code }: { message?: string; code?: string | number }): void {
+  console.error(`The telemetry was not sent: ${message || code}`);
 }

@@ -1,7 +1,7 @@
 import { once } from "node:events";
 import { Worker } from "node:worker_threads";
 import { resizeAll } from "./resize-all.js";
-import { sdk } from "./telemetry.js";
+import { stopTelemetry } from "./telemetry.js";
 
 const execArgv = ["--import", new URL("./tsx.js", import.meta.url).href];
 const thread = new Worker(new URL("./resize-thread.ts", import.meta.url), { execArgv });
@@ -14,7 +14,7 @@ await resizeAll(
 
 thread.postMessage("stop");
 await once(thread, "exit"); // not terminate(): that would lose the thread's last spans
-await sdk.shutdown();
+await stopTelemetry();
 
 // Output, apart from ids and times, and from who prints first:
 //
