@@ -18,7 +18,8 @@ const sdk = new NodeSDK({ serviceName: "orders" });
 sdk.start();
 
 // "both": each line is an event on its span, and a log record with the task's id, name, attempt and tags.
-const tasks = new TaskManager({ logs: "both" });
+// One of them is meant to give up, and its trace says so: no line on stderr as well.
+const tasks = new TaskManager({ logs: "both", onNotice: false });
 
 const chargeCard = tasks.task({ name: "chargeCard", retries: 2, delay: 50 }, async (orderId: number) => {
   taskLog("Charging card", { orderId });

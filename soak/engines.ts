@@ -25,7 +25,7 @@ export async function soakEngine(store: Store, tasks: number, seed: number): Pro
   let handedOver = 0;
   for (const [index, share] of shares.entries()) {
     handedOver = ledger.ends(numbering.next).otherwise;
-    const manager = new TaskManager({ engine: store.engine(), ...ledger.options() });
+    const manager = new TaskManager({ engine: store.engine(), onNotice: false, ...ledger.options() });
     const mix = createMix(manager, random, numbering);
     await manager.work();
     for (let started = 0; started < share; started += AT_ONCE) {

@@ -44,7 +44,7 @@ export async function soakMemory(tasks: number, seed: number): Promise<MemorySoa
 
 async function run(tasks: number, seed: number): Promise<Pick<MemorySoak, "balance" | "ends" | "added">> {
   const ledger = new Ledger(tasks * 2);
-  const manager = new TaskManager({ engine: memoryEngine(), ...ledger.options() });
+  const manager = new TaskManager({ engine: memoryEngine(), onNotice: false, ...ledger.options() });
   const mix = createMix(manager, seeded(seed));
   for (let started = 0; started < tasks; started += AT_ONCE) {
     const batch = Array.from({ length: Math.min(AT_ONCE, tasks - started) }, () => mix.add());

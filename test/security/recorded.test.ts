@@ -10,18 +10,15 @@ import { collectDiag, startTelemetry } from "../support/telemetry.js";
 
 const SECRET = "hunter2";
 
-/** All that leaves by OpenTelemetry, by diag and by stderr while the test runs, as one text. */
+/** All that leaves by OpenTelemetry, by diag and on stderr while the test runs, as one text. */
 async function everythingTold(): Promise<() => Promise<string>> {
   const telemetry = startTelemetry();
   const metrics = startMetrics();
   const records = await startLogs();
   const told = collectDiag(DiagLogLevel.ALL);
   const stderr: string[] = [];
-  const write = vi.spyOn(process.stderr, "write").mockImplementation((text) => {
-    stderr.push(String(text));
-    return true;
-  });
-  onTestFinished(() => write.mockRestore());
+  const print = vi.spyOn(console, "error").mockImplementation((...line) => void stderr.push(line.join(" ")));
+  onTestFinished(() => print.mockRestore());
   return async () => {
     const spans = telemetry
       .spans()
@@ -33,7 +30,7 @@ async function everythingTold(): Promise<() => Promise<string>> {
 
 test("arguments and return values are never recorded, whatever becomes of the task", async () => {
   const told = await everythingTold();
-  const tasks = createTasks({ logs: "both" });
+  const tasks = createTasks({ logs: "both", onNotice: undefined });
   const charge = tasks.task(
     { name: "charge", retries: 1, timeout: 20 },
     async (card: { number: string }, how: string) => {
@@ -49,6 +46,7 @@ test("arguments and return values are never recorded, whatever becomes of the ta
   await tasks.idle();
   const text = await told();
   expect(text).toContain("charging");
+  expect(text).toContain("gave up");
   expect(text).toContain("declined");
   expect(text).not.toContain(SECRET);
 });
