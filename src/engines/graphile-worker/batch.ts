@@ -1,11 +1,31 @@
+import { tellable } from "./thrown.js";
+
+/** A batch job that failed, in part or as a whole. */
+export interface FailedBatch {
+  readonly error: AggregateError;
+  /** For graphile-worker, which finds out itself which entries to keep. */
+  readonly result: unknown[];
+}
+
 /**
- * Why a batch job failed: graphile-worker takes one when its payload and its result are arrays of one length, and
+ * How a batch job failed: graphile-worker takes one when its payload and its result are arrays of one length, and
  * keeps the entries whose promise rejected for the next attempt. `undefined` where nothing failed.
  */
-export async function batchFailure(payload: unknown, result: unknown): Promise<AggregateError | undefined> {
+export async function failedBatch(payload: unknown, result: unknown): Promise<FailedBatch | undefined> {
   if (!Array.isArray(payload) || !Array.isArray(result) || payload.length !== result.length) return undefined;
   const settled = await Promise.allSettled(result);
   const reasons = settled.flatMap((entry) => (entry.status === "rejected" ? [entry.reason] : []));
   if (reasons.length === 0) return undefined;
-  return new AggregateError(reasons, `${reasons.length} of ${result.length} entries of the batch failed`);
+  const error = new AggregateError(reasons, `${reasons.length} of ${result.length} entries of the batch failed`);
+  return { error, result: result.map((entry, index) => tellableEntry(entry, settled[index])) };
+}
+
+function tellableEntry(entry: unknown, end: PromiseSettledResult<unknown> | undefined): unknown {
+  if (end?.status !== "rejected") return entry;
+  const told = tellable(end.reason);
+  if (told === end.reason) return entry;
+  const rejected = Promise.reject(told);
+  // graphile-worker hears it later
+  rejected.catch(() => {});
+  return rejected;
 }

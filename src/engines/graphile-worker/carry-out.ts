@@ -33,8 +33,7 @@ export async function carryOut(
       await putBack(job.payload, settlement.delay, Date.now() + settlement.delay);
       return undefined;
     default:
-      if (job.key !== null) await store.giveUp(job.key);
-      return failureOf(settlement);
+      return await store.giveUp(job, reasonOf(settlement.error));
   }
 }
 

@@ -66,12 +66,17 @@ class GraphileEngine implements TaskEngine {
   readonly #running = new Map<string, Running>();
   /** Jobs whose attempt has ended; most of them are put down by now. */
   readonly #ended = new Recent<EndedJob>();
-  readonly #inFlight = new InFlight();
+  readonly #inFlight = new InFlight(() => this.#bystanders);
   #host: EngineHost | undefined;
   #halted = false;
+  #closed = false;
 
   constructor(settings: EngineSettings) {
-    const store = new JobStore(settings);
+    const answers = {
+      lost: (error: unknown) => this.#closed || this.#host?.storeLost(error),
+      back: () => this.#closed || this.#host?.storeBack(),
+    };
+    const store = new JobStore(settings, answers);
     this.destination = settings.schema;
     this.capabilities = Object.freeze({ durable: true, granularity: settings.pollInterval });
     this.#store = store;
@@ -86,6 +91,7 @@ class GraphileEngine implements TaskEngine {
         await store.unlock(workers, ended);
         for (const [id] of ended) this.#ended.take(id);
       },
+      answers,
       pause: settings.pollInterval,
     });
   }
@@ -149,6 +155,7 @@ class GraphileEngine implements TaskEngine {
     const ended = Promise.all([this.#runner.stop(), this.#inFlight.settled()]);
     await Promise.race([ended, pause(CLOSED_WITHIN_MS, timeout.signal)]);
     timeout.abort();
+    this.#closed = true;
     await this.#store.close();
   }
 
@@ -216,16 +223,21 @@ class GraphileEngine implements TaskEngine {
   }
 
   async #isIdle(): Promise<boolean> {
-    if (this.#inFlight.size > 0) return false;
+    if (!this.#inFlight.isSettled) return false;
     if (this.#halted || this.#names.size === 0) return true;
     try {
       const names = [...this.#names.keys()];
       const live = await untraced(() => this.#store.countLive(names, this.#runner.workers));
-      return live === 0 && this.#inFlight.size === 0;
+      return live <= this.#bystanders && this.#inFlight.isSettled;
     } catch (error) {
       debug("counting what is queued failed", error);
       return false;
     }
+  }
+
+  // What runs here and waits for the others itself, as idle() inside a task does.
+  get #bystanders(): number {
+    return this.#host?.bystanders() ?? 0;
   }
 
   get #opened(): EngineHost {

@@ -1,9 +1,13 @@
 import { EventEmitter } from "node:events";
 import { debug } from "../../core/guard.js";
+import { type Answers, tellFailure } from "./answers.js";
 import type { GraphileRunner } from "./graphile.js";
 
 /** After one of these, graphile-worker works with fewer workers (0.16), or with none (0.18), and does not recover. */
 const TROUBLE = ["worker:fatalError", "worker:getJob:error", "pool:fatalError", "pool:gracefulShutdown"];
+/** What tells that the database did not answer, and that it did. */
+const SILENCE = ["worker:getJob:error", "pool:listen:error"];
+const ANSWER = ["worker:getJob:empty", "job:start", "pool:listen:success"];
 
 /** One start of graphile-worker's runner, followed by the events it emits. */
 export class Generation {
@@ -17,13 +21,15 @@ export class Generation {
   #running = 0;
   #onDrained: (() => void) | undefined;
 
-  constructor() {
+  constructor(answers: Answers) {
     const events = this.#events;
     events.on("worker:create", ({ worker }) => this.workers.push(worker.workerId));
     events.on("pool:create", ({ workerPool }) => this.workers.push(workerPool.id));
     events.on("pool:gracefulShutdown", () => {
       this.#stopping = true;
     });
+    for (const event of SILENCE) events.on(event, ({ error }) => tellFailure(answers, error));
+    for (const event of ANSWER) events.on(event, () => answers.back());
     events.on("job:start", () => {
       this.#running += 1;
     });

@@ -1,10 +1,12 @@
 import { quietly, warn } from "../../core/guard.js";
 import { HOME } from "../home.js";
 import { untraced } from "../untraced.js";
+import { type Answers, asked } from "./answers.js";
 import { failForGood } from "./fail-for-good.js";
-import type { GraphileClient, GraphileEmitter, GraphileJob, GraphileJobSpec, GraphileUtils } from "./graphile.js";
+import type { GraphileClient, GraphileJob, GraphileJobSpec, GraphileUtils } from "./graphile.js";
 import type { EngineSettings } from "./options.js";
 import { pause } from "./pause.js";
+import { hearPoolErrors } from "./pool-errors.js";
 import { quoted } from "./sql.js";
 
 /** Several processes that start at once make the schema at once; 0.16 gives up then. */
@@ -15,6 +17,9 @@ const LATE_MS: readonly number[] = [50, 450, 1_500];
 
 /** What graphile-worker itself goes by when it runs a job. */
 export type NativeSpec = Pick<GraphileJobSpec, "priority" | "flags" | "queueName">;
+
+/** Stands for a reason that the database cannot hold. */
+const UNSAID = "the task failed; the database cannot hold the text of its error";
 
 /** What is to be stored of a task. */
 export interface NewJob {
@@ -47,20 +52,22 @@ type EndedJobs = readonly (readonly [jobId: string, ended: EndedJob])[];
 /** The jobs of a schema, by graphile-worker's public functions. Connects when it is first used. */
 export class JobStore {
   readonly #settings: EngineSettings;
+  readonly #answers: Answers;
+  readonly #unhear: (() => void) | undefined;
   readonly #schema: string;
   #utils: Promise<GraphileUtils> | undefined;
 
-  constructor(settings: EngineSettings) {
+  constructor(settings: EngineSettings, answers: Answers) {
     const { pgPool } = settings;
     this.#settings = settings;
-    pgPool?.on("error", tellError);
-    for (const event of ["connect", "acquire"]) pgPool?.on(event, hearErrors);
+    this.#answers = answers;
+    this.#unhear = pgPool && hearPoolErrors(pgPool);
     this.#schema = quoted(settings.schema);
   }
 
   /** Connects, and brings the schema up to date; rejects where that fails, and tries again when asked again. */
   open(): Promise<GraphileUtils> {
-    this.#utils ??= HOME.runInAsyncScope(() => untraced(() => this.#connect()));
+    this.#utils ??= HOME.runInAsyncScope(() => untraced(() => asked(this.#answers, () => this.#connect())));
     return this.#utils;
   }
 
@@ -82,14 +89,28 @@ export class JobStore {
     if (String(stored.id) === String(running.id)) throw new Error(`job ${running.id} was not locked any more`);
   }
 
-  /** Makes sure that a running job never runs again, and frees its key: what is left is to fail it. */
-  async giveUp(key: string): Promise<void> {
-    await this.#query(`select from ${this.#schema}.remove_job($1)`, [key]);
+  /**
+   * Makes sure that a running job never runs again, and frees its key: what is left is to fail it. Resolves to the
+   * reason, or to one without details where the database cannot hold that.
+   */
+  async giveUp({ id, key }: GraphileJob, reason: string): Promise<string> {
+    // whoever replaced it meanwhile has the key now
+    const held = `exists (select from ${this.#schema}.jobs where id = $1 and key = $2)`;
+    const text = `select $3::text, case when ${held} then ${this.#schema}.remove_job($2) is null end`;
+    try {
+      await this.#query(text, [id, key, reason]);
+      return reason;
+    } catch (error) {
+      if (!isRefused(error)) throw error;
+      warn(`the database cannot hold why job ${id} failed`, error);
+      await this.#query(text, [id, key, UNSAID]);
+      return UNSAID;
+    }
   }
 
   /** Marks a job without a key as failed for good, when it is not locked any more. Never rejects. */
   async failForGood(jobId: string, reason: string): Promise<void> {
-    await failForGood(jobId, async () => await (await this.open()).permanentlyFailJobs([jobId], reason));
+    await failForGood(jobId, () => this.#ask((utils) => utils.permanentlyFailJobs([jobId], reason)));
   }
 
   /** Finds a task that waits or runs. */
@@ -102,7 +123,7 @@ export class JobStore {
 
   /** Removes a job unless it runs, and returns what was stored. */
   async take({ id, task_identifier }: LiveJob): Promise<GraphileJob | undefined> {
-    const [taken] = await (await this.open()).completeJobs([id]);
+    const [taken] = await this.#ask((utils) => utils.completeJobs([id]));
     return taken === undefined ? undefined : { ...(taken as GraphileJob), task_identifier };
   }
 
@@ -118,7 +139,7 @@ export class JobStore {
   async unlockAll(): Promise<void> {
     const held = `select distinct locked_by from ${this.#schema}.jobs where locked_by is not null`;
     const workers = (await this.#query<{ locked_by: string }>(held, [])).map((row) => row.locked_by);
-    if (workers.length > 0) await (await this.open()).forceUnlockWorkers(workers);
+    if (workers.length > 0) await this.#ask((utils) => utils.forceUnlockWorkers(workers));
   }
 
   /**
@@ -143,11 +164,9 @@ export class JobStore {
 
   /** Gives up the connections. Never rejects. */
   async close(): Promise<void> {
-    const { pgPool } = this.#settings;
     const utils = await quietly("connecting", () => this.#utils, undefined);
     await quietly("closing graphile-worker's connections", () => utils?.release(), undefined);
-    pgPool?.off("error", tellError);
-    for (const event of ["connect", "acquire"]) pgPool?.off(event, hearErrors);
+    this.#unhear?.();
   }
 
   async #putDown(client: GraphileClient, ended: EndedJobs): Promise<void> {
@@ -179,14 +198,12 @@ export class JobStore {
   }
 
   async #addJob({ id, identifier, payload, runAt, native }: NewJob, jobKeyMode: "replace" | "unsafe_dedupe") {
-    const utils = await this.open();
     const spec = { ...native, jobKey: id, jobKeyMode, ...(runAt && { runAt }) };
-    return (await utils.addJob(identifier, payload, spec)) as GraphileJob;
+    return (await this.#ask((utils) => utils.addJob(identifier, payload, spec))) as GraphileJob;
   }
 
   async #transaction(run: (client: GraphileClient) => Promise<void>): Promise<void> {
-    const utils = await this.open();
-    await utils.withPgClient(async (client) => {
+    const begin = async (client: GraphileClient): Promise<void> => {
       await client.query("begin");
       try {
         await run(client);
@@ -195,27 +212,28 @@ export class JobStore {
         await quietly("rolling back", () => client.query("rollback"), undefined);
         throw error;
       }
-    });
+    };
+    await this.#ask((utils) => utils.withPgClient(begin));
   }
 
   async #query<R>(text: string, values: unknown[]): Promise<R[]> {
-    const utils = await this.open();
-    const { rows } = await utils.withPgClient((client) => client.query(text, values));
+    const { rows } = await this.#ask((utils) => utils.withPgClient((client) => client.query(text, values)));
     return rows as R[];
   }
+
+  #ask<T>(ask: (utils: GraphileUtils) => Promise<T>): Promise<T> {
+    return asked(this.#answers, async () => await ask(await this.open()));
+  }
+}
+
+// A "data exception": a character that the database's encoding does not have, for one.
+function isRefused(error: unknown): boolean {
+  const code = (error as { code?: unknown } | undefined)?.code;
+  return typeof code === "string" && code.startsWith("22");
 }
 
 // A unique violation, and a row of the catalogue that another process has just changed.
 function isMadeElsewhere(error: unknown): boolean {
   const code = (error as { code?: unknown } | undefined)?.code;
   return code === "23505" || code === "XX000";
-}
-
-// A connection that breaks says so to whoever uses it, too; unheard, it would end the process.
-function hearErrors(client: GraphileEmitter): void {
-  if (client.listenerCount("error") === 0) client.on("error", tellError);
-}
-
-function tellError(error: unknown): void {
-  warn("a connection to PostgreSQL broke", error);
 }

@@ -3,6 +3,7 @@ import { quietly, warn } from "../../core/guard.js";
 import { whenAborted } from "../../core/when-aborted.js";
 import { HOME } from "../home.js";
 import { InFlight } from "../in-flight.js";
+import { type Answers, asked } from "./answers.js";
 import { Generation } from "./generation.js";
 import type { GraphileRunner } from "./graphile.js";
 import { pause } from "./pause.js";
@@ -13,6 +14,7 @@ export interface KeptRunnerPlan {
   prepare(): Promise<void>;
   run(events: EventEmitter): Promise<GraphileRunner>;
   unlock(workers: readonly string[]): Promise<void>;
+  readonly answers: Answers;
   /** Milliseconds between two tries. */
   readonly pause: number;
 }
@@ -86,10 +88,10 @@ export class KeptRunner {
   }
 
   async #begin(): Promise<Generation> {
-    const generation = new Generation();
+    const generation = new Generation(this.#plan.answers);
     this.#generations.add(generation);
     try {
-      await generation.start(this.#plan.run);
+      await asked(this.#plan.answers, () => generation.start(this.#plan.run));
     } catch (error) {
       this.#generations.delete(generation);
       throw error;

@@ -1,6 +1,7 @@
 import { createHash } from "node:crypto";
 import { describeException } from "../../core/exception.js";
 import { ERROR_TYPE_OTHER } from "../../core/semconv.js";
+import { cut, storable } from "../../core/text.js";
 import type { Delivery, StoredTask } from "../engine.js";
 import { argsOf, fieldsOf, type NextAttempt, readNextAttempt, unseal } from "../envelope.js";
 import { carrierIn } from "./carried-flags.js";
@@ -70,14 +71,14 @@ export function runAtOf(dueAt: number): Date {
 
 /** graphile-worker's name of a task: the task's own, or its beginning and a hash where that does not fit. */
 export function identifierOf(name: string): string {
-  if (name.length <= MAX_IDENTIFIER && !name.includes("\0")) return name;
+  if (name.length <= MAX_IDENTIFIER) return name;
   const hash = createHash("sha256").update(name).digest("hex").slice(0, 32);
-  return `${name.slice(0, MAX_IDENTIFIER - 1 - hash.length).replaceAll("\0", "")}#${hash}`;
+  return `${cut(name, MAX_IDENTIFIER - 1 - hash.length)}#${hash}`;
 }
 
-/** Why a task ended, as `last_error` shows it; without what PostgreSQL or its JSON cannot hold. */
+/** Why a task ended, as `last_error` shows it. */
 export function reasonOf(error: unknown): string {
   const { type, message } = describeException(error);
   const text = type === ERROR_TYPE_OTHER ? `the task threw ${message || '""'}` : message || type;
-  return Buffer.from(text.slice(0, MAX_REASON)).toString().replaceAll("\0", "");
+  return storable(text, MAX_REASON);
 }

@@ -7,7 +7,7 @@ import { safely } from "../../core/guard.js";
 import { passOnAbort } from "../../core/pass-on-abort.js";
 import type { AttemptInfo, TaskTelemetryOptions } from "../../core/types.js";
 import { HOME } from "../home.js";
-import { batchFailure } from "./batch.js";
+import { type FailedBatch, failedBatch } from "./batch.js";
 import { carrierIn } from "./carried-flags.js";
 import { failForGood } from "./fail-for-good.js";
 import { GRAPHILE_WORKER, type GraphileHelpers, type GraphileJob } from "./graphile.js";
@@ -15,6 +15,7 @@ import { schemaOf } from "./options.js";
 import { Recent } from "./recent.js";
 import { quoted } from "./sql.js";
 import { dueAtOf, reasonOf } from "./stored-job.js";
+import { tellable } from "./thrown.js";
 
 /** The part of graphile-worker's `JobHelpers` that is used. */
 export interface GraphileTaskHelpers extends GraphileHelpers {
@@ -31,16 +32,15 @@ export interface GraphileTaskOptions extends TaskTelemetryOptions {
 }
 
 /** What is known of a call of the task when it has failed. */
-interface Call<R> {
+interface Call {
   span?: SpanContext | undefined;
-  /** What a batch job returned that failed in part. */
-  batch?: { readonly result: R };
+  batch?: FailedBatch | undefined;
 }
 
 /**
  * Wraps a task of graphile-worker's: each run is an attempt. The task gets the payload and the helpers it would get
  * anyway; jobs of any producer are welcome. A `NonRetryableError` fails the job for good. What the task throws comes
- * through untouched, but for a falsy value, which 0.16 would take for success: that is the cause of an Error.
+ * through untouched, but for what graphile-worker cannot store, or on 0.16 a falsy value: that is the cause of an Error.
  *
  * @throws TaskConfigError for an option out of range.
  */
@@ -56,16 +56,16 @@ export function withTask<P, H extends GraphileTaskHelpers, R>(
   const spans = new Recent<SpanContext>();
   return async (payload, helpers): Promise<Awaited<R>> => {
     const { job } = helpers;
-    const call: Call<Awaited<R>> = {};
+    const call: Call = {};
     const run = (): Promise<Awaited<R>> => callTask(task, payload, helpers, call);
     try {
       return await runAttempt<Awaited<R>>(attemptOf(job, spans.take(attemptKey(job))), run);
     } catch (error) {
       if (call.span !== undefined) spans.keep(attemptKey(job, 1), call.span);
-      // graphile-worker finds out itself which entries of a batch to keep
-      if (call.batch !== undefined) return call.batch.result;
+      // what the task returned, but for what cannot be told
+      if (call.batch !== undefined) return call.batch.result as Awaited<R>;
       if (isNonRetryableError(error)) void HOME.runInAsyncScope(() => failJob(helpers, schema, error));
-      throw error || new Error(reasonOf(error), { cause: error });
+      throw tellable(error);
     }
   };
 }
@@ -95,7 +95,7 @@ async function callTask<P, H extends GraphileTaskHelpers, R>(
   task: (payload: P, helpers: H) => R,
   payload: P,
   helpers: H,
-  call: Call<Awaited<R>>,
+  call: Call,
 ): Promise<Awaited<R>> {
   const attempt = attemptIn(context.active());
   call.span = safely("reading a span's context", () => attempt?.span.spanContext(), undefined);
@@ -103,10 +103,9 @@ async function callTask<P, H extends GraphileTaskHelpers, R>(
   const stop = abortSignal && attempt && passOnAbort(abortSignal, attempt.context, "graphile-worker is shutting down");
   try {
     const result = await task(payload, helpers);
-    const failure = await batchFailure(payload, result);
-    if (failure === undefined) return result;
-    call.batch = { result };
-    throw failure;
+    call.batch = await failedBatch(payload, result);
+    if (call.batch === undefined) return result;
+    throw call.batch.error;
   } finally {
     stop?.();
   }

@@ -30,7 +30,7 @@ export function retryCases({ test, durable, capabilities }: Contract): void {
       expect(delays).toEqual([0.1005, 0.15075, undefined]);
     });
 
-    durable("the process that runs a task decides when it is retried, its enqueuer how often", async ({ rig }) => {
+    durable("the process that runs a task decides when it is retried, and how often", async ({ rig }) => {
       const [producer, worker] = [rig.manager(), rig.manager()];
       const seen: unknown[] = [];
       const fails = (): never => {
@@ -38,8 +38,8 @@ export function retryCases({ test, durable, capabilities }: Contract): void {
         seen.push([attempt, maxAttempts]);
         throw new Error("no");
       };
-      await producer.addTask(producer.task({ name: "task", retries: 1, delay: 60_000 }, () => {}));
-      worker.task({ name: "task", retries: 5, delay: 20 }, fails);
+      await producer.addTask(producer.task({ name: "task", retries: 5, delay: 60_000 }, () => {}));
+      worker.task({ name: "task", retries: 1, delay: 20 }, fails);
       await rig.finish(worker);
       const delays = rig.named("process task").map(({ attributes }) => attributes["task.retry.delay"]);
       expect([seen, delays]).toEqual([

@@ -7,9 +7,9 @@ const EMPTY_WITHIN_MS = 5_000;
  * Creates a database on the server of this URL, and returns its URL. A schema of its own would not do: when one is
  * migrated, graphile-worker tells every worker of the database to stop.
  */
-export async function createDatabase(server: string): Promise<string> {
+export async function createDatabase(server: string, options = ""): Promise<string> {
   const name = `taskflow_gw_${crypto.randomUUID().replaceAll("-", "")}`;
-  await queryOnce(server, `create database ${name}`);
+  await queryOnce(server, `create database ${name} ${options}`);
   const url = new URL(server);
   url.pathname = `/${name}`;
   return url.href;

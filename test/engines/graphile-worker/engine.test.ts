@@ -53,7 +53,7 @@ function engineCases(version: Version): void {
       [undefined, "the task threw undefined"],
       ["", 'the task threw ""'],
       [{ code: 7 }, "the task threw [object Object]"],
-      [new Error("a\0b \ud800 c"), "ab \ufffd c"],
+      [new Error("a\0b \ud800 c"), "a\ufffdb \ufffd c"],
       [new Error("x".repeat(10_000)), "x".repeat(2_000)],
     ];
     const task = tasks.task("fails", (index: number) => Promise.reject(thrown[index]?.[0]));
@@ -215,6 +215,56 @@ function engineCases(version: Version): void {
     await pgPool.end();
   });
 
+  test("many managers on one pool listen once, and leave nothing behind", async () => {
+    const pgPool = new pg.Pool({ connectionString: url, max: 3 });
+    onTestFinished(() => pgPool.end());
+    const count = (): number[] => ["error", "connect", "acquire"].map((event) => pgPool.listenerCount(event));
+    const managers = Array.from({ length: 11 }, () => open({ pgPool }));
+    expect(count()).toEqual([1, 1, 1]);
+    await managers[0]?.shutdown();
+    expect(count()).toEqual([1, 1, 1]);
+    for (const tasks of managers) await tasks.shutdown();
+    expect(count()).toEqual([0, 0, 0]);
+  });
+
+  test("idle() inside a task does not wait for that task, but for the others", async () => {
+    const tasks = open();
+    const seen: string[] = [];
+    const other = tasks.task("other", () => void seen.push("other"));
+    const waits = tasks.task("waits", async () => {
+      await tasks.addTask(other, [], { delay: 100 });
+      await tasks.idle();
+      seen.push("idle");
+    });
+    await tasks.addTask(waits);
+    await tasks.work();
+    await tasks.idle();
+    expect(seen).toEqual(["other", "idle"]);
+  });
+
+  test("a job that replaces a running one under its key outlives that one's failure", async () => {
+    const tasks = open();
+    const [started, gate] = [deferred(), deferred()];
+    const seen: unknown[] = [];
+    tasks.task("sync", async (payload: { n: number }) => {
+      seen.push(payload.n);
+      if (payload.n !== 1) return;
+      started.resolve();
+      await gate.promise;
+      throw new Error("no");
+    });
+    const utils = await makeWorkerUtils({ connectionString: url });
+    onTestFinished(() => utils.release());
+    await utils.migrate();
+    await utils.addJob("sync", { n: 1 }, { jobKey: "user-7" });
+    await tasks.work();
+    await started.promise;
+    await utils.addJob("sync", { n: 2 }, { jobKey: "user-7", runAt: new Date(Date.now() + 300) });
+    gate.resolve();
+    await tasks.idle();
+    expect(seen).toEqual([1, 2]);
+  });
+
   test("a job sees nothing of whoever opened the connection that told of it", async () => {
     const user = new AsyncLocalStorage<string>();
     const pgPool = new pg.Pool({ connectionString: url, max: 3 });
@@ -276,9 +326,9 @@ function engineCases(version: Version): void {
     expect([ran.size, await jobs(), unhandled.mock.calls]).toEqual([60, [], []]);
   });
 
-  test("a name of 512 characters, and what PostgreSQL cannot hold, name tasks like any other", async () => {
+  test("names of 512 characters, and those of Object's own, name tasks like any other", async () => {
     const tasks = open();
-    const names = ["n".repeat(512), `${"n".repeat(511)}m`, "nul \0 here", "__proto__", "constructor"];
+    const names = ["n".repeat(512), `${"n".repeat(511)}m`, "😀".repeat(256), "__proto__", "constructor"];
     const seen: unknown[] = [];
     for (const name of names) {
       await tasks.addTask(tasks.task(name, () => void seen.push(getTaskContext()?.funcName)));

@@ -1,4 +1,4 @@
-import { getTaskContext, type TaskManager } from "otel-taskflow";
+import { getTaskContext, type TaskEngine, type TaskManager } from "otel-taskflow";
 import { afterAll, beforeAll, describe, expect, onTestFinished, test, vi } from "vitest";
 import { type OwnServer, postgresMissing, startPostgres } from "../../support/servers.js";
 import { createTasks } from "../../support/tasks.js";
@@ -93,7 +93,8 @@ function faultCases(): void {
       process.on("unhandledRejection", unhandled);
       onTestFinished(() => void process.off("unhandledRejection", unhandled));
       const store = await newStore(version);
-      const tasks = createTasks({ engine: store.engine({ concurrency: 20 }) });
+      const told: string[] = [];
+      const tasks = createTasks({ engine: heard(store.engine({ concurrency: 20 }), told) });
       const ended = new Set<number>();
       const task = tasks.task({ name: "task", retries: 1, delay: 50 }, async (n: number) => {
         await new Promise((resolve) => setTimeout(resolve, 20));
@@ -107,8 +108,27 @@ function faultCases(): void {
       await tasks.idle();
       const left = await queryOnce(store.url, "select * from graphile_worker.jobs");
       expect([ended.size, left, unhandled.mock.calls]).toEqual([500, [], []]);
+      expect([told.includes("storeLost"), told.at(-1)]).toEqual([true, "storeBack"]);
     });
   });
+}
+
+/** Notes what an engine tells its host of its store. */
+function heard(engine: TaskEngine, told: string[]): TaskEngine {
+  const open = engine.open.bind(engine);
+  engine.open = (host) => {
+    const { storeLost, storeBack } = host;
+    host.storeLost = (error) => {
+      told.push("storeLost");
+      storeLost.call(host, error);
+    };
+    host.storeBack = () => {
+      told.push("storeBack");
+      storeBack.call(host);
+    };
+    open(host);
+  };
+  return engine;
 }
 
 /** Has another process start a task that never ends there, and kills it; the manager's own run of it ends. */

@@ -1,3 +1,4 @@
+import { Logger } from "graphile-worker";
 import { getTaskContext } from "otel-taskflow";
 import { addJob } from "otel-taskflow/graphile-worker";
 import { describe, expect, onTestFinished, test, vi } from "vitest";
@@ -85,7 +86,8 @@ function producerCases(version: Version): void {
     await queryOnce(store.url, `${known} values ('tick', now() - interval '90 seconds')`);
     const parsedCronItems = parseCronItems([{ ...item, options: { backfillPeriod: 300_000 } }]);
     const own = { connectionString: store.url, taskList: { nothing: () => {} }, noHandleSignals: true };
-    const scheduler = await GRAPHILE[version].run({ ...own, parsedCronItems });
+    const logger = new Logger(() => () => {});
+    const scheduler = await GRAPHILE[version].run({ ...own, logger, parsedCronItems });
     await tasks.work();
     await vi.waitFor(() => expect(seen).not.toEqual([]), 5_000);
     await scheduler.stop();

@@ -1,0 +1,41 @@
+import { warn } from "../../core/guard.js";
+import type { GraphileEmitter, GraphilePool } from "./graphile.js";
+
+const OPENED: readonly string[] = ["connect", "acquire"];
+
+/** How many engines use a pool: they share one listener for each event. */
+const users = new WeakMap<GraphilePool, number>();
+
+/**
+ * Hears the errors of a pool and of its connections: unheard, one would end the process. Returns what stops that for
+ * this caller, once.
+ */
+export function hearPoolErrors(pool: GraphilePool): () => void {
+  if (use(pool, 1) === 1) {
+    pool.on("error", tellError);
+    for (const event of OPENED) pool.on(event, hearErrors);
+  }
+  let heard = true;
+  return () => {
+    if (!heard) return;
+    heard = false;
+    if (use(pool, -1) > 0) return;
+    pool.off("error", tellError);
+    for (const event of OPENED) pool.off(event, hearErrors);
+  };
+}
+
+function use(pool: GraphilePool, by: 1 | -1): number {
+  const count = (users.get(pool) ?? 0) + by;
+  users.set(pool, count);
+  return count;
+}
+
+// A connection that breaks says so to whoever uses it, too.
+function hearErrors(client: GraphileEmitter): void {
+  if (client.listenerCount("error") === 0) client.on("error", tellError);
+}
+
+function tellError(error: unknown): void {
+  warn("a connection to PostgreSQL broke", error);
+}
