@@ -5,6 +5,9 @@ import type { GivenTags, TaskContext, TaskRelation, TaskTelemetryOptions } from 
 import type { TaskEngine } from "../engines/engine.js";
 import type { NoticeListener } from "./voice.js";
 
+/** Not in every runtime. */
+declare const navigator: { readonly userAgent?: unknown } | undefined;
+
 /** What a hook is told. */
 export interface TaskEvent {
   readonly context: TaskContext;
@@ -113,6 +116,15 @@ export function checkHooks({ onRetry, onSuccess, onFailure, onCancel }: Hooks): 
 export function checkOnNotice(onNotice: TaskManagerOptions["onNotice"]): TaskManagerOptions["onNotice"] {
   if (onNotice !== undefined && onNotice !== false) checkFunction("onNotice", onNotice);
   return onNotice;
+}
+
+/** @throws TaskConfigError where a process ends what outlives the request that it was called for. */
+export function checkRuntime(): void {
+  if (typeof navigator !== "object" || navigator.userAgent !== "Cloudflare-Workers") return;
+  throw new TaskConfigError(
+    "new TaskManager(): not for Cloudflare Workers, where nothing outlives its request; there, enqueueTask() hands a " +
+      "task to a queue of the platform, and runAttempt() runs it in the queue's consumer, or in waitUntil()",
+  );
 }
 
 /** @throws TaskConfigError unless the value can be used as an engine. */

@@ -49,9 +49,13 @@ export class Registry {
       throw new TaskConfigError(`task(): expected a function after the options, received ${show(fn)}`);
     }
     const definition = define(nameOf(given, fn), fn, taskSettings(given), this.#shared);
-    this.#checkUnique(definition);
+    const replaced = this.#replacedBy(definition);
     this.#byFunction.set(fn, definition);
     this.#byName.set(definition.enqueue.name, definition);
+    if (replaced === undefined) return;
+    // whoever holds a function of before adds tasks by it still
+    for (const [known, old] of this.#byFunction) if (old === replaced) this.#byFunction.set(known, definition);
+    warn(`task "${definition.enqueue.name}" was registered again, and replaces the one of before`);
   }
 
   /** @throws TaskConfigError for a function that was never registered. */
@@ -70,11 +74,20 @@ export class Registry {
     return [...this.#byName.keys()];
   }
 
-  #checkUnique({ fn, enqueue: { name } }: TaskDefinition): void {
-    if (this.#byName.has(name)) throw new TaskConfigError(`task(): the name "${name}" is taken by another task`);
+  // A module that is evaluated again, as hot reload does, registers its tasks again.
+  #replacedBy({ fn, enqueue: { name } }: TaskDefinition): TaskDefinition | undefined {
+    const known = this.#byName.get(name);
     const other = this.#byFunction.get(fn);
-    if (other !== undefined)
+    if (other !== undefined && other !== known) {
       throw new TaskConfigError(`task(): this function is registered already, as "${other.enqueue.name}"`);
+    }
+    if (known === undefined) return undefined;
+    if (process.env.NODE_ENV !== "production" && isSameSource(known.fn, fn)) return known;
+    throw new TaskConfigError(
+      `task(): the name "${name}" is taken by another task of this manager; give each a name of its own, as minifiers ` +
+        'give one to several functions: task({ name: "send-email", … }, fn). Where a module is evaluated again (hot ' +
+        "reload), make its manager there as well, or register its tasks in a module that is evaluated once",
+    );
   }
 }
 
@@ -90,6 +103,12 @@ function define(name: string, fn: TaskFunction, own: TaskSettings, shared: Share
   };
 }
 
+// What bind() and the language itself make has no source to compare.
+function isSameSource(one: TaskFunction, other: TaskFunction): boolean {
+  const source = Function.prototype.toString.call(one);
+  return one === other || (source === Function.prototype.toString.call(other) && !source.endsWith("[native code] }"));
+}
+
 function tellCut(voice: Voice, funcName: string, tag: string): void {
   const message = `a task's tag "${tag}" is too long and was cut (task "${funcName}")`;
   warn(message);
@@ -99,5 +118,8 @@ function tellCut(voice: Voice, funcName: string, tag: string): void {
 function nameOf({ name }: TaskOptions, fn: TaskFunction): string {
   if (name !== undefined) return checkText("name", name);
   if (fn.name !== "") return fn.name;
-  throw new TaskConfigError('task(): a function without a name needs one given: task({ name: "send-email", … }, fn)');
+  throw new TaskConfigError(
+    "task(): a function without a name, as minifiers may leave it, needs one given: " +
+      'task({ name: "send-email", … }, fn)',
+  );
 }

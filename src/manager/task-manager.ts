@@ -16,6 +16,7 @@ import {
   type AddTaskOptions,
   checkEngine,
   checkOnNotice,
+  checkRuntime,
   type ShutdownOptions,
   type TaskManagerOptions,
   type TaskOptions,
@@ -59,6 +60,7 @@ export class TaskManager {
 
   /** @throws TaskConfigError for an option out of range. */
   constructor(options: TaskManagerOptions = {}) {
+    checkRuntime();
     checkObject("new TaskManager(): its options", options);
     const telemetry = createTelemetry(options);
     const relation = checkRelation(options.relation ?? "parent");
@@ -109,20 +111,22 @@ export class TaskManager {
    * an event emitter. Each call adds a task, in a trace of its own whatever is active there, with the arguments of the
    * call and with `each`, or what `each` makes of them; a function that declares no parameter gets none, whatever its
    * caller passes. The callback's promise resolves once the engine has accepted the task, not when the task has ended:
-   * where runs may not overlap, give them one `taskId`. It never rejects: a task that cannot be added is told to diag.
+   * where runs may not overlap, give them one `taskId`. It never rejects: a task that cannot be added, also because
+   * `each` threw or rejected, is told to diag.
    *
    * @throws TaskConfigError as `task()` does, and for options of `each` that `addTask()` refuses.
    */
   callback<A extends unknown[]>(
     options: string | TaskOptions,
     fn: (...args: A) => unknown,
-    each: AddTaskOptions | ((...args: A) => AddTaskOptions) = {},
+    each: AddTaskOptions | ((...args: A) => AddTaskOptions | Promise<AddTaskOptions>) = {},
   ): (...args: A) => Promise<void> {
     if (typeof each !== "function") checkAddOptions("callback()", each);
     const task = this.task(options, fn);
     const add = async (args: A): Promise<void> => {
       const given = typeof each === "function" ? each(...args) : each;
-      await this.#prepare(task, fn.length === 0 ? NO_ARGS : args, given).enqueue();
+      const awaited = isThenable(given) ? await given : given;
+      await this.#prepare(task, fn.length === 0 ? NO_ARGS : args, awaited).enqueue();
     };
     return (...args) => quietly("adding a task from a callback", () => outsideTasks(() => add(args)), undefined);
   }

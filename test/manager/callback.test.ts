@@ -12,6 +12,11 @@ function storingEngine(): TaskEngine {
   return Object.assign(memoryEngine(), { capabilities: { durable: true, granularity: 0 } });
 }
 
+async function planOf(id: number): Promise<string> {
+  if (id === 0) throw new Error("no such account");
+  return "pro";
+}
+
 describe("callback()", () => {
   test("adds a task at each call", async () => {
     const tasks = createTasks();
@@ -117,6 +122,23 @@ describe("callback()", () => {
     await tasks.shutdown();
     await tick();
     expect(diag).toEqual([expect.stringContaining("SyntaxError"), expect.stringContaining("TaskManagerClosedError")]);
+  });
+
+  test("waits for the options that an async function makes, and tells diag of one that rejects", async () => {
+    const diag = collectDiag();
+    const unhandled = vi.fn();
+    process.on("unhandledRejection", unhandled);
+    const tasks = createTasks();
+    const seen: unknown[] = [];
+    const look = (id: number): void => void seen.push([id, getTaskContext()?.tags]);
+    const tick = tasks.callback("look", look, async (id: number) => ({ tags: { plan: await planOf(id) } }));
+    await tick(7);
+    await tick(0);
+    await tasks.idle();
+    await new Promise((resolve) => setImmediate(resolve));
+    process.off("unhandledRejection", unhandled);
+    expect(seen).toEqual([[7, { plan: "pro" }]]);
+    expect([diag, unhandled.mock.calls]).toEqual([[expect.stringContaining("no such account")], []]);
   });
 
   test.each([

@@ -1,6 +1,15 @@
-import { isTaskConfigError, memoryEngine, TaskConfigError, TaskManager, type TaskOptions } from "otel-taskflow";
-import { describe, expect, expectTypeOf, test } from "vitest";
+import {
+  getTaskContext,
+  isTaskConfigError,
+  memoryEngine,
+  runAttempt,
+  TaskConfigError,
+  TaskManager,
+  type TaskOptions,
+} from "otel-taskflow";
+import { describe, expect, expectTypeOf, onTestFinished, test, vi } from "vitest";
 import { createTasks } from "../support/tasks.js";
+import { collectDiag } from "../support/telemetry.js";
 
 describe("task()", () => {
   test("returns the very function, so that a direct call stays a plain call", () => {
@@ -26,6 +35,37 @@ describe("task()", () => {
     const fn = (): void => {};
     tasks.task("one", fn);
     expect(() => tasks.task("two", fn)).toThrow(/registered already, as "one"/);
+  });
+
+  describe("of a name that is registered", () => {
+    const evaluate = (tasks: TaskManager, version: string, ran: string[]): (() => void) =>
+      tasks.task("send", () => void ran.push(version));
+
+    test("replaces the task where a module was evaluated again, also for who holds the old function", async () => {
+      const diag = collectDiag();
+      const tasks = createTasks();
+      const ran: string[] = [];
+      const before = evaluate(tasks, "before", ran);
+      const after = evaluate(tasks, "after", ran);
+      await tasks.addTask(before);
+      await tasks.addTask(after);
+      await tasks.idle();
+      expect(ran).toEqual(["after", "after"]);
+      expect(tasks.task("send", after)).toBe(after);
+      expect(diag).toHaveLength(2);
+    });
+
+    test("refuses what has another source, a bound function, and all in production, and says what to do", () => {
+      const tasks = createTasks();
+      evaluate(tasks, "before", []);
+      expect(() => tasks.task("send", () => "another source")).toThrow(/"send" is taken.*minifiers.*hot reload/);
+      const method = function deliver(this: unknown): void {};
+      tasks.task("bound", method.bind("one"));
+      expect(() => tasks.task("bound", method.bind("two"))).toThrow(/"bound" is taken/);
+      vi.stubEnv("NODE_ENV", "production");
+      onTestFinished(() => void vi.unstubAllEnvs());
+      expect(() => evaluate(tasks, "after", [])).toThrow(/"send" is taken.*evaluated once/);
+    });
   });
 
   test("leaves nothing behind when it refuses", () => {
@@ -101,6 +141,13 @@ describe("new TaskManager()", () => {
     [{ engine: {} }, /engine: expected what memoryEngine\(\)/],
   ])("refuses %o", (options, message) => {
     expect(() => new TaskManager(options as object)).toThrow(message);
+  });
+
+  test("says at once that it is not for Cloudflare Workers, where runAttempt() works", async () => {
+    vi.stubGlobal("navigator", { userAgent: "Cloudflare-Workers" });
+    onTestFinished(() => void vi.unstubAllGlobals());
+    expect(() => new TaskManager()).toThrow(/not for Cloudflare Workers.*runAttempt\(\)/);
+    expect(await runAttempt({ funcName: "task" }, () => getTaskContext()?.funcName)).toBe("task");
   });
 
   test("refuses an engine that belongs to another manager", () => {
