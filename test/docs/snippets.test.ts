@@ -1,5 +1,5 @@
 import { execFile } from "node:child_process";
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { copyFileSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { join } from "node:path";
 import { promisify } from "node:util";
@@ -14,13 +14,18 @@ const snippets = pages().flatMap(({ path, text }) =>
   ),
 );
 
-test("every snippet of every page is correct TypeScript", { timeout: 120_000 }, async () => {
+test("every snippet of every page is correct TypeScript, and the NestJS example where Nest makes CommonJS of it", {
+  timeout: 300_000,
+}, async () => {
   // inside the project, so that the snippets find its packages and its tsconfig as a user's file would
   const folder = mkdtempSync(join("test", "docs", ".snippets-"));
   onTestFinished(() => rmSync(folder, { recursive: true, force: true }));
   for (const { file, code } of snippets) writeFileSync(join(folder, file), `${code}\nexport {};\n`);
+  mkdirSync(join(folder, "commonjs"));
+  writeFileSync(join(folder, "commonjs", "package.json"), '{ "type": "commonjs" }\n');
+  copyFileSync("examples/nestjs.ts", join(folder, "commonjs", "nestjs.ts"));
   const compilerOptions = { noEmit: true, rootDir: "../../..", noUnusedLocals: false };
-  const tsconfig = { extends: "../../../tsconfig.json", compilerOptions, include: ["*.ts"] };
+  const tsconfig = { extends: "../../../tsconfig.json", compilerOptions, include: ["*.ts", "commonjs/*.ts"] };
   writeFileSync(join(folder, "tsconfig.json"), JSON.stringify(tsconfig));
   const tsc = createRequire(import.meta.url).resolve("typescript/bin/tsc");
   const checked = promisify(execFile)(process.execPath, [tsc, "--project", folder]);
