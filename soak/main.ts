@@ -13,5 +13,5 @@ await build({
   ...{ entryPoints: [`${HERE}run.ts`], outdir: OUT, outExtension: { ".js": ".mjs" } },
   ...{ bundle: true, packages: "external", platform: "node", format: "esm", target: "es2022", sourcemap: true },
 });
-const args = ["--expose-gc", "--enable-source-maps", `${OUT}run.mjs`, ...process.argv.slice(2)];
+const args = ["--expose-gc", `${OUT}run.mjs`, ...process.argv.slice(2)];
 process.exitCode = spawnSync(process.execPath, args, { stdio: "inherit" }).status ?? 1;

@@ -26,7 +26,7 @@ function lines(output: string): string[] {
   return facts.filter((line) => line !== "" && !line.startsWith("trace ID")).sort();
 }
 
-test("the README's programs and an example run in a fresh folder, saved as .mts", async () => {
+test("the README's programs and an example run in a fresh folder, saved as .mts", { timeout: 300_000 }, async () => {
   const project = await createProject("snippets", { tsx, "@opentelemetry/sdk-node": sdk });
   for (const { file, code } of programs) writeFileSync(join(project.folder, file), code);
   copyFileSync(`${root}examples/${example}.ts`, join(project.folder, `${example}.mts`));
