@@ -83,12 +83,16 @@ function runOf(info: AttemptInfo, settings: AttemptSettings): AttemptRun {
   return {
     origin: originOf(info, found, settings),
     attempt,
-    dueAt: dueAt === undefined ? firstDue(attempt, found) : checkNumber("dueAt", dueAt, { min: 0 }),
+    dueAt: dueAt === undefined ? firstDue(attempt, found) : checkDue(dueAt),
     redelivered: info.redelivered ?? false,
     previous: info.previous,
     surrounding: info.carrier === undefined ? undefined : spanContextIn(context.active()),
     signal,
   };
+}
+
+function checkDue(dueAt: number | null): number | undefined {
+  return dueAt === null ? undefined : checkNumber("dueAt", dueAt, { min: 0 });
 }
 
 // The carrier knows when the first attempt was due; of a retry, only the engine does.

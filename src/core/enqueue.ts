@@ -112,20 +112,14 @@ function sendNow<T>(send: (origin: TaskOrigin) => T | Promise<T>, origin: TaskOr
   return isThenable(sent) ? Promise.resolve(sent) : sent;
 }
 
-async function whenSent<T>(
-  sent: Promise<T>,
-  span: Span,
-  settings: EnqueueSettings,
-  options: EnqueueOptions<T>,
-): Promise<T> {
-  let result: T;
-  try {
-    result = await sent;
-  } catch (error) {
-    finishSpan(span, { error });
-    throw error;
-  }
-  return finishSent(result, span, settings, options);
+// The first to hear of the end, so that the caller goes on when the span has ended, and no later than without one.
+function whenSent<T>(sent: Promise<T>, span: Span, settings: EnqueueSettings, options: EnqueueOptions<T>): Promise<T> {
+  const failed = (error: unknown): void => finishSpan(span, { error });
+  sent.then(
+    (result) => safely("ending an enqueue span", () => finishSent(result, span, settings, options), result),
+    failed,
+  );
+  return sent;
 }
 
 function finishSent<T>(result: T, span: Span, settings: EnqueueSettings, options: EnqueueOptions<T>): T {

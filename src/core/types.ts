@@ -124,8 +124,8 @@ export interface AttemptInfo extends Omit<TaskInfo, "delay" | "funcName">, TaskT
   attempt?: number | undefined;
   /** What `enqueueTask` handed to `send`. */
   carrier?: Carrier | undefined;
-  /** Epoch milliseconds at which this attempt became due. */
-  dueAt?: number | undefined;
+  /** Epoch milliseconds at which this attempt became due. Default: the carrier's, of attempt 0; `null`: unknown. */
+  dueAt?: number | null | undefined;
   /** An earlier run of this very attempt was lost (crash, stall). */
   redelivered?: boolean | undefined;
   /** The span of attempt − 1, to link to. */

@@ -8,6 +8,7 @@ import { contractOf } from "./contract/case.js";
 import { contextCases } from "./contract/context.js";
 import { endingCases } from "./contract/endings.js";
 import { hookCases } from "./contract/hooks.js";
+import { idCases } from "./contract/ids.js";
 import { liveIdCases } from "./contract/live-ids.js";
 import { metricCases } from "./contract/metrics.js";
 import { processCases } from "./contract/processes.js";
@@ -34,6 +35,7 @@ const SECTIONS = [
   storedTaskCases,
   untrustedDataCases,
   liveIdCases,
+  idCases,
   cancelCases,
   shutdownCases,
   raceCases,

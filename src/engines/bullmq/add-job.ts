@@ -1,10 +1,12 @@
 import { inject, type TaskOrigin } from "../../core/carrier.js";
 import { checkRelation } from "../../core/checks.js";
 import { type EnqueueRequest, type EnqueueSettings, enqueue, requestOf } from "../../core/enqueue.js";
+import { TaskConfigError } from "../../core/errors.js";
+import { quietly } from "../../core/guard.js";
 import { telemetryOf } from "../../core/telemetry.js";
 import type { Carrier, ProducerOptions } from "../../core/types.js";
 import { ENVELOPE_KEY } from "../envelope.js";
-import { labelOf, routeOf, UNNAMED } from "./job.js";
+import { ADDED_KEY, type BullmqJob, labelOf, routeOf, UNNAMED } from "./job.js";
 
 /** What a job can be told besides BullMQ's own options. */
 export type BullmqJobOptions = ProducerOptions;
@@ -14,6 +16,10 @@ export interface BullmqJobQueue {
   readonly name: string;
   add(name: string, data: unknown, options?: object): Promise<BullmqAddedJob>;
   addBulk(jobs: BullmqBulkItem[]): Promise<readonly BullmqAddedJob[]>;
+  /** Asked after a job was added that BullMQ may have had already; without it, every job counts as added. */
+  getJob?(id: string): Promise<BullmqJob | undefined>;
+  /** By their names, the keys of the queue itself, which no job may have for an id. */
+  readonly keys?: object | undefined;
 }
 
 export interface BullmqAddedJob {
@@ -25,6 +31,9 @@ export interface BullmqBulkItem {
   data: unknown;
   opts?: object;
 }
+
+/** For the mark of a job that was not added here. */
+const UNMARKED = "";
 
 type WithTags<Options> = NonNullable<Options> & BullmqJobOptions;
 type BulkItem<Q extends BullmqJobQueue> = Parameters<Q["addBulk"]>[0][number];
@@ -40,30 +49,29 @@ interface Addition {
   readonly options: Record<string, unknown>;
   readonly request: EnqueueRequest;
   readonly settings: EnqueueSettings;
+  /** Tells the job from another that is there already, where there may be one. */
+  readonly mark: string | undefined;
 }
-
-const JOB_ID = { idOf: ({ id }: BullmqAddedJob): string | undefined => id };
 
 /**
  * `queue.add` with tags: within an enqueue span, the carrier in an option of the job, the data as it is. Resolves
- * to the job, and rejects as `queue.add` does. `task.id` is the job's id.
+ * to the job, as early, and rejects as `queue.add` does. `task.id` is the job's id. Where BullMQ may have had the job
+ * already, by its id or its deduplication, it is asked, and a job that was not added is not counted.
  *
- * @throws TaskConfigError for an illegal tag or option; nothing was added.
+ * @throws TaskConfigError for an illegal tag or option, and for the id of a key of BullMQ's; nothing was added.
  */
-export async function addJob<Q extends BullmqJobQueue>(
+export function addJob<Q extends BullmqJobQueue>(
   queue: Q,
   name: Parameters<Q["add"]>[0],
   data: Parameters<Q["add"]>[1],
   options?: WithTags<Parameters<Q["add"]>[2]>,
 ): Promise<Awaited<ReturnType<Q["add"]>>> {
-  const { options: own, request, settings } = additionOf(queue, name, options);
-  const add = (origin: TaskOrigin): Promise<BullmqAddedJob> => {
-    own[ENVELOPE_KEY] = inject(origin);
-    return queue.add(name, data, own);
-  };
-  const added = await enqueue(request, settings, add, JOB_ID);
+  const added = promiseOf(() => {
+    const addition = additionOf(queue, name, options);
+    return enqueueOne(queue, addition, (own) => queue.add(name, data, own));
+  });
   // what this very queue's add resolved to
-  return added as Awaited<ReturnType<Q["add"]>>;
+  return added as Promise<Awaited<ReturnType<Q["add"]>>>;
 }
 
 /**
@@ -76,18 +84,20 @@ export async function addJobs<Q extends BullmqJobQueue>(
   queue: Q,
   jobs: readonly BullmqBulkJob<Q>[],
 ): Promise<Awaited<ReturnType<Q["addBulk"]>>> {
-  const additions = jobs.map((job) => ({ job, ...additionOf(queue, job.name, job.opts) }));
+  const additions = jobs.map((job) => ({ job, addition: additionOf(queue, job.name, job.opts) }));
   const bulk: BullmqBulkItem[] = [];
-  // a microtask later, when every job has joined; still in the caller's context, outside of all their spans
-  const stored = Promise.resolve().then(() => queue.addBulk(bulk));
-  const adding = additions.map(({ job, options, request, settings }, index) => {
-    const join = async (origin: TaskOrigin): Promise<BullmqAddedJob> => {
-      options[ENVELOPE_KEY] = inject(origin);
-      bulk.push({ ...job, opts: options });
-      return (await stored)[index] ?? {};
-    };
-    return enqueue(request, settings, join, JOB_ID);
+  let begin: (stored: Promise<readonly BullmqAddedJob[]>) => void = () => {};
+  const stored = new Promise<readonly BullmqAddedJob[]>((resolve) => {
+    begin = resolve;
   });
+  const adding = additions.map(({ job, addition }, index) =>
+    enqueueOne(queue, addition, async (own) => {
+      bulk[index] = { ...job, opts: own };
+      return (await stored)[index] ?? {};
+    }),
+  );
+  // every job has joined, in the turn of the call itself: what is added after it comes after it
+  begin(promiseOf(() => queue.addBulk(bulk)));
   await Promise.all(adding);
   // what this very queue's addBulk resolved to
   return (await stored) as Awaited<ReturnType<Q["addBulk"]>>;
@@ -101,9 +111,47 @@ export function withCarrier<O extends object>(options: O, carrier: Carrier): O {
   return { ...options, [ENVELOPE_KEY]: carrier };
 }
 
+function enqueueOne(
+  queue: BullmqJobQueue,
+  { options, request, settings, mark }: Addition,
+  add: (options: object) => Promise<BullmqAddedJob>,
+): BullmqAddedJob | Promise<BullmqAddedJob> {
+  let isStored = true;
+  const send = (origin: TaskOrigin): Promise<BullmqAddedJob> => {
+    const carrier = inject(origin);
+    if (mark === undefined) return add({ ...options, [ENVELOPE_KEY]: carrier });
+    // asked at the same time, and not waited for: what is added later must not come sooner
+    const before = markOf(queue, labelOf(options.jobId));
+    const added = add({ ...options, [ENVELOPE_KEY]: { ...carrier, [ADDED_KEY]: mark } });
+    return added.then(async (job) => {
+      // one that has ended, and is gone, was there before, or is this one
+      const found = (await markOf(queue, job.id)) ?? (await before);
+      isStored = found === undefined || found === mark;
+      return job;
+    });
+  };
+  return enqueue(request, settings, send, { idOf: ({ id }) => id, isStored: () => isStored });
+}
+
+// The mark of a job in the queue, `undefined` where there is no such job, or BullMQ gives no answer.
+async function markOf(queue: BullmqJobQueue, id: string | undefined): Promise<string | undefined> {
+  if (id === undefined || queue.getJob === undefined) return undefined;
+  const job = await quietly("asking BullMQ for a job", async () => await queue.getJob?.(id), undefined);
+  return job === undefined ? undefined : (job.opts[ENVELOPE_KEY]?.[ADDED_KEY] ?? UNMARKED);
+}
+
+function promiseOf<T>(call: () => T | Promise<T>): Promise<T> {
+  try {
+    return Promise.resolve(call());
+  } catch (error) {
+    return Promise.reject(error);
+  }
+}
+
 function additionOf(queue: BullmqJobQueue, name: string, given: object = {}): Addition {
   const { tags, relation, baggage, tracerProvider, meterProvider, ...options } = given as BullmqJobOptions;
-  const { jobId } = options as Record<string, unknown>;
+  const { jobId, deduplication, debounce } = options as Record<string, unknown>;
+  checkJobId(queue, jobId);
   return {
     options,
     request: requestOf({ taskId: labelOf(jobId), tags }),
@@ -114,5 +162,12 @@ function additionOf(queue: BullmqJobQueue, name: string, given: object = {}): Ad
       route: routeOf(queue.name),
       telemetry: telemetryOf({ baggage, tracerProvider, meterProvider }),
     },
+    mark: [jobId, deduplication, debounce].every((own) => own == null) ? undefined : crypto.randomUUID(),
   };
+}
+
+// BullMQ would put the job in the place of its key, and no job of the queue would run any more.
+function checkJobId({ keys = {} }: BullmqJobQueue, jobId: unknown): void {
+  if (typeof jobId !== "string" || !Object.hasOwn(keys, jobId)) return;
+  throw new TaskConfigError("jobId: expected an id that is no key of BullMQ's own, such as wait, active or meta");
 }

@@ -2,16 +2,16 @@ import { setTimeout as wait } from "node:timers/promises";
 import { TaskCancelledError } from "../../core/errors.js";
 import { quietly, warn } from "../../core/guard.js";
 import { whenAborted } from "../../core/when-aborted.js";
-import type { EngineHost, Settlement } from "../engine.js";
+import type { Delivery, EngineHost, Settlement } from "../engine.js";
 import { type NextAttempt, nextAttempt } from "../envelope.js";
 import { HOME } from "../home.js";
 import type { InFlight } from "../in-flight.js";
 import { Departures } from "./departures.js";
-import type { BullmqJob } from "./job.js";
-import { jobIdOf } from "./job-id.js";
+import { attemptOf, type BullmqJob } from "./job.js";
 import type { BullmqWorker, BullmqWorkerJob } from "./library.js";
 import type { BullmqEngineSettings } from "./options.js";
-import { dataWithNext, deliveryOf } from "./stored-task.js";
+import type { Outages } from "./outages.js";
+import { BACKOFF, dataWithNext, deliveryOf, wasLost } from "./stored-task.js";
 import { failed, failedForGood, moved } from "./thrown.js";
 import { within } from "./within.js";
 
@@ -37,6 +37,7 @@ export class Consumer {
   readonly #settings: BullmqEngineSettings;
   readonly #host: EngineHost;
   readonly #inFlight: InFlight;
+  readonly #outages: Outages;
   readonly #held = new Map<string | undefined, Held>();
   /** The attempts of jobs that were run here. */
   readonly #ran = new WeakMap<BullmqWorkerJob, Held>();
@@ -46,10 +47,11 @@ export class Consumer {
   readonly #started: Promise<void>;
   #carriedOut: Promise<void> = Promise.resolve();
 
-  constructor(settings: BullmqEngineSettings, host: EngineHost, inFlight: InFlight) {
+  constructor(settings: BullmqEngineSettings, host: EngineHost, inFlight: InFlight, outages: Outages) {
     this.#settings = settings;
     this.#host = host;
     this.#inFlight = inFlight;
+    this.#outages = outages;
     this.#worker = HOME.runInAsyncScope(() => this.#openWorker());
     this.#started = HOME.runInAsyncScope(() => this.#start());
     this.#started.catch(() => {}); // told to whoever waits for it
@@ -61,8 +63,7 @@ export class Consumer {
   }
 
   /** Keeps a task that is here from being run again: true where that is certain. */
-  async cancel(taskId: string): Promise<boolean> {
-    const id = jobIdOf(taskId);
+  async cancel(id: string): Promise<boolean> {
     const held = this.#held.get(id);
     if (held?.open) {
       held.cancelled = true;
@@ -74,8 +75,7 @@ export class Consumer {
   }
 
   /** Takes a task out of the store, unless it ends here meanwhile: BullMQ calls that removed as well. */
-  async takeAway(taskId: string, remove: () => Promise<BullmqJob | undefined>): Promise<BullmqJob | undefined> {
-    const id = jobIdOf(taskId);
+  async takeAway(id: string, remove: () => Promise<BullmqJob | undefined>): Promise<BullmqJob | undefined> {
     return await this.#departures.takeOut(id, remove, () => this.#putDown(id));
   }
 
@@ -108,7 +108,7 @@ export class Consumer {
     const options = { ...workerOptions, autorun: false, settings: { ...settings, backoffStrategy } };
     const worker = new Worker(queue, process, options as never);
     worker.on("error", (error) => {
-      warn(`the BullMQ worker of ${queue} reports an error`, error);
+      this.#outages.reported(`the BullMQ worker of ${queue}`, error);
       this.#forgetLost(error);
     });
     worker.on("completed", (job) => this.#ended(job));
@@ -149,10 +149,11 @@ export class Consumer {
     this.#ran.set(job, held);
     // fetched while the worker was told to stop
     const { aborted } = this.#stopped.signal;
-    const settlement = aborted ? GIVE_BACK : await this.#host.run(deliveryOf(job, this.#host));
+    const settlement = aborted ? GIVE_BACK : await this.#host.run(this.#deliveryOf(job));
     if (settlement.kind === "retry") {
-      held.next = nextAttempt(job.attemptsMade, settlement);
+      held.next = nextAttempt(attemptOf(job), settlement);
       await this.#note(job, held.next);
+      askHere(job);
       throw failed(settlement.error);
     }
     held.open = false;
@@ -161,15 +162,16 @@ export class Consumer {
   }
 
   // Without it, the next attempt runs all the same.
-  async #note(job: BullmqWorkerJob, next: NextAttempt): Promise<void> {
-    await quietly("noting a failed attempt", () => job.updateData(dataWithNext(job, next)), undefined);
+  async #note(job: BullmqWorkerJob, next: NextAttempt | undefined): Promise<void> {
+    await quietly("noting an attempt", () => job.updateData(dataWithNext(job, next)), undefined);
   }
 
   async #giveBack({ job, cancelled }: Held, delay: number, token: string | undefined): Promise<Error> {
     if (cancelled) {
-      this.#drop(job, job.attemptsMade);
+      this.#drop(job, attemptOf(job));
       return failedForGood(new TaskCancelledError("the task was cancelled"));
     }
+    if (wasLost(job)) await this.#note(job, undefined);
     // where this fails, the job stalls, and is run again
     await quietly("giving a task back", () => job.moveToDelayed(Date.now() + delay, token), undefined);
     this.#held.delete(job.id);
@@ -189,7 +191,17 @@ export class Consumer {
   }
 
   #drop(job: BullmqJob, attempt: number): void {
-    const delivery = { ...deliveryOf(job, this.#host), attempt };
+    const delivery = { ...this.#deliveryOf(job), attempt };
     void this.#inFlight.add(HOME.runInAsyncScope(() => this.#host.drop(delivery, "cancelled")));
   }
+
+  #deliveryOf(job: BullmqJob): Delivery {
+    return deliveryOf(job, this.#host, this.#settings.mostAttempts);
+  }
+}
+
+// Whoever added a job may have given it fewer attempts, and another wait, than the policy here. This copy alone is told.
+function askHere(job: BullmqJob): void {
+  job.opts.attempts = job.attemptsMade + 2;
+  job.opts.backoff = BACKOFF;
 }

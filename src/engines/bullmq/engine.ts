@@ -6,6 +6,7 @@ import { HOME } from "../home.js";
 import { InFlight } from "../in-flight.js";
 import { Consumer } from "./consumer.js";
 import { BULLMQ, type BullmqJob } from "./job.js";
+import { jobIdsOf } from "./job-id.js";
 import { type BullmqEngineOptions, type BullmqEngineSettings, engineSettings } from "./options.js";
 import { Store } from "./store.js";
 import { deliveryOf } from "./stored-task.js";
@@ -33,7 +34,7 @@ class BullmqEngine implements TaskEngine {
   readonly capabilities = CAPABILITIES;
   readonly #settings: BullmqEngineSettings;
   readonly #store: Store;
-  readonly #inFlight = new InFlight();
+  readonly #inFlight = new InFlight(() => this.#host?.bystanders() ?? 0);
   #host: EngineHost | undefined;
   #consumer: Consumer | undefined;
   #stopped = false;
@@ -47,6 +48,7 @@ class BullmqEngine implements TaskEngine {
   open(host: EngineHost): void {
     if (this.#host !== undefined) throw new TaskConfigError("engine: this engine belongs to another TaskManager");
     this.#host = host;
+    this.#store.open(host);
   }
 
   async enqueue(message: TaskMessage): Promise<boolean> {
@@ -55,7 +57,7 @@ class BullmqEngine implements TaskEngine {
 
   async work(): Promise<void> {
     if (this.#host === undefined || this.#stopped) return;
-    this.#consumer ??= new Consumer(this.#settings, this.#host, this.#inFlight);
+    this.#consumer ??= new Consumer(this.#settings, this.#host, this.#inFlight, this.#store.outages);
     const consumer = this.#consumer;
     try {
       await consumer.started();
@@ -68,14 +70,8 @@ class BullmqEngine implements TaskEngine {
   }
 
   async cancel(taskId: string): Promise<boolean> {
-    const host = this.#host;
-    if (host === undefined) return false;
-    if (await this.#consumer?.cancel(taskId)) return true;
-    const remove = (): Promise<BullmqJob | undefined> => this.#store.remove(taskId);
-    const job = await (this.#consumer?.takeAway(taskId, remove) ?? remove());
-    if (job === undefined) return false;
-    void this.#inFlight.add(HOME.runInAsyncScope(() => host.drop(deliveryOf(job, host), "cancelled")));
-    return true;
+    for (const id of jobIdsOf(taskId)) if (await this.#cancel(id)) return true;
+    return false;
   }
 
   async idle(): Promise<void> {
@@ -83,7 +79,8 @@ class BullmqEngine implements TaskEngine {
       await this.#inFlight.settled();
       if (this.#store.isClosed) return;
       const live = await quietly("counting the tasks in BullMQ", () => this.#store.countLive(), undefined);
-      if (live === 0 && this.#inFlight.size === 0) return;
+      const bystanders = this.#host?.bystanders() ?? 0;
+      if (live !== undefined && live <= bystanders && this.#inFlight.isSettled) return;
       await wait(live === undefined ? OUTAGE_POLL_MS : IDLE_POLL_MS);
     }
   }
@@ -100,5 +97,17 @@ class BullmqEngine implements TaskEngine {
     const graceful = open && (await this.#store.answers());
     await this.#consumer?.close(graceful);
     await this.#store.close(graceful);
+  }
+
+  async #cancel(id: string): Promise<boolean> {
+    const host = this.#host;
+    if (host === undefined) return false;
+    if (await this.#consumer?.cancel(id)) return true;
+    const remove = (): Promise<BullmqJob | undefined> => this.#store.remove(id);
+    const job = await (this.#consumer?.takeAway(id, remove) ?? remove());
+    if (job === undefined) return false;
+    const delivery = deliveryOf(job, host, this.#settings.mostAttempts);
+    void this.#inFlight.add(HOME.runInAsyncScope(() => host.drop(delivery, "cancelled")));
+    return true;
   }
 }

@@ -1,4 +1,4 @@
-import { checkFunction, checkNumber, checkObject, checkText, show } from "../../core/checks.js";
+import { checkFunction, checkNumber, checkObject, checkOptional, checkText, show } from "../../core/checks.js";
 import { TaskConfigError } from "../../core/errors.js";
 import type { BullmqQueueClass, BullmqWorkerClass } from "./library.js";
 
@@ -17,7 +17,10 @@ export interface BullmqEngineOptions {
   readonly prefix?: string | undefined;
   /** More options of `Queue`. Its `defaultJobOptions` say what is kept of tasks that ended. */
   readonly queueOptions?: object | undefined;
-  /** More options of `Worker`, such as `lockDuration`, `stalledInterval`, `maxStalledCount`. */
+  /**
+   * More options of `Worker`, such as `lockDuration`, `stalledInterval`, `maxStalledCount`. `maxStartedAttempts` bounds
+   * the attempts of any task, whatever its retries; an attempt that was lost is none.
+   */
   readonly workerOptions?: object | undefined;
 }
 
@@ -28,6 +31,8 @@ export interface BullmqEngineSettings {
   readonly queue: string;
   readonly queueOptions: object;
   readonly workerOptions: object;
+  /** Of one task, whatever its own policy. */
+  readonly mostAttempts: number;
 }
 
 /** A crash is no failure of the task; BullMQ's own `maxStalledCount` of 1 would fail it for the second one. */
@@ -45,6 +50,7 @@ export function engineSettings(options: BullmqEngineOptions): BullmqEngineSettin
   checkObject("queueOptions", queueOptions);
   checkObject("workerOptions", workerOptions);
   const shared = { connection: checkConnection(connection), ...prefixOf(prefix) };
+  const { maxStartedAttempts, ...others } = workerOptions as { maxStartedAttempts?: unknown };
   const { defaultJobOptions } = queueOptions as { defaultJobOptions?: object | undefined };
   return Object.freeze({
     Queue,
@@ -55,16 +61,36 @@ export function engineSettings(options: BullmqEngineOptions): BullmqEngineSettin
       ...shared,
       defaultJobOptions: { ...DEFAULT_JOB_OPTIONS, ...defaultJobOptions },
     },
-    workerOptions: { ...DEFAULT_WORKER_OPTIONS, ...workerOptions, ...shared, ...concurrencyOf(concurrency) },
+    workerOptions: { ...DEFAULT_WORKER_OPTIONS, ...others, ...shared, ...concurrencyOf(concurrency) },
+    mostAttempts: mostAttemptsOf(maxStartedAttempts),
   });
 }
 
 function checkConnection(connection: unknown): object | string {
-  if (typeof connection === "object" && connection !== null) return connection;
+  if (typeof connection === "object" && connection !== null) {
+    if (!hasKeyPrefix(connection)) return connection;
+    // BullMQ's own words, which it has for clients only
+    throw new TaskConfigError("connection: ioredis does not support ioredis prefixes, use the prefix option instead");
+  }
   if (typeof connection === "string" && connection !== "") return connection;
   throw new TaskConfigError(
     `connection: expected what BullMQ takes, such as { host: "127.0.0.1", port: 6379 }, received ${show(connection)}`,
   );
+}
+
+// In the options of a connection, of a client, or of the nodes of a cluster.
+function hasKeyPrefix(connection: object): boolean {
+  const { keyPrefix, options, redisOptions } = connection as Record<string, unknown>;
+  if (typeof keyPrefix === "string" && keyPrefix !== "") return true;
+  return [options, redisOptions].some(
+    (nested) => typeof nested === "object" && nested !== null && hasKeyPrefix(nested),
+  );
+}
+
+// BullMQ's own name for no limit is 0.
+function mostAttemptsOf(maxStartedAttempts: unknown): number {
+  const most = checkOptional("workerOptions.maxStartedAttempts", maxStartedAttempts, { min: 0, integer: true });
+  return most || Number.POSITIVE_INFINITY;
 }
 
 function checkQueueName(queue: unknown): string {

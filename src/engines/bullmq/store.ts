@@ -1,16 +1,14 @@
 import { TaskManagerClosedError } from "../../core/errors.js";
-import { warn } from "../../core/guard.js";
-import type { TaskMessage } from "../engine.js";
+import type { EngineHost, TaskMessage } from "../engine.js";
 import { HOME } from "../home.js";
 import { untraced } from "../untraced.js";
-import { jobIdOf } from "./job-id.js";
+import { jobIdsOf } from "./job-id.js";
 import type { BullmqQueue, BullmqStoredJob } from "./library.js";
 import type { BullmqEngineSettings } from "./options.js";
-import { hasStamp, taskData } from "./stored-task.js";
+import { Outages } from "./outages.js";
+import { BACKOFF, hasStamp, taskData } from "./stored-task.js";
 import { within } from "./within.js";
 
-/** Names the engine's own strategy for the wait before a retry. */
-export const BACKOFF = "otel-taskflow";
 const WAITING: readonly string[] = ["waiting", "delayed", "prioritized"];
 const ENDED: readonly string[] = ["completed", "failed"];
 const ANSWER_MS = 1_000;
@@ -21,6 +19,9 @@ export class Store {
   readonly #settings: BullmqEngineSettings;
   /** Ends what waits for a server that may never answer. */
   readonly #unanswered = new Set<(error: Error) => void>();
+  /** Of each id that is being added here, until when. */
+  readonly #adding = new Map<string, Promise<unknown>>();
+  readonly outages: Outages = new Outages(() => this.countLive());
   #queue: BullmqQueue | undefined;
   #closed = false;
 
@@ -36,24 +37,28 @@ export class Store {
     return this.#closed;
   }
 
-  /** False when a task of that id is live already. */
-  async add(message: TaskMessage): Promise<boolean> {
-    const { origin, fresh } = message;
-    const { id, name, maxAttempts = 1, enqueuedAt = 0, dueAt = enqueuedAt } = origin;
-    const jobId = jobIdOf(id);
-    if (!fresh && !(await this.#makeFree(jobId))) return false;
-    const stamp = fresh ? undefined : crypto.randomUUID();
-    // rounded up: no task starts early
-    const delay = Math.ceil(dueAt - enqueuedAt);
-    const options = { jobId, attempts: maxAttempts, backoff: { type: BACKOFF }, delay };
-    await this.#ask((queue) => queue.add(name, taskData(message, stamp), options));
-    return stamp === undefined || (await this.#isStored(jobId, stamp));
+  open(host: EngineHost): void {
+    this.outages.watch(host);
   }
 
-  /** Removes a task that no worker holds, and returns it; `undefined` where there is none such. */
-  async remove(taskId: string): Promise<BullmqStoredJob | undefined> {
-    const id = jobIdOf(taskId);
-    const job = await this.#ask((queue) => queue.getJob(id));
+  /** False when a task of that id is live already. */
+  async add(message: TaskMessage): Promise<boolean> {
+    const [id = "", ...others] = jobIdsOf(message.origin.id);
+    if (message.fresh) {
+      await this.#add(id, message, undefined);
+      return true;
+    }
+    return await this.#oneAfterTheOther(id, async () => {
+      for (const one of [id, ...others]) if (!(await this.#makeFree(one))) return false;
+      const stamp = crypto.randomUUID();
+      await this.#add(id, message, stamp);
+      return await this.#isStored(id, stamp);
+    });
+  }
+
+  /** Removes a job that no worker holds, and returns it; `undefined` where there is none such. */
+  async remove(id: string): Promise<BullmqStoredJob | undefined> {
+    const job = await this.#find(id);
     if (job === undefined || !WAITING.includes(await this.#ask(() => job.getState()))) return undefined;
     return (await this.#ask((queue) => queue.remove(id))) === 1 ? job : undefined;
   }
@@ -77,13 +82,45 @@ export class Store {
   /** Gives up the connection; what waits for an answer rejects. */
   async close(graceful: boolean): Promise<void> {
     this.#closed = true;
+    this.outages.stop();
     if (this.#queue !== undefined) await closeQueue(this.#queue, graceful);
     for (const reject of this.#unanswered) reject(closedError());
   }
 
+  async #add(jobId: string, message: TaskMessage, stamp: string | undefined): Promise<void> {
+    const { name, maxAttempts = 1, enqueuedAt = 0, dueAt = enqueuedAt } = message.origin;
+    // rounded up: no task starts early
+    const delay = Math.ceil(dueAt - enqueuedAt);
+    const options = { jobId, attempts: maxAttempts, backoff: BACKOFF, delay };
+    await this.#ask((queue) => queue.add(name, taskData(message, stamp), options));
+  }
+
+  // Two that are added here at the same time would both find their id free.
+  async #oneAfterTheOther<T>(id: string, add: () => Promise<T>): Promise<T> {
+    const before = this.#adding.get(id);
+    const added = before === undefined ? add() : before.then(add, add);
+    this.#adding.set(id, added);
+    try {
+      return await added;
+    } finally {
+      if (this.#adding.get(id) === added) this.#adding.delete(id);
+    }
+  }
+
+  // A key of BullMQ's own is no job, whatever BullMQ makes of it.
+  async #find(id: string): Promise<BullmqStoredJob | undefined> {
+    try {
+      const job = await this.#ask((queue) => queue.getJob(id));
+      return typeof job?.name === "string" ? job : undefined;
+    } catch (error) {
+      if (error instanceof Error && error.message.includes("WRONGTYPE")) return undefined;
+      throw error;
+    }
+  }
+
   // A task that has ended may still be kept, and must not stand in the way of another.
   async #makeFree(id: string): Promise<boolean> {
-    const job = await this.#ask((queue) => queue.getJob(id));
+    const job = await this.#find(id);
     if (job === undefined) return true;
     if (!ENDED.includes(await this.#ask(() => job.getState()))) return false;
     await this.#ask((queue) => queue.remove(id));
@@ -100,8 +137,11 @@ export class Store {
     const answer = question(this.#open());
     return await new Promise((resolve, reject) => {
       this.#unanswered.add(reject);
-      const forget = (): void => void this.#unanswered.delete(reject);
-      answer.then(resolve, reject).then(forget, forget);
+      const refuse = (error: unknown): void => {
+        this.outages.noAnswer(error);
+        reject(error);
+      };
+      answer.then(resolve, refuse).then(() => this.#unanswered.delete(reject));
     });
   }
 
@@ -115,7 +155,7 @@ export class Store {
     const { Queue, queue: name, queueOptions } = this.#settings;
     // options of this very class, as the application gave them
     const queue = new Queue(name, queueOptions as never);
-    queue.on("error", (error) => warn(`the BullMQ queue ${name} reports an error`, error));
+    queue.on("error", (error) => this.outages.reported(`the BullMQ queue ${name}`, error));
     queue.waitUntilReady().catch(() => this.#discard(queue));
     return queue;
   }

@@ -1,7 +1,20 @@
+import type { Carrier } from "../../core/types.js";
 import type { Delivery, EngineHost, TaskMessage } from "../engine.js";
-import { argsOf, type Envelope, fieldsOf, type NextAttempt, readNextAttempt, seal, unseal } from "../envelope.js";
-import { type BullmqJob, dueAtOf, maxAttemptsOf } from "./job.js";
+import {
+  argsOf,
+  ENVELOPE_KEY,
+  type Envelope,
+  fieldsOf,
+  type NextAttempt,
+  readNextAttempt,
+  seal,
+  unseal,
+} from "../envelope.js";
+import { attemptOf, type BullmqJob, dueAtOf, maxAttemptsOf } from "./job.js";
 import { taskIdOf } from "./job-id.js";
+
+/** Names the engine's own strategy for the wait before a retry. */
+export const BACKOFF: { readonly type: string } = Object.freeze({ type: "otel-taskflow" });
 
 /** A job's data: the task, and what this engine notes of its way. */
 interface StoredTask extends Envelope {
@@ -16,29 +29,57 @@ export function taskData(message: TaskMessage, stamp: string | undefined): Store
   return { ...seal(message), stamp };
 }
 
-/** The data of a job whose attempt has failed. */
-export function dataWithNext({ data, stalledCounter = 0 }: BullmqJob, next: NextAttempt): object {
-  return { ...fieldsOf(data), next, stalls: stalledCounter };
+/** The data of a job that will run again: as its next attempt, or where there is none, as the same one. */
+export function dataWithNext(job: BullmqJob, next: NextAttempt | undefined): object {
+  const { data, stalledCounter = 0 } = job;
+  const args = argsOf(data);
+  const task = unseal(data) === undefined && args !== undefined ? { args } : fieldsOf(data);
+  return { ...task, ...(next && { next }), stalls: stalledCounter };
 }
 
 export function hasStamp({ data }: BullmqJob, stamp: string): boolean {
   return fieldsOf(data).stamp === stamp;
 }
 
-/** The attempt a job is to be run as. What BullMQ itself says wins over what is stored with the task. */
-export function deliveryOf(job: BullmqJob, host: EngineHost): Delivery {
-  const { id = "", name, data, attemptsMade, stalledCounter = 0 } = job;
-  const task = unseal(data);
-  const { next, stalls } = fieldsOf(data);
-  const noted = readNextAttempt(next);
-  const planned = noted?.attempt === attemptsMade ? noted : undefined;
+/** Whether the run before was lost. */
+export function wasLost({ data, stalledCounter = 0 }: BullmqJob): boolean {
+  const { stalls } = fieldsOf(data);
+  return stalledCounter > (typeof stalls === "number" ? stalls : 0);
+}
+
+/**
+ * The attempt a job is to be run as, one of `mostAttempts`. What BullMQ itself says wins over what is stored with the
+ * task. A job that was not added as a task runs as one whose argument is the job's data.
+ */
+export function deliveryOf(job: BullmqJob, host: EngineHost, mostAttempts: number): Delivery {
+  const { id = "", name, data } = job;
+  const attempt = attemptOf(job);
+  const noted = readNextAttempt(fieldsOf(data).next);
+  const planned = noted?.attempt === attempt ? noted : undefined;
+  const stored = { id: taskIdOf(id), name, carrier: carrierOf(job), maxAttempts: maxAttemptsOf(job) };
+  const origin = host.receive(stored);
+  const { maxAttempts = mostAttempts } = origin;
   return {
-    origin: host.receive({ id: taskIdOf(id), name, carrier: task?.carrier, maxAttempts: maxAttemptsOf(job) }),
+    origin: maxAttempts <= mostAttempts ? origin : { ...origin, maxAttempts: mostAttempts },
     args: argsOf(data),
-    attempt: attemptsMade,
-    dueAt: planned?.dueAt ?? dueAtOf(job),
-    redelivered: stalledCounter > (typeof stalls === "number" ? stalls : 0),
+    attempt,
+    dueAt: planned?.dueAt ?? firstDueOf(job),
+    redelivered: wasLost(job),
     previous: planned?.previous,
     signal: undefined,
   };
+}
+
+// A flow or a scheduler carries it in the job's options, as addJob does.
+function carrierOf({ data, opts }: BullmqJob): Carrier | undefined {
+  return unseal(data) === undefined || fieldsOf(data).carrier === undefined
+    ? opts[ENVELOPE_KEY]
+    : unseal(data)?.carrier;
+}
+
+// A task that was given back has been due all the time; of others' jobs that is not known.
+function firstDueOf(job: BullmqJob): number | undefined {
+  const { opts, timestamp } = job;
+  if (fieldsOf(opts.backoff).type !== BACKOFF.type) return dueAtOf(job) ?? undefined;
+  return attemptOf(job) === 0 ? timestamp + (Number(opts.delay) || 0) : undefined;
 }

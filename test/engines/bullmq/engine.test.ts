@@ -68,6 +68,9 @@ describe("bullmqEngine", () => {
     [{ ...good, Worker: "Worker" }, /^Worker: expected a function/],
     [{ ...good, connection: undefined }, /^connection: expected what BullMQ takes, such as \{ host/],
     [{ ...good, queue: "a:b" }, /^queue: expected a name without a colon, received a string of 3 characters/],
+    [{ ...good, connection: { keyPrefix: "app:" } }, /^connection: ioredis does not support ioredis prefixes, use the/],
+    [{ ...good, connection: { options: { keyPrefix: "app:" } } }, /^connection: ioredis does not support ioredis pre/],
+    [{ ...good, workerOptions: { maxStartedAttempts: -1 } }, /^workerOptions.maxStartedAttempts: expected an integer/],
     [{ ...good, concurrency: 0 }, /^concurrency: expected an integer from 1, received 0/],
     [{ ...good, prefix: "" }, /^prefix: expected a non-empty string/],
     [{ ...good, workerOptions: 5 }, /^workerOptions: expected an object/],
@@ -235,20 +238,6 @@ await describeVersions("the engine's jobs", (open) => {
     expect(await Promise.race([tasks.cancel(id), wait(1_500, "waits")])).toBe(false);
   });
 
-  test("of another producer give up when their own attempts are over, whatever the task's retries", async () => {
-    const telemetry = startTelemetry();
-    const lab = open();
-    const [onRetry, onFailure] = [vi.fn(), vi.fn()];
-    const tasks = managerOn(lab, { onRetry, onFailure });
-    tasks.task({ name: "flaky", retries: 2 }, () => Promise.reject(new Error("no")));
-    const { id } = await lab.queue.add("flaky", { args: [] });
-    await finish(tasks);
-    await lab.reaches("failed", id);
-    expect([onRetry.mock.calls.length, onFailure.mock.calls.length]).toEqual([0, 1]);
-    const expected = { "task.outcome": "failure", "task.max_attempts": 1 };
-    expect(telemetry.span("process flaky").attributes).toMatchObject(expected);
-  });
-
   test("are no part of the trace in which the library was loaded", async () => {
     const telemetry = startTelemetry();
     const lab = open();
@@ -291,9 +280,12 @@ await describeVersions("the engine's jobs", (open) => {
     const lab = open();
     const tasks = managerOn(lab);
     const task = tasks.task("task", () => {});
-    for (const taskId of ["order-7", "order:7", "7", "id=7", "100%:0"]) await tasks.addTask(task, [], { taskId });
+    for (const taskId of ["order-7", "order:7", "7", "id=7", "100%:0", "active"])
+      await tasks.addTask(task, [], { taskId });
     const ids = (await lab.queue.getWaiting()).map(({ id }) => id);
-    expect(ids.toSorted()).toEqual(["order-7", "id=order%3A7", "id=7", "id=id=7", "id=100%25%3A0"].toSorted());
+    expect(ids.toSorted()).toEqual(
+      ["order-7", "id=order%3A7", "id=7", "id=id=7", "id=100%25%3A0", "id=active"].toSorted(),
+    );
     expect(await tasks.cancel("100%:0")).toBe(true);
   });
 

@@ -83,11 +83,12 @@ function cases(kind: Kind, start: () => Promise<OwnServer>): void {
     expect([exitCode, printed]).toEqual([0, "running\nshut down\n"]);
   });
 
-  test("an engine that was made while the server was gone works when it is there", async () => {
+  test("an engine that was made while the server was gone works when it is there, and tells both once", async () => {
     const { manager, server } = await open();
     collectDiag();
     await server.kill();
-    const tasks = manager({});
+    const notices: string[] = [];
+    const tasks = manager({ onNotice: ({ kind, message }) => void (kind === "store" && notices.push(message)) });
     const run = vi.fn();
     const task = tasks.task("task", run);
     const early = tasks.addTask(task).catch((error: unknown) => error);
@@ -97,6 +98,8 @@ function cases(kind: Kind, start: () => Promise<OwnServer>): void {
     await vi.waitFor(() => tasks.work(), 10_000);
     await tasks.idle();
     expect(run).toHaveBeenCalled();
+    const both = ["the store cannot be reached", "the store can be reached again"];
+    await vi.waitFor(() => expect(notices).toEqual(both), 10_000);
   });
 
   async function open(): Promise<{

@@ -31,7 +31,14 @@ await describeVersions("a sandbox", (open) => {
         const { spans } = sandbox(lab, threads);
         const { id } = await addJob(lab.queue, "looks", { order: 7 }, { attempts: 2, tags: { plan: "pro" } });
         const { returnvalue } = await lab.reaches("completed", id);
-        const context = { taskId: id, funcName: "looks", attempt: 0, maxAttempts: 2, tags: { plan: "pro" } };
+        const context = {
+          taskId: id,
+          funcName: "looks",
+          attempt: 0,
+          redelivered: false,
+          maxAttempts: 2,
+          tags: { plan: "pro" },
+        };
         expect(returnvalue).toEqual({ ...context, data: { order: 7 } });
         const enqueued = telemetry.span("enqueue looks").spanContext();
         const [span] = spans();

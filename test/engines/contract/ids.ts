@@ -1,0 +1,47 @@
+import { isTaskConfigError } from "otel-taskflow";
+import { describe, expect, vi } from "vitest";
+import type { Contract } from "./case.js";
+
+/** What an engine's library may call a thing of its own, and what might be read as something else than an id. */
+const ODD_IDS: readonly string[] = [
+  ...["wait", "active", "delayed", "paused", "completed", "failed", "prioritized", "waiting-children", "stalled"],
+  ...["stalled-check", "limiter", "meta", "events", "marker", "id", "pc", "repeat", "de", "metrics"],
+  ...["0", "-1", "-1.5", "1e3", "Infinity", "NaN", "null", "__proto__", "constructor", "nightly", "Nightly", " "],
+];
+
+export function idCases({ test }: Contract): void {
+  describe("odd ids", () => {
+    test("are ids like any other, and break nothing for the tasks that follow", async ({ rig }) => {
+      const [first, second] = [rig.manager(), rig.manager()];
+      const run = vi.fn();
+      for (const tasks of [first, second]) tasks.task("task", run);
+      for (const taskId of ODD_IDS) expect(await first.addTask(run, [], { taskId })).toBe(taskId);
+      await rig.finish(first);
+      const later = await second.addTask(run);
+      await rig.finish(second);
+      // delivery is at least once, and a busy machine has one run again
+      const ids = new Set(rig.named("process task").map(({ attributes }) => attributes["task.id"]));
+      expect([...ids].toSorted()).toEqual([...ODD_IDS, later].toSorted());
+    });
+
+    test("are cancelled by the id that was given", async ({ rig }) => {
+      const tasks = rig.manager();
+      const task = tasks.task("task", () => {});
+      for (const taskId of ["active", "nightly", "order-7", "7"]) {
+        await tasks.addTask(task, [], { taskId, delay: 60_000 });
+        expect([taskId, await tasks.cancel(taskId)]).toEqual([taskId, true]);
+      }
+    });
+
+    test("are refused, and nothing is stored, where no store keeps them as they are", async ({ rig }) => {
+      const tasks = rig.manager();
+      const task = tasks.task("task", () => {});
+      for (const taskId of ["\ud83d", "order-😀".slice(0, 7), "a\0b", ""]) {
+        await expect(tasks.addTask(task, [], { taskId })).rejects.toSatisfy(isTaskConfigError);
+      }
+      expect(() => tasks.task("half \ud83d", () => {})).toThrow(expect.toSatisfy(isTaskConfigError));
+      await rig.finish(tasks);
+      expect(rig.named("process task")).toEqual([]);
+    });
+  });
+}
