@@ -22,7 +22,7 @@ import {
   type TaskOptions,
 } from "./options.js";
 import { Registry, type TaskFunction } from "./registry.js";
-import { type AddTaskRest, HoldingScope, type PreparedTask, type TaskScope } from "./task-scope.js";
+import { type AddTaskRest, HeldTasks, HoldingScope, type PreparedTask, type TaskScope } from "./task-scope.js";
 import { type Voice, voiceOf } from "./voice.js";
 
 const DEFAULT_SHUTDOWN_MS = 10_000;
@@ -55,8 +55,11 @@ export class TaskManager {
   readonly #durable: boolean;
   readonly #voice: Voice;
   readonly #accepting = new Set<Promise<boolean>>();
+  readonly #held = new HeldTasks();
   #working = false;
   #shutdown: Promise<ShutdownReport> | undefined;
+  /** Takes nothing more from a scope either. */
+  #closed = false;
 
   /** @throws TaskConfigError for an option out of range. */
   constructor(options: TaskManagerOptions = {}) {
@@ -157,7 +160,7 @@ export class TaskManager {
    * `release()` says that the work is done, with a durable engine `addTask` sends them at once.
    */
   scope(): TaskScope {
-    return new HoldingScope((fn, args, options) => this.#prepare(fn, args, options), this.#durable);
+    return new HoldingScope((fn, args, options) => this.#prepare(fn, args, options), this.#durable, this.#held);
   }
 
   /**
@@ -193,8 +196,8 @@ export class TaskManager {
   }
 
   /**
-   * Refuses new tasks, lets the others end until `timeout`, then aborts what is left without waiting for
-   * functions that ignore their signal. Every span is ended before it resolves. A second call joins the first.
+   * Refuses new tasks, lets the others end until `timeout`, those too that a scope still holds, then aborts what is left
+   * without waiting for functions that ignore their signal. Every span is ended before it resolves. A second call joins the first.
    */
   async shutdown(options: ShutdownOptions = {}): Promise<ShutdownReport> {
     checkObject("shutdown(): its options", options);
@@ -229,8 +232,9 @@ export class TaskManager {
       this.#engine.enqueue({ origin, args: copy, fresh });
     return {
       id: request.id,
+      name: task.enqueue.name,
       enqueue: () => {
-        if (this.#shutdown !== undefined) throw new TaskManagerClosedError();
+        if (this.#closed) throw new TaskManagerClosedError();
         const accepted = enqueue(request, task.enqueue, send, ACCEPTED);
         return isThenable(accepted) ? this.#pending(accepted) : undefined;
       },
@@ -251,13 +255,16 @@ export class TaskManager {
     const before = this.#host.completed;
     const deadline = new AbortController();
     const timer = setTimeout(() => deadline.abort(), timeout);
+    await Promise.race([this.#held.settled(), whenAborted(deadline.signal)]);
+    this.#closed = true;
+    const held = this.#held.unfinished();
     // an engine that fails keeps no task running and no span open
     const unstarted = await quietly("draining the engine", () => this.#drain(deadline.signal), []);
     clearTimeout(timer);
     const cutShort = await this.#host.abandon();
     await quietly("closing the engine", () => this.#engine.close(), undefined);
     this.#voice.close();
-    return { completed: this.#host.completed - before, abandoned: [...cutShort, ...unstarted] };
+    return { completed: this.#host.completed - before, abandoned: [...cutShort, ...unstarted, ...held] };
   }
 
   async #drain(deadline: AbortSignal): Promise<readonly UnfinishedTask[]> {

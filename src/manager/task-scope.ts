@@ -1,5 +1,6 @@
 import { AsyncResource } from "node:async_hooks";
 import { debug, quietly } from "../core/guard.js";
+import type { UnfinishedTask } from "../engines/engine.js";
 import type { AddTaskOptions } from "./options.js";
 import type { TaskFunction } from "./registry.js";
 
@@ -12,6 +13,7 @@ export type AddTaskRest<F extends TaskFunction> =
 /** A task that has been checked, and how to hand it to the engine. */
 export interface PreparedTask {
   readonly id: string;
+  readonly name: string;
   /** Throws or rejects when the manager is shut down, or the engine refuses the task. */
   readonly enqueue: () => Promise<void> | undefined;
 }
@@ -20,6 +22,7 @@ type Prepare = (fn: TaskFunction, args?: readonly unknown[], options?: AddTaskOp
 
 interface HeldTask {
   readonly id: string;
+  readonly name: string;
   /** In the context of whoever added it. */
   readonly enqueue: () => void;
 }
@@ -37,36 +40,77 @@ export interface TaskScope {
   discard(): void;
 }
 
+/** What all scopes of a manager hold back. */
+export class HeldTasks {
+  readonly #tasks = new Set<HeldTask>();
+  #onEmpty: (() => void) | undefined;
+
+  add(task: HeldTask): void {
+    this.#tasks.add(task);
+  }
+
+  delete(task: HeldTask): void {
+    this.#tasks.delete(task);
+    if (this.#tasks.size === 0) this.#onEmpty?.();
+  }
+
+  /** Resolves when each was sent or left out. */
+  settled(): Promise<void> {
+    return new Promise((resolve) => {
+      this.#onEmpty = resolve;
+      if (this.#tasks.size === 0) resolve();
+    });
+  }
+
+  /** Those that are still held. */
+  unfinished(): UnfinishedTask[] {
+    return [...this.#tasks].map(({ id, name }) => ({ taskId: id, funcName: name, state: "ready" }));
+  }
+}
+
 /** Holds tasks back where the engine would start them at once, and sends them where it stores them. */
 export class HoldingScope implements TaskScope {
   readonly #prepare: Prepare;
+  readonly #all: HeldTasks;
   readonly #held: HeldTask[] = [];
   #state: "holding" | "sending" | "discarding";
 
-  constructor(prepare: Prepare, durable: boolean) {
+  constructor(prepare: Prepare, durable: boolean, all: HeldTasks) {
     this.#prepare = prepare;
+    this.#all = all;
     this.#state = durable ? "sending" : "holding";
   }
 
   async addTask<F extends TaskFunction>(fn: F, ...rest: AddTaskRest<F>): Promise<string> {
     const [args, options] = rest;
-    const { id, enqueue } = this.#prepare(fn, args, options);
+    const { id, name, enqueue } = this.#prepare(fn, args, options);
     if (this.#state === "sending") await enqueue();
     else if (this.#state === "discarding") leaveOut(id);
-    else this.#held.push({ id, enqueue: AsyncResource.bind(() => void later(id, enqueue)) });
+    else this.#hold({ id, name, enqueue: AsyncResource.bind(() => void later(id, enqueue)) });
     return id;
   }
 
   release(): void {
     if (this.#state !== "holding") return;
     this.#state = "sending";
-    for (const { enqueue } of this.#held.splice(0)) enqueue();
+    for (const task of this.#held.splice(0)) {
+      task.enqueue();
+      this.#all.delete(task);
+    }
   }
 
   discard(): void {
     if (this.#state !== "holding") return;
     this.#state = "discarding";
-    for (const { id } of this.#held.splice(0)) leaveOut(id);
+    for (const task of this.#held.splice(0)) {
+      leaveOut(task.id);
+      this.#all.delete(task);
+    }
+  }
+
+  #hold(task: HeldTask): void {
+    this.#held.push(task);
+    this.#all.add(task);
   }
 }
 

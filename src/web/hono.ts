@@ -1,12 +1,18 @@
 import type { Context, MiddlewareHandler } from "hono";
 import type { TaskScope } from "../manager/task-scope.js";
-import { checkScopes, isFailure, type NodeResponse, settleScope, type TaskScopes } from "./settle-scope.js";
+import { checkScopes, isFailure, type NodeResponse, onceOver, settleScope, type TaskScopes } from "./settle-scope.js";
 
 declare module "hono" {
   interface ContextVariableMap {
     /** The tasks of this request; they start when its response has been sent. */
     tasks: TaskScope;
   }
+}
+
+interface Sent {
+  readonly response: NodeResponse;
+  /** The application itself broke it off. */
+  readonly broken: boolean;
 }
 
 /**
@@ -26,13 +32,13 @@ export function taskflow(manager: TaskScopes): MiddlewareHandler {
     await next();
     if (c.error !== undefined || isFailure(c.res.status)) scope.discard();
     else if (sent === undefined) scope.release();
-    else sent.then((response) => settleScope(scope, response));
+    else sent.then(({ response, broken }) => settleScope(scope, response, broken));
   };
 }
 
 // Asked before the handler runs: its client may be gone before it returns.
-function whenSent({ env }: Context): Promise<NodeResponse> | undefined {
+function whenSent({ env }: Context): Promise<Sent> | undefined {
   const response: NodeResponse | undefined = env?.outgoing;
   if (typeof response?.once !== "function") return undefined;
-  return new Promise((resolve) => response.once("close", () => resolve(response)));
+  return new Promise((resolve) => onceOver(response, (broken) => resolve({ response, broken })));
 }

@@ -152,11 +152,25 @@ describe("a scope that is released", () => {
     const diag = collectDiag();
     const { tasks, scope, note, ran } = createDesk();
     const lost = await scope.addTask(note, ["a"]);
-    await tasks.shutdown();
+    const report = await tasks.shutdown({ timeout: 5 });
+    expect(report).toEqual({ completed: 0, abandoned: [{ taskId: lost, funcName: "note", state: "ready" }] });
     scope.release();
     expect(ran).toEqual([]);
     await expect.poll(() => diag).toEqual([expect.stringMatching(`${lost}.*TaskManagerClosedError`)]);
   });
+});
+
+test("a shutdown waits for what a scope holds: what is released meanwhile runs", async () => {
+  const { tasks, scope, note, ran } = createDesk();
+  const other = tasks.scope();
+  await scope.addTask(note, ["a"]);
+  await other.addTask(note, ["b"]);
+  const stopping = tasks.shutdown();
+  other.discard();
+  await new Promise((resolve) => setImmediate(resolve));
+  scope.release();
+  expect(await stopping).toEqual({ completed: 1, abandoned: [] });
+  expect(ran).toEqual(["a"]);
 });
 
 describe("a scope that is discarded", () => {

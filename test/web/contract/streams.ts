@@ -29,6 +29,17 @@ export function describeStreams(world: WebWorld): void {
   }
 
   describe("with an answer that is a stream, a task", () => {
+    test("is waited for by a shutdown, and named by it when the stream does not end in time", async () => {
+      const { service, rest } = await startStreaming();
+      const pieces = piecesOf(visit(service.url));
+      await pieces.next();
+      const report = await service.manager.shutdown({ timeout: 20 });
+      const task = { taskId: expect.any(String), funcName: "note", state: "ready" };
+      expect(report).toEqual({ completed: 0, abandoned: [task] });
+      rest.resolve();
+      for await (const _ of pieces);
+    });
+
     test("starts when the stream has ended", async () => {
       const { service, rest } = await startStreaming();
       const pieces = piecesOf(visit(service.url));
@@ -53,11 +64,13 @@ export function describeStreams(world: WebWorld): void {
       expect(service.ran).toEqual([]);
     });
 
-    test.each(["leave", "reset"] as const)("starts when the client goes in the middle: %s", async (go) => {
+    test.each(["leave", "reset", "cut"] as const)("starts when the connection goes in the middle: %s", async (go) => {
       const { service, rest } = await startStreaming();
       const visitor = visit(service.url);
       expect((await piecesOf(visitor).next()).value).toBe("one");
-      visitor[go]();
+      // as a server does with a client that takes too long to read
+      if (go === "cut") service.cut();
+      else visitor[go]();
       await until(() => expect(service.ran).toEqual(["a"]));
       rest.resolve();
     });
