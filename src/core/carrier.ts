@@ -74,6 +74,17 @@ export function extract(carrier: unknown, base: Context): ExtractedOrigin {
   return safely("reading the carrier", () => parse(strings[KEY], context), { context });
 }
 
+/** Which task a carrier says it was made for, whatever it is: who reads it decides what that is worth. Never throws. */
+export function addressee(carrier: unknown): Pick<ExtractedOrigin, "id" | "name"> {
+  try {
+    const json = (carrier as Carrier)[KEY] ?? "";
+    const { id, name } = json.length <= MAX_CHARACTERS ? (JSON.parse(json) as Record<string, unknown>) : {};
+    return { id: text(id), name: text(name) };
+  } catch {
+    return {};
+  }
+}
+
 /** The origin of a task that has arrived: the given facts, and where it was found, with its own tags as baggage. */
 export function arrive(
   found: ExtractedOrigin,

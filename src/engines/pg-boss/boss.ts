@@ -1,9 +1,12 @@
+import { wireTime } from "../../core/wire.js";
+import type { AddressedJob } from "./carried-data.js";
+import type { Scheduler } from "./carriers.js";
+
 /** What pg-boss takes for one claim of a job: its id, from 12.35 on with the number of the claim. */
 export type JobClaim = string | { readonly id: string; readonly retryCount: number };
 
 /** The part of a fetched job that is read, with its metadata. */
-export interface FetchedJob {
-  readonly id: string;
+export interface FetchedJob extends AddressedJob {
   /** Anything: a producer of another kind may have stored it. */
   readonly data: unknown;
   /** Claims before this one: failures, crashes and jobs given back alike. */
@@ -17,7 +20,7 @@ export interface FetchedJob {
 }
 
 /** The part of a `PgBoss` instance, version 12.25 or later, that the engine uses. */
-export interface PgBossInstance {
+export interface PgBossInstance extends Scheduler {
   on(event: "error", listener: (error: Error) => void): unknown;
   start(): Promise<unknown>;
   stop(options: { readonly timeout: number }): Promise<void>;
@@ -64,6 +67,5 @@ export function claimOf(job: FetchedJob): JobClaim {
 /** When a job was due, in epoch milliseconds; `undefined` where the database driver gave no date. */
 export function dueTime(startAfter: unknown): number | undefined {
   const isTime = startAfter instanceof Date || typeof startAfter === "string";
-  const time = isTime ? new Date(startAfter).getTime() : Number.NaN;
-  return Number.isNaN(time) ? undefined : time;
+  return isTime ? wireTime(new Date(startAfter).getTime()) : undefined;
 }

@@ -55,7 +55,8 @@ class PgBossEngine implements TaskEngine {
     return stored;
   }
 
-  async work(): Promise<void> {
+  async work(names: readonly string[]): Promise<void> {
+    this.#queue.serve(names);
     await this.#queue.start();
     this.#opened?.consumer.start();
   }

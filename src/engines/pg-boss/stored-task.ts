@@ -1,6 +1,11 @@
+import { ROOT_CONTEXT } from "@opentelemetry/api";
+import { addressee, inject } from "../../core/carrier.js";
+import { NO_TAGS } from "../../core/tags.js";
+import { wireCount } from "../../core/wire.js";
 import type { Delivery, EngineHost, TaskMessage } from "../engine.js";
-import { argsOf, ENVELOPE_KEY, fieldsOf, type NextAttempt, readNextAttempt, seal, unseal } from "../envelope.js";
+import { argsOf, ENVELOPE_KEY, fieldsOf, type NextAttempt, readNextAttempt, seal } from "../envelope.js";
 import { dueTime, type FetchedJob } from "./boss.js";
+import { takeApart } from "./carried-data.js";
 
 /** What is kept of a task that was given back: in the job's data, and in its output until that is written too. */
 export interface Progress {
@@ -12,15 +17,33 @@ export interface Progress {
   readonly ended?: boolean | undefined;
 }
 
-/** A fetched job, read. */
-export interface StoredTask {
-  readonly job: FetchedJob;
+/** What a job's data says of the task to run. */
+interface Call {
   /** `undefined` where the data names no task. */
   readonly name: string | undefined;
+  /** `undefined` where a task of ours is damaged. */
+  readonly args: readonly unknown[] | undefined;
+  /** `undefined` where another producer stored the task. */
+  readonly carrier: unknown;
+  /** The data is as an engine writes it. */
+  readonly sealed: boolean;
+}
+
+/** A fetched job, read. */
+export interface StoredTask extends Call {
+  readonly job: FetchedJob;
   readonly taskId: string;
   readonly progress: Progress | undefined;
   /** Storing the last attempt's end was cut short, and the next is not due: this claim is there to finish that. */
   readonly unsettled: boolean;
+}
+
+/** What a job is read by. */
+export interface ReadingRules {
+  /** The queue, where a task of its name is registered here: what another producer stored is that task's one argument. */
+  readonly ownTask: string | undefined;
+  /** What the data says of a task is believed. */
+  readonly trusted: boolean;
 }
 
 /** The data of a job: `{ name, args }` is enough for a producer without this library. */
@@ -28,29 +51,34 @@ export function dataOf({ origin, args }: TaskMessage): object {
   return { name: origin.name, ...seal({ origin, args }) };
 }
 
+/** The carrier in a job's data, wherever it is; `undefined` where there is none. */
+export function carrierIn(data: unknown): unknown {
+  return takeApart(data)?.carrier ?? fieldsOf(data).carrier;
+}
+
 /** Reads a job whose data and output may be anything. */
-export function readJob(job: FetchedJob): StoredTask {
-  const { name, progress } = fieldsOf(job.data);
-  const settled = readProgress(progress);
+export function readJob(job: FetchedJob, rules: ReadingRules): StoredTask {
+  const call = callOf(job.data, rules);
+  const settled = call.sealed ? readProgress(fieldsOf(job.data).progress) : undefined;
   const left = readProgress(fieldsOf(job.output)[ENVELOPE_KEY]);
   const newer = left !== undefined && left.claims > (settled?.claims ?? -1);
   return {
+    ...call,
     job,
-    name: typeof name === "string" && name !== "" ? name : undefined,
     taskId: job.singletonKey ?? job.id,
-    progress: newer ? left : settled,
+    progress: newer ? left : (settled ?? adapterProgress(job)),
     unsettled: newer && (left.ended === true || (left.next?.dueAt ?? 0) > Date.now()),
   };
 }
 
 /** What the host is to run, or to be told of. */
-export function deliveryOf({ job, taskId, name = "", progress }: StoredTask, host: EngineHost): Delivery {
-  const envelope = unseal(job.data);
-  const origin = host.receive({ id: taskId, name, carrier: envelope?.carrier });
+export function deliveryOf(task: StoredTask, host: EngineHost): Delivery {
+  const { job, taskId, name = "", args, carrier, progress } = task;
+  const origin = host.receive({ id: taskId, name, carrier });
   const { attempt = 0, dueAt = origin.dueAt ?? dueTime(job.startAfter), previous } = progress?.next ?? {};
   return {
     origin,
-    args: argsOf(job.data),
+    args,
     attempt,
     dueAt,
     previous,
@@ -59,13 +87,60 @@ export function deliveryOf({ job, taskId, name = "", progress }: StoredTask, hos
   };
 }
 
-/** The data of a job that is given back. */
-export function withProgress({ job }: StoredTask, progress: Progress): object {
-  return { ...fieldsOf(job.data), progress };
+/** The data of a job that is given back; `undefined` where it stays as another producer has stored it. */
+export function withProgress(task: StoredTask, progress: Progress): object | undefined {
+  const { job, name = "", args, carrier, taskId, sealed } = task;
+  if (sealed) return { ...fieldsOf(job.data), progress };
+  if (progress.next === undefined) return undefined;
+  return { name, args, carrier: carrier ?? markOf(taskId, name), progress };
+}
+
+// Who runs a task decides what its name is: a queue that has a task of its own runs nothing else for strangers.
+function callOf(data: unknown, { ownTask, trusted }: ReadingRules): Call {
+  const carried = trusted ? takeApart(data) : undefined;
+  if (carried !== undefined) return carriedCall(carried.data, carried.carrier, ownTask);
+  const { name, args, carrier } = fieldsOf(data);
+  const sealed = trusted && (args !== undefined || carrier !== undefined);
+  if (sealed) return { name: textOf(name), args: argsOf(data), carrier, sealed };
+  return { name: ownTask ?? textOf(name), args: [data], carrier: undefined, sealed };
+}
+
+// What the adapter stores is named after the queue; other carriers may stand beside what an engine stores.
+function carriedCall(data: unknown, carrier: unknown, ownTask: string | undefined): Call {
+  const { name } = addressee(carrier);
+  const inner = fieldsOf(data);
+  const isCall =
+    Array.isArray(inner.args) && textOf(inner.name) !== undefined && (name === undefined || name !== ownTask);
+  const args = isCall ? argsOf(data) : [data];
+  return { name: isCall ? textOf(inner.name) : name, args, carrier, sealed: false };
+}
+
+// By its id, whoever reads the job the next time knows whose it is.
+function markOf(id: string, name: string): object {
+  const unknown = { maxAttempts: undefined, retries: undefined, enqueuedAt: undefined, dueAt: undefined };
+  return inject({
+    id,
+    name,
+    tags: NO_TAGS,
+    relation: "parent",
+    parentId: undefined,
+    context: ROOT_CONTEXT,
+    ...unknown,
+  });
+}
+
+function textOf(value: unknown): string | undefined {
+  return typeof value === "string" && value !== "" ? value : undefined;
 }
 
 function readProgress(stored: unknown): Progress | undefined {
   const { claims, next, ended } = fieldsOf(stored);
-  if (typeof claims !== "number") return undefined;
-  return { claims, next: readNextAttempt(next), ended: ended === true };
+  const settled = wireCount(claims);
+  return settled === undefined ? undefined : { claims: settled, next: readNextAttempt(next), ended: ended === true };
+}
+
+// A run that failed through the adapter, which leaves what is next in the output, and is due when pg-boss says.
+function adapterProgress({ output, startAfter }: FetchedJob): Progress | undefined {
+  const next = readNextAttempt(fieldsOf(output)[ENVELOPE_KEY]);
+  return next && { claims: next.attempt - 1, next: { ...next, dueAt: dueTime(startAfter) ?? next.dueAt } };
 }

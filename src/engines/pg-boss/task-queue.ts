@@ -1,12 +1,14 @@
+import { addressee } from "../../core/carrier.js";
 import { TaskConfigError } from "../../core/errors.js";
-import { warn } from "../../core/guard.js";
+import { quietly, warn } from "../../core/guard.js";
 import { whenAborted } from "../../core/when-aborted.js";
 import type { Settlement, TaskMessage } from "../engine.js";
 import { HOME } from "../home.js";
 import { claimOf, dueTime, type FetchedJob } from "./boss.js";
+import { Carriers } from "./carriers.js";
 import type { PgBossEngineSettings } from "./options.js";
 import { resettle, SPARE_CLAIMS, secondsUntil, settle } from "./settle.js";
-import { dataOf, readJob, type StoredTask } from "./stored-task.js";
+import { carrierIn, dataOf, readJob, type StoredTask } from "./stored-task.js";
 
 /** At most one live job of a singletonKey, which is the task's id. */
 const POLICY = "exclusive";
@@ -21,12 +23,21 @@ const STOPPING_MS = 5_000;
 /** The pg-boss queue that holds an engine's tasks. Everything but `stop` rejects when pg-boss does. */
 export class TaskQueue {
   readonly #settings: PgBossEngineSettings;
+  readonly #carriers: Carriers;
+  /** The queue, where a task here is called like it. */
+  #ownTask: string | undefined;
   #started: Promise<void> | undefined;
 
   constructor(settings: PgBossEngineSettings) {
     this.#settings = settings;
+    this.#carriers = new Carriers(settings.boss, settings.queue);
     // without a listener, Node would end the process
     settings.boss.on("error", (error) => warn("pg-boss", error));
+  }
+
+  /** Says which tasks are registered here. */
+  serve(names: readonly string[]): void {
+    this.#ownTask = names.find((name) => name === this.#settings.queue);
   }
 
   /** Starts pg-boss and makes the queue, once; another call after a failure tries again. */
@@ -62,7 +73,7 @@ export class TaskQueue {
   async take(limit: number, exceptNames: string[]): Promise<StoredTask[]> {
     const { boss, queue } = this.#settings;
     const jobs = await boss.fetch(queue, { batchSize: limit, includeMetadata: true, ignoreGroups: exceptNames });
-    return jobs.map(readJob);
+    return await Promise.all(jobs.map((job) => this.#read(job)));
   }
 
   /** Says that a claimed task is still running. */
@@ -89,7 +100,7 @@ export class TaskQueue {
     const { jobs } = await boss.update(queue, undefined, { id: job.id, startAfter });
     if (jobs.length === 0) return undefined;
     await boss.cancel(queue, job.id);
-    return readJob(job);
+    return await this.#read(job);
   }
 
   /** Whether no task is queued or waits for its retry. What runs is not counted. */
@@ -104,6 +115,20 @@ export class TaskQueue {
     if (shared || this.#started === undefined) return;
     const stopping = this.#started.then(() => boss.stop({ timeout: STOPPING_MS }));
     await Promise.race([stopping, whenAborted(AbortSignal.timeout(2 * STOPPING_MS))]);
+  }
+
+  // Whoever may store in a queue of tasks says what runs; in one that was a queue of jobs, data may be a stranger's.
+  async #read(job: FetchedJob): Promise<StoredTask> {
+    const ownTask = this.#ownTask;
+    const trusted = ownTask === undefined || (await this.#bearsOwnCarrier(job));
+    return readJob(job, { ownTask, trusted });
+  }
+
+  async #bearsOwnCarrier(job: FetchedJob): Promise<boolean> {
+    const carrier = carrierIn(job.data);
+    const { id } = addressee(carrier);
+    if (id !== undefined && id === job.singletonKey) return true;
+    return await quietly("looking for schedules", () => this.#carriers.areOf(job, carrier), false);
   }
 
   async #start(): Promise<void> {

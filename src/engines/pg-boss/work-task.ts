@@ -4,11 +4,14 @@ import { checkFunction, checkObject, checkText } from "../../core/checks.js";
 import { type ActiveAttempt, attemptIn } from "../../core/context.js";
 import { isNonRetryableError, TaskConfigError } from "../../core/errors.js";
 import { safely } from "../../core/guard.js";
+import { isThenable } from "../../core/thenable.js";
 import type { AttemptInfo, Carrier, TaskContext, TaskTelemetryOptions } from "../../core/types.js";
+import { wireCount } from "../../core/wire.js";
 import { ENVELOPE_KEY, nextAttempt, readNextAttempt } from "../envelope.js";
 import { HOME } from "../home.js";
 import { dueTime } from "./boss.js";
-import { readCarried } from "./carried-data.js";
+import type { AddressedJob } from "./carried-data.js";
+import { Carriers, type Scheduler } from "./carriers.js";
 import { errorOutput, resultOutput } from "./job-output.js";
 
 /** Characters of a batch's outputs, all together: they travel in one statement, of which PostgreSQL takes 256 MB. */
@@ -17,7 +20,7 @@ const MAX_OUTPUT = 33_554_432;
 const LOST: readonly unknown[] = ["job timed out", "job heartbeat timeout"];
 
 /** A job as pg-boss hands it out with its metadata; there is more in it than is named here. */
-export interface TaskJob<Data = unknown> {
+export interface TaskJob<Data = unknown> extends AddressedJob {
   readonly id: string;
   /** The queue. */
   readonly name: string;
@@ -37,6 +40,13 @@ export interface TaskJob<Data = unknown> {
 
 type JobHandler = (job: TaskJob) => unknown;
 
+/** What the jobs of one `workTask` share. */
+interface TaskWorker {
+  readonly runAttempt: AttemptRunner;
+  readonly jobHandler: JobHandler;
+  readonly carriers: Carriers;
+}
+
 interface JobResult {
   readonly id: string;
   readonly status: "completed" | "failed" | "deadletter";
@@ -44,7 +54,7 @@ interface JobResult {
 }
 
 /** The part of a `PgBoss` instance that runs workers. */
-export interface JobWorker {
+export interface JobWorker extends Scheduler {
   work(name: string, options: object, handler: (jobs: TaskJob[]) => Promise<JobResult[]>): Promise<string>;
 }
 
@@ -75,27 +85,24 @@ export async function workTask<B extends JobWorker, Data = unknown>(
   const telemetry = { tracerProvider, meterProvider, loggerProvider, baggage, logs, onLog };
   const runAttempt = attemptRunner(jobHandler.name, telemetry);
   // whoever sends to the queue says what its data is
+  const worker = { runAttempt, jobHandler: jobHandler as JobHandler, carriers: new Carriers(boss, queue) };
   const run = (job: TaskJob, _: number, { length }: readonly TaskJob[]): Promise<JobResult> =>
-    runJob(job, MAX_OUTPUT / length, runAttempt, jobHandler as JobHandler);
+    runJob(job, worker, MAX_OUTPUT / length);
   const settings = { ...own, includeMetadata: true, perJobResults: true };
   // jobs belong to no one who happened to start the worker
   return await HOME.runInAsyncScope(() => boss.work(queue, settings, (jobs) => Promise.all(jobs.map(run))));
 }
 
-async function runJob(
-  job: TaskJob,
-  mostOutput: number,
-  runAttempt: AttemptRunner,
-  jobHandler: JobHandler,
-): Promise<JobResult> {
-  const { data, carrier } = readCarried(job.data);
+async function runJob(job: TaskJob, worker: TaskWorker, mostOutput: number): Promise<JobResult> {
   let running: ActiveAttempt | undefined;
-  const attempt = (): unknown => {
-    running = attemptIn(context.active());
-    return jobHandler(jobOf(job, data, running?.context));
-  };
   try {
-    const output = await runAttempt(infoOf(job, carrier), attempt);
+    const read = worker.carriers.read(job);
+    // at once where that can be: the attempt's timeout is to come before pg-boss's own
+    const { data, carrier } = isThenable(read) ? await read : read;
+    const output = await worker.runAttempt(infoOf(job, carrier), () => {
+      running = attemptIn(context.active());
+      return worker.jobHandler(jobOf(job, data, running?.context));
+    });
     return { id: job.id, status: "completed", output: resultOutput(output, mostOutput) };
   } catch (error) {
     const span = safely("reading a span's context", () => running?.span.spanContext(), undefined);
@@ -121,8 +128,8 @@ function infoOf(job: TaskJob, carrier: Carrier | undefined): AttemptInfo {
     system: "pg-boss",
     destination: name,
     taskId: id,
-    attempt: retryCount,
-    maxAttempts: retryLimit + 1,
+    attempt: wireCount(retryCount) ?? 0,
+    maxAttempts: (wireCount(retryLimit) ?? 0) + 1,
     dueAt: dueTime(startAfter),
     redelivered: retryCount > 0 && LOST.includes(last?.value?.message),
     previous: readNextAttempt(last?.[ENVELOPE_KEY])?.previous,

@@ -92,22 +92,53 @@ export function traceCases(test: RigTest): void {
     ["a carrier of no strings", { carrier: { traceparent: 7, "otel-taskflow": "{" } }],
   ];
 
-  test.for(damaged)("an envelope that is %s is left out, and the job runs", async ([, envelope], { rig }) => {
-    const seen: unknown[] = [];
-    await rig.work(({ data }) => void seen.push(data, getTaskContext()?.taskId, { ...getTaskContext()?.tags }));
-    const id = await rig.boss.send(rig.queue, { order: 7, "otel-taskflow": envelope });
-    await rig.job(id, "completed");
-    expect(seen).toEqual([{ order: 7 }, id, {}]);
-    expect((await rig.attempts(1))[0]?.attributes["task.outcome"]).toBe("success");
-  });
+  test.for(damaged)(
+    "an envelope that is %s is data like any other, and the job runs",
+    async ([, envelope], { rig }) => {
+      const seen: unknown[] = [];
+      await rig.work(({ data }) => void seen.push(data, getTaskContext()?.taskId, { ...getTaskContext()?.tags }));
+      const data = { order: 7, "otel-taskflow": envelope };
+      const id = await rig.boss.send(rig.queue, data);
+      await rig.job(id, "completed");
+      expect(seen).toEqual([data, id, {}]);
+      expect((await rig.attempts(1))[0]?.attributes["task.outcome"]).toBe("success");
+    },
+  );
 
-  test("a carrier that claims to be another task is still the job's", async ({ rig }) => {
-    const claim = { v: 1, id: "other", name: "other", max: 99, tags: { plan: "pro" } };
+  test("a carrier of this job that claims another name and number is still the job's", async ({ rig }) => {
+    const id = crypto.randomUUID();
+    const claim = { v: 1, id, name: "other", max: 99, attempt: 5, tags: { plan: "pro" } };
     const carrier = { "otel-taskflow": JSON.stringify(claim), baggage: "task.tag.plan=enterprise" };
     await rig.work(() => {});
-    const id = await rig.boss.send(rig.queue, withCarrier({}, carrier));
+    await rig.boss.send(rig.queue, withCarrier({}, carrier), { id });
     const [attempt] = await rig.attempts(1);
     const expected = { "task.id": id, "task.name": rig.queue, "task.max_attempts": 1, "task.tag.plan": "pro" };
-    expect(attempt?.attributes).toMatchObject(expected);
+    expect(attempt?.attributes).toMatchObject({ ...expected, "task.attempt": 0 });
   });
+
+  const claim = (id: string) => {
+    const own = JSON.stringify({ v: 1, id, name: "n", tags: { role: "admin" } });
+    return { "otel-taskflow": own, traceparent: `00-${"a".repeat(32)}-${"b".repeat(16)}-01` };
+  };
+  const bodies: readonly (readonly [what: string, body: object])[] = [
+    ["data beside data", { amount: 1, "otel-taskflow": { carrier: claim("x"), data: { amount: 1e6 } } }],
+    ["data alone", { "otel-taskflow": { carrier: claim("x"), data: { amount: 1e6 } } }],
+    ["a carrier", { amount: 1, "otel-taskflow": { carrier: claim(crypto.randomUUID()) } }],
+  ];
+
+  test.for(bodies)(
+    "a request's body that looks like an envelope with %s is data, whoever sends it",
+    async ([, body], { rig }) => {
+      const seen: unknown[] = [];
+      await rig.work(({ data }) => void seen.push([data, { ...getTaskContext()?.tags }]));
+      await rig.job(await rig.boss.send(rig.queue, body), "completed");
+      await rig.job(await rig.send(body, { tags: { own: "1" } }), "completed");
+      expect(seen).toEqual([
+        [body, {}],
+        [body, { own: "1" }],
+      ]);
+      const [foreign] = await rig.attempts(2);
+      expect(foreign?.parentSpanContext).toBeUndefined();
+    },
+  );
 }
