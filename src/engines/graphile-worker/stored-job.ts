@@ -2,6 +2,7 @@ import { createHash } from "node:crypto";
 import { describeException } from "../../core/exception.js";
 import { ERROR_TYPE_OTHER } from "../../core/semconv.js";
 import { cut, storable } from "../../core/text.js";
+import { wireCount } from "../../core/wire.js";
 import type { Delivery, StoredTask } from "../engine.js";
 import { argsOf, fieldsOf, type NextAttempt, readNextAttempt, unseal } from "../envelope.js";
 import { carrierIn } from "./carried-flags.js";
@@ -24,7 +25,7 @@ export function receiveJob(job: GraphileJob, name: string): ReceivedJob {
   const sealed = isSealed(job);
   const next = readNextAttempt(fieldsOf(job.payload).next);
   // what failed before it came to this engine is a run of graphile-worker's own, and has left its error
-  const failed = sealed || job.last_error === null ? 0 : job.attempts - 1;
+  const failed = sealed || job.last_error === null ? 0 : attemptOf(job);
   return {
     id: idOf(job),
     name,
@@ -36,6 +37,11 @@ export function receiveJob(job: GraphileJob, name: string): ReceivedJob {
     // each attempt is a job of its own: one delivered before was not carried out
     redelivered: job.attempts > 1 && failed === 0,
   };
+}
+
+/** Which attempt of its own graphile-worker calls this run; zero-based. */
+export function attemptOf({ attempts }: GraphileJob): number {
+  return wireCount(attempts - 1) ?? 0;
 }
 
 /** The payload of the attempt after a failed one: of ours, whoever stored the one before. */
@@ -58,10 +64,10 @@ function idOf(job: GraphileJob): string {
   return key.startsWith(KEYLESS) ? key.slice(KEYLESS.length) : key;
 }
 
-/** Epoch milliseconds, whatever `pg` was told to make of a timestamp. */
+/** Epoch milliseconds, whatever `pg` was told to make of a timestamp; `undefined` for one before 1970, or none. */
 export function dueAtOf({ run_at }: Pick<GraphileJob, "run_at">): number | undefined {
   const dueAt = new Date(run_at).getTime();
-  return Number.isFinite(dueAt) ? dueAt : undefined;
+  return Number.isFinite(dueAt) && dueAt >= 0 ? dueAt : undefined;
 }
 
 /** When a job may run; never earlier than said, since a Date cuts off fractions. */

@@ -3,9 +3,10 @@ import { attemptRunner } from "../../core/attempt.js";
 import { checkFunction, checkObject } from "../../core/checks.js";
 import { attemptIn } from "../../core/context.js";
 import { isNonRetryableError } from "../../core/errors.js";
-import { safely } from "../../core/guard.js";
+import { quietly, safely } from "../../core/guard.js";
 import { passOnAbort } from "../../core/pass-on-abort.js";
 import type { AttemptInfo, TaskTelemetryOptions } from "../../core/types.js";
+import { wireCount } from "../../core/wire.js";
 import { HOME } from "../home.js";
 import { type FailedBatch, failedBatch } from "./batch.js";
 import { carrierIn } from "./carried-flags.js";
@@ -14,7 +15,7 @@ import { GRAPHILE_WORKER, type GraphileHelpers, type GraphileJob } from "./graph
 import { schemaOf } from "./options.js";
 import { Recent } from "./recent.js";
 import { quoted } from "./sql.js";
-import { dueAtOf, reasonOf } from "./stored-job.js";
+import { attemptOf, dueAtOf, reasonOf } from "./stored-job.js";
 import { tellable } from "./thrown.js";
 
 /** The part of graphile-worker's `JobHelpers` that is used. */
@@ -35,6 +36,8 @@ export interface GraphileTaskOptions extends TaskTelemetryOptions {
 interface Call {
   span?: SpanContext | undefined;
   batch?: FailedBatch | undefined;
+  /** Another job has taken its key, or it was removed: graphile-worker will not run it again. */
+  superseded?: boolean;
 }
 
 /**
@@ -57,9 +60,13 @@ export function withTask<P, H extends GraphileTaskHelpers, R>(
   return async (payload, helpers): Promise<Awaited<R>> => {
     const { job } = helpers;
     const call: Call = {};
-    const run = (): Promise<Awaited<R>> => callTask(task, payload, helpers, call);
+    const run = (): Promise<Awaited<R>> =>
+      callTask(task, payload, helpers, call).catch(async (error: unknown) => {
+        call.superseded = await isSuperseded(helpers, schema);
+        throw error;
+      });
     try {
-      return await runAttempt<Awaited<R>>(attemptOf(job, spans.take(attemptKey(job))), run);
+      return await runAttempt<Awaited<R>>(infoOf(job, spans.take(attemptKey(job)), call), run);
     } catch (error) {
       if (call.span !== undefined) spans.keep(attemptKey(job, 1), call.span);
       // what the task returned, but for what cannot be told
@@ -74,21 +81,32 @@ function attemptKey({ id, attempts }: GraphileJob, later = 0): string {
   return `${id}/${attempts + later}`;
 }
 
-function attemptOf(job: GraphileJob, previous: SpanContext | undefined): AttemptInfo {
+function infoOf(job: GraphileJob, previous: SpanContext | undefined, call: Call): AttemptInfo {
   const { id, task_identifier, attempts, max_attempts, last_error, flags } = job;
   return {
     taskId: String(id),
     funcName: task_identifier,
     engine: GRAPHILE_WORKER,
     system: GRAPHILE_WORKER,
-    attempt: attempts - 1,
-    maxAttempts: max_attempts,
+    attempt: attemptOf(job),
+    maxAttempts: wireCount(max_attempts) || undefined,
     carrier: carrierIn(flags),
     dueAt: dueAtOf(job),
     // an attempt that ended in any way has removed the job, or left an error
     redelivered: attempts > 1 && last_error === null,
     previous,
+    giveUpIf: () => call.superseded === true,
   };
+}
+
+// Only a job with a key can be replaced or removed while it runs: it has lost the key then.
+async function isSuperseded(helpers: GraphileTaskHelpers, schema: string): Promise<boolean> {
+  const { id, task_identifier, key } = helpers.job;
+  if (key === null) return false;
+  const over = "id = $1 and task_identifier = $2 and key is null and attempts >= max_attempts";
+  const text = `select 1 from ${quoted(schema)}.jobs where ${over}`;
+  const ask = async (): Promise<boolean> => (await helpers.query(text, [id, task_identifier])).rows.length > 0;
+  return await quietly("looking for a job that failed", ask, false);
 }
 
 async function callTask<P, H extends GraphileTaskHelpers, R>(
