@@ -1,7 +1,7 @@
-import { context } from "@opentelemetry/api";
 import { arrive, type ExtractedOrigin, extract, type TaskOrigin } from "./carrier.js";
 import {
   checkFunction,
+  checkMethods,
   checkNumber,
   checkObject,
   checkOptional,
@@ -9,7 +9,7 @@ import {
   checkText,
   MAX_TIMER_MS,
 } from "./checks.js";
-import { attemptIn } from "./context.js";
+import { activeContext } from "./context.js";
 import type { AttemptResult } from "./finish.js";
 import { ask, warn } from "./guard.js";
 import { attemptsLeft } from "./retry.js";
@@ -22,8 +22,8 @@ type Shared = Pick<AttemptSettings, "functionName" | "telemetry">;
 
 /**
  * Runs `fn` as one attempt of a task: inside its context, within a CONSUMER span that gets its outcome. What
- * `attempt` does not say comes from its carrier; without a carrier the active span is the parent. Resolves or
- * rejects as `fn` does, untouched; with a `TaskTimeoutError` or `TaskCancelledError` when `timeout` or `signal`
+ * `attempt` does not say comes from its carrier; without a carrier the attempt starts a trace of its own, linked to the
+ * active span. Resolves or rejects as `fn` does, untouched; with a `TaskTimeoutError` or `TaskCancelledError` when `timeout` or `signal`
  * ended the attempt first. Also the way to unit-test code that reads `getTaskContext()`. Needs no SDK.
  *
  * @throws TaskConfigError for an illegal tag or option; `fn` is not called then.
@@ -76,9 +76,11 @@ function settingsOf(info: AttemptInfo, { functionName, telemetry }: Shared): Att
 }
 
 function runOf(info: AttemptInfo, settings: AttemptSettings): AttemptRun {
-  const found = foundOrigin(info);
+  const around = activeContext();
+  const found = extract(info.carrier, around);
   const { dueAt, signal } = info;
-  if (signal !== undefined) checkFunction("signal.addEventListener", signal?.addEventListener);
+  if (signal !== undefined)
+    checkMethods("signal", "an AbortSignal", signal, ["addEventListener", "removeEventListener"]);
   const attempt = checkNumber("attempt", info.attempt ?? 0, { min: 0, integer: true });
   return {
     origin: originOf(info, found, settings),
@@ -86,7 +88,7 @@ function runOf(info: AttemptInfo, settings: AttemptSettings): AttemptRun {
     dueAt: dueAt === undefined ? firstDue(attempt, found) : checkDue(dueAt),
     redelivered: info.redelivered ?? false,
     previous: info.previous,
-    surrounding: info.carrier === undefined ? undefined : spanContextIn(context.active()),
+    surrounding: spanContextIn(around),
     signal,
   };
 }
@@ -98,13 +100,6 @@ function checkDue(dueAt: number | null): number | undefined {
 // The carrier knows when the first attempt was due; of a retry, only the engine does.
 function firstDue(attempt: number, found: ExtractedOrigin): number | undefined {
   return attempt === 0 ? found.dueAt : undefined;
-}
-
-// Without a carrier, an attempt belongs to where it is started.
-function foundOrigin(info: AttemptInfo): ExtractedOrigin {
-  const active = context.active();
-  if (info.carrier !== undefined) return extract(info.carrier, active);
-  return { context: active, parentId: attemptIn(active)?.context.taskId };
 }
 
 function originOf(info: AttemptInfo, found: ExtractedOrigin, settings: AttemptSettings): TaskOrigin {

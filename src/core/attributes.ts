@@ -72,5 +72,5 @@ function taskAttributes(task: TaskIdentity, route: TaskRoute, operation: string,
 }
 
 function addTags(attributes: Attributes, tags: TaskTags): void {
-  for (const key in tags) attributes[TASK_TAG_PREFIX + key] = tags[key] ?? "";
+  for (const key of Object.keys(tags)) attributes[TASK_TAG_PREFIX + key] = tags[key] ?? "";
 }

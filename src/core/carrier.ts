@@ -1,8 +1,11 @@
-import { type Baggage, type Context, propagation, ROOT_CONTEXT, trace } from "@opentelemetry/api";
+import { type BaggageEntry, type Context, propagation, ROOT_CONTEXT, trace } from "@opentelemetry/api";
 import { MAX_TEXT } from "./checks.js";
-import { safely, warn } from "./guard.js";
-import { TASK_TAG_PREFIX } from "./semconv.js";
+import { activeContext, isContext, withContext } from "./context.js";
+import { atOnce, safely, warn } from "./guard.js";
+import { ATTR_TASK_ID, TASK_TAG_PREFIX } from "./semconv.js";
+import { registeredApi } from "./slot.js";
 import { copyTags, NO_TAGS } from "./tags.js";
+import { cut } from "./text.js";
 import type { Carrier, TaskBaggage, TaskRelation, TaskTags } from "./types.js";
 import { wireCount, wireTime } from "./wire.js";
 
@@ -11,6 +14,15 @@ const KEY = "otel-taskflow";
 const VERSION = 1;
 /** Sixteen tags of 1,024 characters, each of which JSON may write as six, and the rest. */
 const MAX_CHARACTERS = 131_072;
+/** What a propagator may write. */
+const MAX_ENTRIES = 128;
+/** Of the task's own baggage entries, percent-encoded. */
+const MAX_OWN_BYTES = 2_048;
+const MAX_OWN_VALUE = 256;
+/** As many as W3C's propagator sends at most. */
+const MAX_FOREIGN = 180;
+/** What percent-encoding leaves as it is. */
+const PLAIN = /^[\w.~-]*$/;
 
 /** What every attempt of a task gets from its enqueuer. */
 export interface TaskOrigin {
@@ -37,10 +49,12 @@ export type ExtractedOrigin = { [K in keyof TaskOrigin]?: TaskOrigin[K] | undefi
     readonly attempt?: number | undefined;
   };
 
-/** What the global propagator injects, as strings. Never throws. */
-export function injectContext(context: Context): Carrier {
+/** What the global propagator injects, as strings: into a context that is active, as some propagators want it. Never throws. */
+export function injectContext(within: Context): Carrier {
   const injected: Carrier = {};
-  safely("the propagator's inject", () => propagation.inject(context, injected), undefined);
+  const inject = (): unknown => atOnce("the propagator's inject", () => propagation.inject(within, injected));
+  if (registeredApi()?.context === undefined || within === activeContext()) inject();
+  else withContext(within, inject);
   return safely("the propagator's inject", () => stringsOf(injected), {});
 }
 
@@ -68,8 +82,9 @@ export function inject(origin: TaskOrigin, attempt?: number): Carrier {
  * Tags come from this library's own entry only, never from baggage. Never throws.
  */
 export function extract(carrier: unknown, base: Context): ExtractedOrigin {
-  const strings = safely("reading the carrier", () => stringsOf(carrier), {});
   const clean = base === ROOT_CONTEXT ? base : propagation.deleteBaggage(trace.deleteSpan(base));
+  if (carrier === undefined) return { context: clean };
+  const strings = safely("reading the carrier", () => stringsOf(carrier), {});
   const context = safely("the propagator's extract", () => checked(propagation.extract(clean, strings)), clean);
   return safely("reading the carrier", () => parse(strings[KEY], context), { context });
 }
@@ -97,51 +112,101 @@ export function arrive(
   return { id, name, tags, maxAttempts, retries, relation, enqueuedAt, dueAt, parentId, context };
 }
 
-/** Replaces every `task.tag.*` baggage entry of a context by the given task's own, as far as they may travel. */
+/**
+ * Replaces every baggage entry of a context that claims to be a task's by the given task's own, as far as they may
+ * travel. They stand before foreign ones, which cannot crowd them out of what a propagator sends.
+ */
 export function withTagBaggage(context: Context, tags: TaskTags, travelling: TaskBaggage): Context {
   try {
-    return replaceTags(context, tags, travelling);
+    return replaceTags(context, tags, (key) =>
+      typeof travelling === "boolean" ? travelling : travelling.includes(key),
+    );
   } catch (error) {
     warn("the baggage cannot be read; going on without it", error);
     return propagation.deleteBaggage(context);
   }
 }
 
+/** Keeps of a context's baggage what is foreign, and what has travelled as the given task's own. */
+export function withOwnBaggage(context: Context, tags: TaskTags): Context {
+  const travelled = Object.keys(tags).filter((key) => {
+    const entry = propagation.getBaggage(context)?.getEntry(TASK_TAG_PREFIX + key);
+    return entry !== undefined && entry.value === baggageValue(tags[key]);
+  });
+  return withTagBaggage(context, tags, travelled);
+}
+
 // What a propagator returns is a Context only if it behaves like one.
 function checked(context: Context): Context {
-  for (const method of [context.getValue, context.setValue, context.deleteValue]) {
-    if (typeof method !== "function") throw new TypeError("the propagator returned no Context");
-  }
-  return context;
+  if (isContext(context)) return context;
+  throw new TypeError("the propagator returned no Context");
 }
 
-function replaceTags(context: Context, tags: TaskTags, travelling: TaskBaggage): Context {
+function replaceTags(context: Context, tags: TaskTags, travels: (key: string) => boolean): Context {
   const inherited = propagation.getBaggage(context);
   if (inherited === undefined && tags === NO_TAGS) return context;
-  const own = new Map<string, string>();
-  for (const key in tags) {
-    const value = tags[key];
-    if (value && travels(key, travelling)) own.set(TASK_TAG_PREFIX + key, value);
+  const entries = inherited?.getAllEntries() ?? [];
+  const own = ownEntries(tags, travels);
+  const foreign = entries.filter(([key]) => !isOurs(key));
+  // what has travelled as it should may stay
+  if (entries.length === own.length + foreign.length && own.every((entry, place) => isSame(entry, entries[place]))) {
+    return context;
   }
-  let baggage: Baggage | undefined = inherited;
-  for (const [key, { value, metadata }] of inherited?.getAllEntries() ?? []) {
-    if (!key.trim().startsWith(TASK_TAG_PREFIX)) continue;
-    // what has travelled as it should may stay
-    if (metadata === undefined && own.get(key) === value) own.delete(key);
-    else baggage = baggage?.removeEntry(key);
-  }
-  for (const [key, value] of own) baggage = (baggage ?? propagation.createBaggage()).setEntry(key, { value });
-  return baggage === inherited || baggage === undefined ? context : propagation.setBaggage(context, baggage);
+  let baggage = propagation.createBaggage(Object.fromEntries(own));
+  for (const [key, entry] of foreign.slice(0, MAX_FOREIGN)) baggage = baggage.setEntry(key, entry);
+  return propagation.setBaggage(context, baggage);
 }
 
-function travels(key: string, travelling: TaskBaggage): boolean {
-  return typeof travelling === "boolean" ? travelling : travelling.includes(key);
+// What does not fit is left out, and what comes after it may still travel.
+function ownEntries(tags: TaskTags, travels: (key: string) => boolean): [string, BaggageEntry][] {
+  const entries: [string, BaggageEntry][] = [];
+  let room = MAX_OWN_BYTES;
+  for (const tag of Object.keys(tags)) {
+    const value = baggageValue(tags[tag]);
+    const key = TASK_TAG_PREFIX + tag;
+    // an equals sign and a comma
+    const bytes = key.length + encodedLength(value) + 2;
+    if (value === "" || bytes > room || !travels(tag)) continue;
+    room -= bytes;
+    entries.push([key, { value }]);
+  }
+  return entries;
 }
 
+function baggageValue(tag: string | undefined): string {
+  return cut(tag ?? "", MAX_OWN_VALUE);
+}
+
+function encodedLength(value: string): number {
+  return PLAIN.test(value) ? value.length : encodeURIComponent(value).length;
+}
+
+function isOurs(key: string): boolean {
+  const name = key.trim();
+  return name.startsWith(TASK_TAG_PREFIX) || name === ATTR_TASK_ID;
+}
+
+function isSame([key, { value }]: [string, BaggageEntry], other: [string, BaggageEntry] | undefined): boolean {
+  return other !== undefined && other[0] === key && other[1].value === value && other[1].metadata === undefined;
+}
+
+// Bounded before it is read. A list, a buffer or any other collection is no carrier, however many strings it holds.
 function stringsOf(carrier: unknown): Carrier {
-  if (typeof carrier !== "object" || carrier === null) return {};
   const strings: Carrier = {};
-  for (const [key, value] of Object.entries(carrier)) if (typeof value === "string") strings[key] = value;
+  if (typeof carrier !== "object" || carrier === null || Symbol.iterator in carrier) return strings;
+  let room = MAX_CHARACTERS;
+  let places = MAX_ENTRIES;
+  for (const key of Object.keys(carrier)) {
+    const value = (carrier as Record<string, unknown>)[key];
+    if (typeof value !== "string") continue;
+    if (key !== KEY) {
+      places -= 1;
+      room -= key.length + value.length;
+      if (places < 0 || room < 0) continue;
+    }
+    strings[key] = value;
+  }
+  if (places < 0 || room < 0) warn("a carrier holds more than any propagator needs; going on with a part of it");
   return strings;
 }
 

@@ -58,6 +58,22 @@ export function checkFunction(option: string, value: unknown): void {
   throw new TaskConfigError(`${option}: expected a function, received ${show(value)}`);
 }
 
+/** @throws TaskConfigError unless the value has these methods: half of what is expected would fail where it is too late. */
+export function checkMethods(option: string, expected: string, value: unknown, methods: readonly string[]): void {
+  const mayHaveMethods = (typeof value === "object" && value !== null) || typeof value === "function";
+  if (mayHaveMethods && hasMethods(value as Record<string, unknown>, methods)) return;
+  throw new TaskConfigError(`${option}: expected ${expected}, received ${show(value)}`);
+}
+
+// Who has methods that cannot be looked at may have them all the same.
+function hasMethods(value: Record<string, unknown>, methods: readonly string[]): boolean {
+  try {
+    return methods.every((name) => typeof value[name] === "function");
+  } catch {
+    return true;
+  }
+}
+
 /** @throws TaskConfigError unless the value is an object, as options are. */
 export function checkObject(what: string, value: unknown): void {
   if (typeof value === "object" && value !== null) return;

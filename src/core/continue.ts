@@ -1,10 +1,11 @@
-import { context, trace } from "@opentelemetry/api";
+import { trace } from "@opentelemetry/api";
 import { contextAttributes } from "./attributes.js";
-import { type ExtractedOrigin, extract, inject, injectContext } from "./carrier.js";
+import { type ExtractedOrigin, extract, inject, injectContext, withOwnBaggage } from "./carrier.js";
 import { checkFunction, checkObject } from "./checks.js";
-import { type ActiveAttempt, AttemptScope, attemptIn } from "./context.js";
+import { type ActiveAttempt, AttemptScope, activeContext, attemptIn, withContext } from "./context.js";
 import { CurrentTask } from "./current-task.js";
 import { type Continued, finishContinued } from "./finish.js";
+import { safely } from "./guard.js";
 import { OPERATION_CONTINUE } from "./semconv.js";
 import { NO_TAGS } from "./tags.js";
 import { contextWithSpan, type Telemetry, telemetryOf } from "./telemetry.js";
@@ -21,7 +22,11 @@ export interface ContinueInfo extends Omit<TaskTelemetryOptions, "meterProvider"
  * {@link continueAttempt} there. Outside a task it holds the active trace and baggage alone. Never throws.
  */
 export function carryAttempt(): Carrier {
-  const active = context.active();
+  return safely("carrying an attempt", carried, {});
+}
+
+function carried(): Carrier {
+  const active = activeContext();
   const attempt = attemptIn(active);
   if (attempt === undefined) return injectContext(active);
   const { taskId: id, funcName: name, tags, maxAttempts, attempt: number } = attempt.context;
@@ -43,9 +48,10 @@ export async function continueAttempt<T>(info: ContinueInfo, fn: () => T | Promi
   checkObject("continueAttempt(): its first argument", info);
   checkFunction("continueAttempt(): its second argument", fn);
   const telemetry = telemetryOf(info);
-  const found = extract(info.carrier, context.active());
+  const extracted = extract(info.carrier, activeContext());
+  const found = { ...extracted, context: withOwnBaggage(extracted.context, extracted.tags ?? NO_TAGS) };
   const attempt = attemptOf(found, telemetry);
-  if (attempt === undefined) return await context.with(found.context, fn);
+  if (attempt === undefined) return await withContext(found.context, fn);
   const scope = new AttemptScope(contextWithSpan(found.context, attempt.span), attempt);
   const ended = await new Promise<Continued<T>>((resolve) => scope.run(() => void endOf(fn).then(resolve)));
   finishContinued(attempt, ended);

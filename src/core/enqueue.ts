@@ -1,12 +1,13 @@
-import { context, ROOT_CONTEXT, type Span, SpanKind, trace } from "@opentelemetry/api";
-import { assignedIdAttributes, enqueueAttributes, type TaskRoute } from "./attributes.js";
+import { type Context, propagation, ROOT_CONTEXT, type Span, SpanKind, trace } from "@opentelemetry/api";
+import { assignedIdAttributes, enqueueAttributes, type TaskIdentity, type TaskRoute } from "./attributes.js";
 import { inject, type TaskOrigin, withTagBaggage } from "./carrier.js";
-import { checkFunction, checkNumber, checkObject, checkOptional, checkRelation, checkText } from "./checks.js";
-import { attemptIn } from "./context.js";
-import { finishSpan } from "./finish.js";
-import { ask, safely } from "./guard.js";
+import { checkFunction, checkNumber, checkObject, checkOptional, checkRelation, checkText, show } from "./checks.js";
+import { activeContext, attemptIn, isSuppressed, SUPPRESS_TRACING, withContext } from "./context.js";
+import { describeException } from "./exception.js";
+import { type Failure, finishSpan } from "./finish.js";
+import { ask, atOnce, safely, warn } from "./guard.js";
 import { countEnqueued } from "./metrics.js";
-import { OPERATION_ENQUEUE } from "./semconv.js";
+import { EVENT_ENQUEUE_EXCEPTION, EVENT_MESSAGING_SEND_EXCEPTION, OPERATION_ENQUEUE } from "./semconv.js";
 import { copyTags, NO_TAGS } from "./tags.js";
 import { contextWithSpan, type Telemetry, telemetryOf } from "./telemetry.js";
 import { isThenable } from "./thenable.js";
@@ -74,7 +75,7 @@ export function enqueue<T>(
   send: (origin: TaskOrigin) => T | Promise<T>,
   options: EnqueueOptions<T> = NO_OPTIONS,
 ): T | Promise<T> {
-  const around = context.active();
+  const around = activeContext();
   const attempt = attemptIn(around);
   // without a context manager the running attempt is known, but its span is not active
   const active = attempt && trace.getSpan(around) === undefined ? contextWithSpan(around, attempt.span) : around;
@@ -88,22 +89,30 @@ export function enqueue<T>(
   // inside a task the baggage entries are the task's own; outside, what claims to be one reaches no broker either
   const clean = parentId === undefined ? withTagBaggage(active, NO_TAGS, false) : active;
   const sending = contextWithSpan(clean, span);
-  const carried = withTagBaggage(relation === "none" ? ROOT_CONTEXT : sending, tags, telemetry.baggage);
+  const context = withTagBaggage(carriedContext(relation, sending), tags, telemetry.baggage);
   const enqueuedAt = Date.now();
   const dueAt = enqueuedAt + delay;
-  const origin = { id, name, tags, maxAttempts, retries, relation, enqueuedAt, dueAt, parentId, context: carried };
+  const origin = { id, name, tags, maxAttempts, retries, relation, enqueuedAt, dueAt, parentId, context };
   let sent: T;
   try {
     const sendHere = (): T | Promise<T> => sendNow(send, origin);
     // nothing to activate where no span was started and no baggage removed
-    const sentOrPending = sending === around ? sendHere() : context.with(sending, sendHere);
-    if (isThenable(sentOrPending)) return whenSent(sentOrPending, span, settings, options);
+    const sentOrPending = sending === around ? sendHere() : withContext(sending, sendHere);
+    if (isThenable(sentOrPending)) return whenSent(sentOrPending, origin, span, settings, options);
     sent = sentOrPending;
   } catch (error) {
-    finishSpan(span, { error });
+    finishSpan(span, failureOf(error, origin, settings));
     throw error;
   }
   return finishSent(sent, span, settings, options);
+}
+
+// What the attempts start from. Suppression is a wish of the code that enqueues: what it does not record leaves with
+// no trace and no baggage, through every engine alike, and the attempts that run later are recorded.
+function carriedContext(relation: TaskRelation, sending: Context): Context {
+  if (relation === "none") return ROOT_CONTEXT;
+  if (!isSuppressed(sending)) return sending;
+  return propagation.deleteBaggage(trace.deleteSpan(sending)).deleteValue(SUPPRESS_TRACING);
 }
 
 // What only starts when it is awaited, as query builders do, starts here, inside the enqueue span.
@@ -113,8 +122,14 @@ function sendNow<T>(send: (origin: TaskOrigin) => T | Promise<T>, origin: TaskOr
 }
 
 // The first to hear of the end, so that the caller goes on when the span has ended, and no later than without one.
-function whenSent<T>(sent: Promise<T>, span: Span, settings: EnqueueSettings, options: EnqueueOptions<T>): Promise<T> {
-  const failed = (error: unknown): void => finishSpan(span, { error });
+function whenSent<T>(
+  sent: Promise<T>,
+  origin: TaskOrigin,
+  span: Span,
+  settings: EnqueueSettings,
+  options: EnqueueOptions<T>,
+): Promise<T> {
+  const failed = (error: unknown): void => finishSpan(span, failureOf(error, origin, settings));
   sent.then(
     (result) => safely("ending an enqueue span", () => finishSent(result, span, settings, options), result),
     failed,
@@ -125,14 +140,24 @@ function whenSent<T>(sent: Promise<T>, span: Span, settings: EnqueueSettings, op
 function finishSent<T>(result: T, span: Span, settings: EnqueueSettings, options: EnqueueOptions<T>): T {
   const { name, route, telemetry } = settings;
   const { idOf, isStored } = options;
-  const assigned = idOf === undefined ? undefined : safely("idOf", () => idOf(result), undefined);
-  if (assigned !== undefined) {
-    safely("naming an enqueue span", () => span.setAttributes(assignedIdAttributes(assigned, route)), undefined);
-  }
+  if (idOf !== undefined) nameSpan(span, atOnce("idOf", () => idOf(result))?.value, route);
   const stored = isStored === undefined || ask("isStored", () => isStored(result), true);
   if (stored) countEnqueued(telemetry.instruments(), name, route);
   finishSpan(span);
   return result;
+}
+
+function nameSpan(span: Span, id: unknown, route: TaskRoute): void {
+  if (id === undefined) return;
+  if (typeof id !== "string") warn(`idOf: expected a string or undefined, received ${show(id)}`);
+  else safely("naming an enqueue span", () => span.setAttributes(assignedIdAttributes(id, route)), undefined);
+}
+
+// A warning: who enqueues hears of it, and may try again.
+function failureOf(error: unknown, task: TaskIdentity, { route, telemetry }: EnqueueSettings): Failure {
+  const eventName = route.system === undefined ? EVENT_ENQUEUE_EXCEPTION : EVENT_MESSAGING_SEND_EXCEPTION;
+  const exception = describeException(error);
+  return { exception, eventName, level: "warn", telemetry, task: () => enqueueAttributes(task, route) };
 }
 
 /**

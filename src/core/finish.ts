@@ -1,8 +1,9 @@
-import { type Attributes, type Span, SpanStatusCode } from "@opentelemetry/api";
-import type { ActiveAttempt } from "./context.js";
+import { type Attributes, type HrTime, type Span, SpanStatusCode } from "@opentelemetry/api";
+import { contextAttributes, type TaskRoute } from "./attributes.js";
+import { type ActiveAttempt, activeContext } from "./context.js";
 import { describeException, type ExceptionText } from "./exception.js";
 import { safely } from "./guard.js";
-import { emitRecord } from "./record.js";
+import { emitRecordFrom } from "./record.js";
 import {
   ATTR_ERROR_TYPE,
   ATTR_EXCEPTION_MESSAGE,
@@ -11,9 +12,12 @@ import {
   ATTR_TASK_LOG_DROPPED,
   ATTR_TASK_OUTCOME,
   ATTR_TASK_RETRY_DELAY,
+  EVENT_CONTINUE_EXCEPTION,
   EVENT_EXCEPTION,
-  EVENT_TASK_EXCEPTION,
+  EVENT_MESSAGING_PROCESS_EXCEPTION,
+  EVENT_PROCESS_EXCEPTION,
 } from "./semconv.js";
+import { contextWithSpan, type Telemetry } from "./telemetry.js";
 import type { TaskOutcome } from "./types.js";
 
 /** How an attempt ended; `delay` is the wait before the next one, in ms, where it is known. */
@@ -24,11 +28,29 @@ export type AttemptResult<T> =
 /** How the part of an attempt that ran elsewhere ended. */
 export type Continued<T> = { readonly value: T } | { readonly error: unknown };
 
-/** Ends a span that is no attempt's; `thrown` holds what it failed with. */
-export function finishSpan(span: Span, thrown?: { readonly error: unknown }): void {
-  if (thrown !== undefined) {
-    safely("finishing a span", () => addFailure(span, describeException(thrown.error), undefined), undefined);
-  }
+/** An attempt that is over, and how its span is to say so. */
+export interface EndedAttempt extends ActiveAttempt {
+  readonly route: TaskRoute;
+  /** When it settled, on performance.now()'s axis: hooks ran after it. 0 where nobody measures. */
+  readonly endedAt: number;
+  /** The same for its span; `undefined` where that ends now. */
+  readonly endTime: HrTime | undefined;
+}
+
+/** A failure on its way to a span, and to a log record where that is asked for. */
+export interface Failure {
+  readonly exception: ExceptionText;
+  /** Of the log record. */
+  readonly eventName: string;
+  readonly level: "warn" | "error";
+  readonly telemetry: Telemetry;
+  /** What the log record says of the task; asked for only where there is one. */
+  readonly task: () => Attributes;
+}
+
+/** Ends a span that is no attempt's; `failure` is what it failed with. */
+export function finishSpan(span: Span, failure?: Failure): void {
+  if (failure !== undefined) safely("finishing a span", () => tell(span, failure), undefined);
   safely("ending a span", () => span.end(), undefined);
 }
 
@@ -37,26 +59,28 @@ export function finishContinued(attempt: ActiveAttempt, ended: Continued<unknown
   const { span, dropped } = attempt;
   if (dropped > 0) safely("finishing a span", () => span.setAttribute(ATTR_TASK_LOG_DROPPED, dropped), undefined);
   attempt.ended = true;
-  finishSpan(span, "error" in ended ? ended : undefined);
+  if ("value" in ended) finishSpan(span);
+  else finishSpan(span, failureOf(attempt, describeException(ended.error), EVENT_CONTINUE_EXCEPTION, "error"));
 }
 
-/** Ends an attempt's span and measures, once. `endedAt` is on performance.now()'s axis: hooks ran after it. */
-export function finishAttempt(attempt: ActiveAttempt, result: AttemptResult<unknown>, endedAt: number): void {
+/** Ends an attempt's span and measures, once. */
+export function finishAttempt(attempt: EndedAttempt, result: AttemptResult<unknown>): void {
   if (attempt.ended) return;
   const { outcome } = result;
+  const { endedAt, endTime } = attempt;
   const failed = outcome === "retry" || outcome === "failure" || outcome === "error";
   const exception = failed ? describeException(result.error) : undefined;
-  safely("finishing an attempt span", () => describe(attempt, result, exception, endedAt), undefined);
+  safely("finishing an attempt span", () => describe(attempt, result, exception, endTime), undefined);
   attempt.measures?.end({ outcome, errorType: exception?.type, endedAt });
   attempt.ended = true;
-  safely("ending an attempt span", () => attempt.span.end(endedAt), undefined);
+  safely("ending an attempt span", () => attempt.span.end(endTime), undefined);
 }
 
 function describe(
-  attempt: ActiveAttempt,
+  attempt: EndedAttempt,
   result: AttemptResult<unknown>,
   exception: ExceptionText | undefined,
-  endedAt: number,
+  endTime: HrTime | undefined,
 ): void {
   const attributes: Attributes = { [ATTR_TASK_OUTCOME]: result.outcome };
   if (attempt.dropped > 0) attributes[ATTR_TASK_LOG_DROPPED] = attempt.dropped;
@@ -65,25 +89,32 @@ function describe(
   }
   attempt.span.setAttributes(attributes);
   if (exception === undefined) return;
-  const signal = exceptionSignal();
-  addFailure(attempt.span, exception, endedAt, signal.event);
-  if (signal.log) emitException(attempt, exception, result.outcome === "retry" ? "warn" : "error");
+  const eventName = attempt.route.system === undefined ? EVENT_PROCESS_EXCEPTION : EVENT_MESSAGING_PROCESS_EXCEPTION;
+  const level = result.outcome === "retry" ? "warn" : "error";
+  tell(attempt.span, failureOf(attempt, exception, eventName, level), endTime);
 }
 
-function addFailure(span: Span, exception: ExceptionText, time: number | undefined, event = true): void {
+function failureOf(
+  { telemetry, context }: ActiveAttempt,
+  exception: ExceptionText,
+  eventName: string,
+  level: Failure["level"],
+): Failure {
+  return { exception, eventName, level, telemetry, task: () => contextAttributes(context) };
+}
+
+/** @see https://opentelemetry.io/docs/specs/semconv/exceptions/ */
+function tell(span: Span, failure: Failure, time?: HrTime): void {
+  const { exception, eventName, level, telemetry, task } = failure;
+  const signal = exceptionSignal();
   span.setStatus({ code: SpanStatusCode.ERROR, message: exception.message });
   span.setAttribute(ATTR_ERROR_TYPE, exception.type);
+  const attributes = exceptionAttributes(exception);
   // not recordException: it prefers `code` over the error's name, and drops what is not an Error
-  if (event) span.addEvent(EVENT_EXCEPTION, exceptionAttributes(exception), time);
-}
-
-function emitException(attempt: ActiveAttempt, exception: ExceptionText, level: "warn" | "error"): void {
-  emitRecord(attempt, {
-    eventName: EVENT_TASK_EXCEPTION,
-    body: exception.message,
-    level,
-    attributes: exceptionAttributes(exception),
-  });
+  if (signal.event) span.addEvent(EVENT_EXCEPTION, attributes, time);
+  if (!signal.log) return;
+  const context = contextWithSpan(activeContext(), span);
+  emitRecordFrom({ telemetry, context, task: task() }, { eventName, body: exception.message, level, attributes });
 }
 
 function exceptionAttributes({ type, message, stack }: ExceptionText): Attributes {
@@ -92,7 +123,6 @@ function exceptionAttributes({ type, message, stack }: ExceptionText): Attribute
   return attributes;
 }
 
-/** @see https://opentelemetry.io/docs/specs/semconv/exceptions/ */
 function exceptionSignal(): { event: boolean; log: boolean } {
   const choices = (process.env.OTEL_SEMCONV_EXCEPTION_SIGNAL_OPT_IN ?? "").split(",").map((one) => one.trim());
   const both = choices.includes("logs/dup");

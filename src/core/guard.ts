@@ -26,14 +26,20 @@ export async function quietly<T>(what: string, run: () => T | Promise<T>, otherw
 
 /** Asks a user's predicate: one that throws, or answers by a promise, is told to diag and counts as `otherwise`. */
 export function ask(what: string, predicate: () => unknown, otherwise: boolean): boolean {
-  return safely(what, () => answerOf(what, predicate(), otherwise), otherwise);
+  const answer = atOnce(what, predicate);
+  return answer === undefined ? otherwise : Boolean(answer.value);
 }
 
-function answerOf(what: string, answer: unknown, otherwise: boolean): boolean {
-  if (!isThenable(answer)) return Boolean(answer);
+/** {@link safely} for what has to answer at once: an answer by a promise is told to diag, and is none. */
+export function atOnce<T>(what: string, run: () => T): { readonly value: T } | undefined {
+  return safely(what, () => answerOf(what, run()), undefined);
+}
+
+function answerOf<T>(what: string, value: T): { readonly value: T } | undefined {
+  if (!isThenable(value)) return { value };
   warn(`${what} returned a promise, and has to answer at once`);
-  Promise.resolve(answer).catch((error: unknown) => warn(`${what} rejected`, error));
-  return otherwise;
+  Promise.resolve(value).catch((error: unknown) => warn(`${what} rejected`, error));
+  return undefined;
 }
 
 export function warn(message: string, ...details: unknown[]): void {

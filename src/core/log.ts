@@ -1,5 +1,5 @@
-import { type Attributes, type Context, context, isSpanContextValid, type Span, trace } from "@opentelemetry/api";
-import { type ActiveAttempt, attemptIn } from "./context.js";
+import { type Attributes, type Context, isSpanContextValid, type Span, trace } from "@opentelemetry/api";
+import { type ActiveAttempt, activeContext, attemptIn } from "./context.js";
 import { clip, textOf, toAttribute } from "./fields.js";
 import { safely, warn } from "./guard.js";
 import { emitRecord } from "./record.js";
@@ -33,7 +33,7 @@ export function taskLog<F extends object>(message: string, fields?: F & { level?
  * it is written in (`task_id`, `task_name`, `task_attempt`, `task_tags`). `{}` when nothing is active.
  */
 export function taskLogFields(): Record<string, unknown> {
-  return safely("taskLogFields", () => correlationFields(context.active()), {});
+  return safely("taskLogFields", () => correlationFields(activeContext()), {});
 }
 
 // Whatever was passed as fields, as a record: an error or a list is a value too.
@@ -48,7 +48,7 @@ function recordOf(fields: unknown): Fields {
 }
 
 function write(message: string, fields: Fields): void {
-  const active = context.active();
+  const active = activeContext();
   const attempt = attemptIn(active);
   const span = eventSpan(active, attempt);
   const asRecord = attempt !== undefined && attempt.telemetry.logs !== "event";

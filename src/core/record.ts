@@ -1,6 +1,7 @@
-import { type Attributes, context, trace } from "@opentelemetry/api";
+import { type Attributes, type Context, trace } from "@opentelemetry/api";
 import { contextAttributes } from "./attributes.js";
-import type { ActiveAttempt } from "./context.js";
+import { type ActiveAttempt, activeContext } from "./context.js";
+import type { Telemetry } from "./telemetry.js";
 import type { TaskLogLevel, TaskLogRecord } from "./types.js";
 
 /** @see https://opentelemetry.io/docs/specs/otel/logs/data-model/#field-severitynumber */
@@ -14,16 +15,31 @@ export interface RecordContent {
   readonly attributes: Attributes;
 }
 
+/** Whose record it is, where, and what it says of its task. */
+export interface RecordOrigin {
+  readonly telemetry: Telemetry;
+  readonly context: Context;
+  readonly task: Attributes;
+}
+
 /** Emits an OpenTelemetry log record on the active span, with its task's id, name, attempt and tags. */
-export function emitRecord(attempt: ActiveAttempt, { eventName, body, level, attributes }: RecordContent): void {
-  const active = context.active();
-  attempt.telemetry.emit({
+export function emitRecord(attempt: ActiveAttempt, content: RecordContent): void {
+  const { telemetry, span, context: task } = attempt;
+  const active = activeContext();
+  const context = trace.getSpan(active) === undefined ? trace.setSpan(active, span) : active;
+  emitRecordFrom({ telemetry, context, task: contextAttributes(task) }, content);
+}
+
+/** {@link emitRecord} from wherever its span is not the active one, or from no attempt. */
+export function emitRecordFrom({ telemetry, context, task }: RecordOrigin, content: RecordContent): void {
+  const { eventName, body, level, attributes } = content;
+  telemetry.emit({
     ...(eventName !== undefined && { eventName }),
     body,
     severityNumber: SEVERITY[level],
     severityText: level.toUpperCase(),
     // made by toAttribute: primitives and arrays of them
-    attributes: { ...attributes, ...contextAttributes(attempt.context) } as TaskLogRecord["attributes"],
-    context: trace.getSpan(active) === undefined ? trace.setSpan(active, attempt.span) : active,
+    attributes: { ...attributes, ...task } as TaskLogRecord["attributes"],
+    context,
   });
 }

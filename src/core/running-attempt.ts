@@ -1,39 +1,21 @@
-import {
-  type Attributes,
-  type Context,
-  isSpanContextValid,
-  type Link,
-  type Span,
-  type SpanContext,
-  SpanKind,
-  type SpanOptions,
-  trace,
-} from "@opentelemetry/api";
-import { attemptAttributes, type TaskRoute } from "./attributes.js";
+import type { HrTime, Span, SpanContext, SpanOptions } from "@opentelemetry/api";
+import { attemptSpanOptions, parentContext } from "./attempt-span.js";
+import type { TaskRoute } from "./attributes.js";
 import type { TaskOrigin } from "./carrier.js";
-import { type ActiveAttempt, AttemptScope } from "./context.js";
+import { AttemptScope } from "./context.js";
 import { CurrentTask } from "./current-task.js";
 import { isTaskCancelledError, isTaskTimeoutError, TaskCancelledError, TaskTimeoutError } from "./errors.js";
-import { type AttemptResult, finishAttempt } from "./finish.js";
-import { debug, quietly } from "./guard.js";
+import { type AttemptResult, type EndedAttempt, finishAttempt } from "./finish.js";
+import { debug, quietly, safely } from "./guard.js";
 import { AttemptMeasures } from "./metrics.js";
+import { onAbort } from "./on-abort.js";
 import type { RetryDecision } from "./retry.js";
 import type { Rostered } from "./roster.js";
-import {
-  ATTR_CODE_FUNCTION_NAME,
-  ATTR_TASK_ATTEMPT,
-  ATTR_TASK_LINK,
-  ATTR_TASK_MAX_ATTEMPTS,
-  ATTR_TASK_REDELIVERED,
-  ATTR_TASK_WAIT_DURATION,
-  LINK_ENQUEUE,
-  LINK_PREVIOUS_ATTEMPT,
-  LINK_SURROUNDING,
-  OPERATION_PROCESS,
-} from "./semconv.js";
-import { contextWithSpan, isSpan, spanContextIn, type Telemetry } from "./telemetry.js";
-import { isThenable } from "./thenable.js";
-import type { TaskContext, TaskOutcome, TaskRelation } from "./types.js";
+import { OPERATION_PROCESS } from "./semconv.js";
+import { SpanClock } from "./span-clock.js";
+import { contextWithSpan, isSpan, type Telemetry } from "./telemetry.js";
+import { adopt, isThenable } from "./thenable.js";
+import type { TaskContext, TaskOutcome } from "./types.js";
 
 /** One attempt about to run: of which task, and which. Read when it starts, and not kept. */
 export interface AttemptRun {
@@ -70,7 +52,7 @@ type Ending<T> =
   | { readonly kind: "aborted"; readonly reason: unknown; readonly deferred?: boolean };
 
 /** An attempt from its start to its end: the span, the task's context, and the one settlement that counts. */
-export class RunningAttempt<T, R> implements ActiveAttempt, Rostered {
+export class RunningAttempt<T, R> implements EndedAttempt, Rostered {
   readonly context: CurrentTask;
   readonly span: Span;
   readonly telemetry: Telemetry;
@@ -79,10 +61,13 @@ export class RunningAttempt<T, R> implements ActiveAttempt, Rostered {
   ended = false;
   logged = 0;
   dropped = 0;
+  endedAt = 0;
   readonly #settings: AttemptSettings;
   readonly #conclude: (result: AttemptResult<T>) => R | Promise<R>;
   /** Seconds from due to start. */
   readonly #wait: number | undefined;
+  /** Only where hooks run between the attempt's end and its span's. */
+  readonly #clock: SpanClock | undefined;
   #scope: AttemptScope | undefined;
   /** Set when the attempt has settled; hooks may still be running then. */
   outcome: TaskOutcome | undefined;
@@ -100,7 +85,9 @@ export class RunningAttempt<T, R> implements ActiveAttempt, Rostered {
     const wait = dueAt === undefined ? undefined : Math.max(0, Date.now() - dueAt) / 1000;
     this.#wait = wait;
     const parent = parentContext(origin);
-    const options = (): SpanOptions => spanOptions(run, settings, wait);
+    const clock = settings.notify && new SpanClock();
+    this.#clock = clock;
+    const options = (): SpanOptions => attemptSpanOptions(run, settings, wait, clock?.start);
     this.span = this.telemetry.startSpan(OPERATION_PROCESS, origin.name, parent, options);
     this.#scope = new AttemptScope(contextWithSpan(parent, this.span), this);
   }
@@ -118,6 +105,14 @@ export class RunningAttempt<T, R> implements ActiveAttempt, Rostered {
 
   get id(): string {
     return this.context.taskId;
+  }
+
+  get route(): TaskRoute {
+    return this.#settings.route;
+  }
+
+  get endTime(): HrTime | undefined {
+    return this.#clock?.at(this.endedAt);
   }
 
   /** Ends the attempt now, whatever its function does; false if it had ended already. First settlement wins. */
@@ -142,11 +137,10 @@ export class RunningAttempt<T, R> implements ActiveAttempt, Rostered {
     const instruments = this.telemetry.instruments();
     this.measures =
       instruments && new AttemptMeasures(instruments, this.context.funcName, this.#settings.route, this.#wait);
-    if (signal?.aborted) {
-      this.#settle({ kind: "aborted", reason: cancelReason(signal.reason) });
-      return;
-    }
-    this.#unwatch = this.#watch(signal);
+    const stop = signal && onAbort(signal, () => this.abort(cancelReason(signal.reason)));
+    // a signal that had aborted has ended the attempt: its function is not called
+    if (this.outcome !== undefined) return;
+    this.#unwatch = this.#limit(stop);
     call(fn, (ending) => this.#settle(ending));
   }
 
@@ -155,18 +149,19 @@ export class RunningAttempt<T, R> implements ActiveAttempt, Rostered {
       debug(`task ${this.context.funcName} went on after its attempt had ended`, ending);
       return;
     }
-    const endedAt = this.measures !== undefined || isSpan(this.span) ? performance.now() : 0;
+    if (this.measures !== undefined || (this.#clock !== undefined && isSpan(this.span)))
+      this.endedAt = performance.now();
     const result = this.#judge(ending);
     this.outcome = result.outcome;
     this.#unwatch?.();
-    if (ending.kind === "aborted") CurrentTask.abort(this.context, ending.reason);
+    if (ending.kind === "aborted") this.#abortSignal(ending.reason);
     const { notify } = this.#settings;
-    if (notify === undefined) this.#finish(result, endedAt);
-    else this.#notify(notify, result).then(() => this.#finish(result, endedAt));
+    if (notify === undefined) this.#finish(result);
+    else this.#notify(notify, result).then(() => this.#finish(result));
   }
 
-  #finish(result: AttemptResult<T>, endedAt: number): void {
-    finishAttempt(this, result, endedAt);
+  #finish(result: AttemptResult<T>): void {
+    finishAttempt(this, result);
     const resolve = this.#resolve;
     // Code that runs on, and tasks enqueued from here, hold this attempt. It must not hold what belongs to its own
     // enqueuer, or a chain of tasks would never be freed: the scope, and the promise made outside of it.
@@ -176,18 +171,20 @@ export class RunningAttempt<T, R> implements ActiveAttempt, Rostered {
     resolve?.(this.#conclude(result));
   }
 
-  // Starts what may abort the attempt from outside; returns how to stop it.
-  #watch(signal: AbortSignal | undefined): (() => void) | undefined {
+  // Starts the timeout; returns how to stop that, and what else may end the attempt from outside.
+  #limit(stop: (() => void) | undefined): (() => void) | undefined {
     const { timeout } = this.#settings;
-    if (timeout === undefined && signal === undefined) return undefined;
-    const timer =
-      timeout === undefined ? undefined : setTimeout(() => this.abort(timeoutError(this.context, timeout)), timeout);
-    const onAbort = (): boolean => this.abort(cancelReason(signal?.reason));
-    signal?.addEventListener("abort", onAbort, { once: true });
+    if (timeout === undefined) return stop;
+    const timer = setTimeout(() => this.abort(timeoutError(this.context, timeout)), timeout);
     return () => {
       clearTimeout(timer);
-      signal?.removeEventListener("abort", onAbort);
+      stop?.();
     };
+  }
+
+  // The task's own listeners may do anything.
+  #abortSignal(reason: unknown): void {
+    safely("aborting a task's signal", () => CurrentTask.abort(this.context, reason), undefined);
   }
 
   #judge(ending: Ending<T>): AttemptResult<T> {
@@ -215,7 +212,7 @@ function call<T>(fn: () => T | Promise<T>, settle: (ending: Ending<T>) => void):
   try {
     const returned = fn();
     if (isThenable(returned)) {
-      Promise.resolve(returned).then(
+      adopt(returned).then(
         (value) => settle({ kind: "returned", value }),
         (error: unknown) => settle({ kind: "thrown", error }),
       );
@@ -235,51 +232,4 @@ function timeoutError(task: TaskContext, timeout: number): TaskTimeoutError {
 function cancelReason(reason: unknown): unknown {
   if (isTaskCancelledError(reason) || isTaskTimeoutError(reason)) return reason;
   return new TaskCancelledError("the engine's signal was aborted", { cause: reason });
-}
-
-// The context an attempt's span starts in: under the enqueue span, or a new trace.
-function parentContext({ relation, context }: TaskOrigin): Context {
-  return relation === "parent" || trace.getSpan(context) === undefined ? context : trace.deleteSpan(context);
-}
-
-function links({ origin, previous, surrounding }: AttemptRun): Link[] {
-  if (origin.relation !== "link" && previous === undefined && surrounding === undefined) return [];
-  const enqueued = spanContextIn(origin.context);
-  return [
-    ...linkTo(origin.relation === "link" ? enqueued : undefined, LINK_ENQUEUE),
-    ...linkTo(previous, LINK_PREVIOUS_ATTEMPT),
-    ...linkTo(isElsewhere(surrounding, origin.relation, enqueued) ? surrounding : undefined, LINK_SURROUNDING),
-  ];
-}
-
-// Within the attempt's own trace, a link to what surrounds it says nothing.
-function isElsewhere(
-  surrounding: SpanContext | undefined,
-  relation: TaskRelation,
-  enqueued: SpanContext | undefined,
-): boolean {
-  return relation === "parent" ? surrounding?.traceId !== enqueued?.traceId : surrounding?.spanId !== enqueued?.spanId;
-}
-
-function linkTo(context: SpanContext | undefined, kind: string): Link[] {
-  if (context === undefined || !isSpanContextValid(context)) return [];
-  return [{ context, attributes: { [ATTR_TASK_LINK]: kind } }];
-}
-
-function spanOptions(run: AttemptRun, settings: AttemptSettings, wait: number | undefined): SpanOptions {
-  return { kind: SpanKind.CONSUMER, attributes: spanAttributes(run, settings, wait), links: links(run) };
-}
-
-function spanAttributes(
-  { origin, attempt, redelivered }: AttemptRun,
-  { route, functionName }: AttemptSettings,
-  wait: number | undefined,
-): Attributes {
-  const attributes = attemptAttributes(origin, route);
-  attributes[ATTR_TASK_ATTEMPT] = attempt;
-  if (origin.maxAttempts !== undefined) attributes[ATTR_TASK_MAX_ATTEMPTS] = origin.maxAttempts;
-  if (redelivered) attributes[ATTR_TASK_REDELIVERED] = true;
-  if (wait !== undefined) attributes[ATTR_TASK_WAIT_DURATION] = wait;
-  if (functionName !== "") attributes[ATTR_CODE_FUNCTION_NAME] = functionName;
-  return attributes;
 }

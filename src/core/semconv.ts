@@ -49,7 +49,12 @@ export const ATTR_MESSAGING_MESSAGE_ID = "messaging.message.id";
 /** @see https://opentelemetry.io/docs/specs/semconv/exceptions/exceptions-spans/ */
 export const EVENT_EXCEPTION = "exception";
 /** @see https://opentelemetry.io/docs/specs/semconv/exceptions/exceptions-logs/ */
-export const EVENT_TASK_EXCEPTION = "task.process.exception";
+export const EVENT_MESSAGING_PROCESS_EXCEPTION = "messaging.process.exception";
+export const EVENT_MESSAGING_SEND_EXCEPTION = "messaging.send.exception";
+/** The same where no broker is involved. */
+export const EVENT_PROCESS_EXCEPTION = "task.process.exception";
+export const EVENT_ENQUEUE_EXCEPTION = "task.enqueue.exception";
+export const EVENT_CONTINUE_EXCEPTION = "task.continue.exception";
 export const ATTR_EXCEPTION_TYPE = "exception.type";
 export const ATTR_EXCEPTION_MESSAGE = "exception.message";
 export const ATTR_EXCEPTION_STACKTRACE = "exception.stacktrace";

@@ -7,7 +7,7 @@ import {
   type TracerProvider,
   trace,
 } from "@opentelemetry/api";
-import { checkFunction, show } from "./checks.js";
+import { checkFunction, checkMethods, show } from "./checks.js";
 import { TaskConfigError } from "./errors.js";
 import { safely } from "./guard.js";
 import { createInstruments, type TaskInstruments } from "./metrics.js";
@@ -16,6 +16,8 @@ import { type RegisteredApi, registeredApi, registeredLoggerProvider, sharedSlot
 import type { TaskBaggage, TaskLogMode, TaskLogRecord, TaskTelemetryOptions } from "./types.js";
 
 const NO_SPAN = trace.wrapSpanContext(INVALID_SPAN_CONTEXT);
+/** Keys of tags in the option `baggage`. */
+const MAX_TRAVELLING = 1_000;
 const LOG_MODES: readonly unknown[] = ["event", "record", "both"];
 
 /** Telemetry options, checked once, and the way to this library's tracer, logger and instruments. Never throws in use. */
@@ -33,16 +35,16 @@ export interface Telemetry {
 /** @throws TaskConfigError for an option out of range. */
 export function createTelemetry(options: TaskTelemetryOptions): Telemetry {
   const { baggage = true, logs = "event", onLog } = options;
-  if (!isBaggage(baggage)) {
-    throw new TaskConfigError(`baggage: expected true, false or an array of tag keys, received ${show(baggage)}`);
-  }
   if (!LOG_MODES.includes(logs)) {
     throw new TaskConfigError(`logs: expected "event", "record" or "both", received ${show(logs)}`);
   }
   if (onLog !== undefined) checkFunction("onLog", onLog);
   const { tracerProvider, loggerProvider, meterProvider } = options;
+  checkProvider("tracerProvider", tracerProvider, "getTracer");
+  checkProvider("loggerProvider", loggerProvider, "getLogger");
+  checkProvider("meterProvider", meterProvider, "getMeter");
   const tracer = madeOf(
-    () => tracerProvider ?? globalTracerProvider(),
+    () => currentTracerProvider(tracerProvider),
     (provider) => provider.getTracer(SCOPE_NAME, SCOPE_VERSION),
   );
   const logger = madeOf(
@@ -54,7 +56,7 @@ export function createTelemetry(options: TaskTelemetryOptions): Telemetry {
     (provider) => provider && createInstruments(provider),
   );
   return Object.freeze({
-    baggage: typeof baggage === "boolean" ? baggage : Object.freeze([...baggage]),
+    baggage: copyBaggage(baggage),
     logs,
     onLog,
     startSpan: (operation: string, task: string, parent: Context, spanOptions: () => SpanOptions) => {
@@ -72,8 +74,8 @@ const DEFAULTS = createTelemetry({});
 /** The telemetry of a call that names its options: the shared one where it names none. */
 export function telemetryOf(options: TaskTelemetryOptions): Telemetry {
   const { tracerProvider, meterProvider, loggerProvider, baggage, logs, onLog } = options;
-  const own = tracerProvider ?? meterProvider ?? loggerProvider ?? baggage ?? logs ?? onLog;
-  return own === undefined ? DEFAULTS : createTelemetry(options);
+  const given = [tracerProvider, meterProvider, loggerProvider, baggage, logs, onLog];
+  return given.every((one) => one === undefined) ? DEFAULTS : createTelemetry(options);
 }
 
 /** Whether a started span is one: where no tracer provider is registered, it stands for none. */
@@ -96,12 +98,13 @@ function madeOf<P, T>(current: () => P, make: (provider: P) => T): () => T {
   };
 }
 
-// A copy of the API that is newer than the registered one sees nothing of it, silently.
-function globalTracerProvider(): TracerProvider {
+// A copy of the API that is newer than the registered one sees nothing of it, silently. A provider that is given makes
+// spans all the same, in no trace but their own.
+function currentTracerProvider(given: TracerProvider | undefined): TracerProvider {
   const provider = trace.getTracerProvider();
   const registered = registeredApi();
   if (registered?.trace !== undefined && registered.trace !== provider) reportConflict(registered);
-  return provider;
+  return given ?? provider;
 }
 
 function reportConflict(registered: RegisteredApi): void {
@@ -127,8 +130,20 @@ function usable(span: Span): Span | undefined {
   return typeof span.spanContext().traceId === "string" ? span : undefined;
 }
 
-function isBaggage(value: unknown): value is TaskBaggage {
-  return typeof value === "boolean" || (Array.isArray(value) && value.every((key) => typeof key === "string"));
+function checkProvider(option: string, provider: unknown, method: string): void {
+  if (provider !== undefined) checkMethods(option, `a provider with ${method}()`, provider, [method]);
+}
+
+// Its length is looked at before it is read: a list may be a proxy, and endless.
+function copyBaggage(baggage: unknown): TaskBaggage {
+  if (typeof baggage === "boolean") return baggage;
+  const length = Array.isArray(baggage) ? baggage.length : undefined;
+  if (length !== undefined && length > MAX_TRAVELLING) {
+    throw new TaskConfigError(`baggage: expected at most ${MAX_TRAVELLING} tag keys, received ${length}`);
+  }
+  const keys: unknown[] = Array.from({ length: length ?? 0 }, (_, index) => (baggage as unknown[])[index]);
+  if (length !== undefined && keys.every((key) => typeof key === "string")) return Object.freeze(keys);
+  throw new TaskConfigError(`baggage: expected true, false or an array of tag keys, received ${show(baggage)}`);
 }
 
 /** The identity of a context's span; `undefined` where it has none, or one that cannot be read. */

@@ -1,6 +1,6 @@
-import { context, INVALID_SPAN_CONTEXT, type Span, type SpanContext } from "@opentelemetry/api";
+import { INVALID_SPAN_CONTEXT, type Span, type SpanContext } from "@opentelemetry/api";
 import { arrive, extract, type TaskOrigin } from "../core/carrier.js";
-import { attemptIn } from "../core/context.js";
+import { activeContext, currentAttempt } from "../core/context.js";
 import { dropTask } from "../core/drop.js";
 import { NonRetryableError, TaskCancelledError, UnknownTaskError } from "../core/errors.js";
 import type { AttemptResult } from "../core/finish.js";
@@ -41,9 +41,7 @@ export class Host implements EngineHost {
 
   receive({ id, name, carrier, maxAttempts }: StoredTask): TaskOrigin {
     const { relation, telemetry } = this.#shared;
-    const active = context.active();
-    // what another producer stored belongs to where it is run
-    const found = carrier === undefined ? { context: active } : extract(carrier, active);
+    const found = extract(carrier, activeContext());
     const policy = this.#registry.find(name)?.enqueue.maxAttempts ?? maxAttempts ?? found.maxAttempts;
     const facts = {
       id,
@@ -102,7 +100,7 @@ export class Host implements EngineHost {
   /** Waits for the others: the attempt that calls this, if one does, is a bystander meanwhile. */
   async standBy<T>(wait: () => Promise<T>): Promise<T> {
     // of this manager only where it is found among those that run here
-    const attempt = attemptIn(context.active()) as Attempt | undefined;
+    const attempt = currentAttempt() as Attempt | undefined;
     if (attempt === undefined || !this.#running.has(attempt)) return await wait();
     const count = (step: 1 | -1): void => {
       const calls = (this.#waiting.get(attempt) ?? 0) + step;
@@ -156,7 +154,7 @@ export class Host implements EngineHost {
 
   // An attempt that was stored is run by an engine's worker, which may have a span of its own around it.
   #surrounded(delivery: Delivery): Delivery {
-    return this.#shared.durable ? { ...delivery, surrounding: spanContextIn(context.active()) } : delivery;
+    return this.#shared.durable ? { ...delivery, surrounding: spanContextIn(activeContext()) } : delivery;
   }
 
   #empty(): Promise<void> {

@@ -154,13 +154,14 @@ describe("the telemetry of continueAttempt()", () => {
   });
 
   test.each([
-    [true, ["tenant", "task.tag.plan"]],
+    [true, ["task.tag.plan", "tenant"]],
     [false, ["tenant"]],
   ])("takes the attempt's baggage along, with baggage: %s", async (baggage, keys) => {
     startTelemetry();
     const tenant = propagation.createBaggage({ tenant: { value: "t1" } });
     const within = propagation.setBaggage(context.active(), tenant);
-    const carrier = await context.with(within, () => runAttempt({ ...info, baggage }, carryAttempt));
+    const stored = await context.with(within, () => enqueueTask({ ...info, baggage }, (one) => one));
+    const carrier = await runAttempt({ ...info, carrier: stored, baggage }, carryAttempt);
     const seen = await elsewhere({ carrier }, () => propagation.getActiveBaggage()?.getAllEntries() ?? []);
     expect(seen.map(([key]) => key)).toEqual(keys);
   });

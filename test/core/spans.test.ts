@@ -1,4 +1,4 @@
-import { context, propagation, SpanKind, SpanStatusCode, trace } from "@opentelemetry/api";
+import { context, createContextKey, propagation, SpanKind, SpanStatusCode, trace } from "@opentelemetry/api";
 import type { ReadableSpan } from "@opentelemetry/sdk-trace";
 import {
   enqueueTask,
@@ -30,6 +30,7 @@ async function requestWithRetry(relation: TaskRelation, telemetry: TestTelemetry
 
 const spanId = (span: ReadableSpan | undefined): string | undefined => span?.spanContext().spanId;
 const traceId = (span: ReadableSpan | undefined): string | undefined => span?.spanContext().traceId;
+const KEPT = createContextKey("kept");
 const linksOf = (span: ReadableSpan | undefined): unknown =>
   span?.links.map((link) => [link.context.spanId, link.attributes?.["task.link"]]);
 
@@ -347,13 +348,28 @@ describe("runAttempt", () => {
     expect(telemetry.span("process job").parentSpanContext).toBeUndefined();
   });
 
-  test("without a carrier belongs to the active span", async () => {
+  test("without a carrier starts a trace of its own, linked to the active span", async () => {
     const telemetry = startTelemetry();
-    await telemetry.provider.getTracer("test").startActiveSpan("cron", async (cron) => {
-      await runAttempt({ funcName: "job" }, () => expect(trace.getActiveSpan()).not.toBe(cron));
+    const seen = await telemetry.provider.getTracer("test").startActiveSpan("cron", async (cron) => {
+      const tenant = propagation.createBaggage({ tenant: { value: "t1" } });
+      const around = propagation.setBaggage(context.active(), tenant).setValue(KEPT, "kept");
+      const look = (): unknown[] => [propagation.getActiveBaggage(), context.active().getValue(KEPT)];
+      const seen = await context.with(around, () => runAttempt({ funcName: "job" }, look));
       cron.end();
+      return seen;
     });
-    expect(telemetry.span("process job").parentSpanContext?.spanId).toBe(spanId(telemetry.span("cron")));
+    const job = telemetry.span("process job");
+    const cron = telemetry.span("cron");
+    expect([job.parentSpanContext, linksOf(job)]).toEqual([undefined, [[spanId(cron), "surrounding"]]]);
+    expect(job.spanContext().traceId).not.toBe(cron.spanContext().traceId);
+    expect(seen).toEqual([undefined, "kept"]);
+  });
+
+  test("without a carrier is no child of the task it is started in", async () => {
+    const telemetry = startTelemetry();
+    await runAttempt({ funcName: "boot" }, () => runAttempt({ funcName: "job" }, () => {}));
+    expect(telemetry.span("process job").attributes).not.toHaveProperty("task.parent_id");
+    expect(telemetry.span("process job").parentSpanContext).toBeUndefined();
   });
 
   test("links to the previous attempt it is told of", async () => {

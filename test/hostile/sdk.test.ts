@@ -186,9 +186,9 @@ describe("a span that cannot be started", () => {
     startTelemetry({ sampler: deaf });
     const request = trace.getTracer("test").startSpan("request");
     const headers: Record<string, string> = {};
-    await context.with(trace.setSpan(context.active(), request), () =>
-      runAttempt(job, () => propagation.inject(context.active(), headers)),
-    );
+    const within = trace.setSpan(context.active(), request);
+    const carrier = await context.with(within, () => enqueueTask(job, (one) => one));
+    await runAttempt({ ...job, carrier }, () => propagation.inject(context.active(), headers));
     expect(headers.traceparent).toContain(request.spanContext().traceId);
   });
 });

@@ -1,0 +1,81 @@
+import {
+  type Attributes,
+  type Context,
+  type HrTime,
+  isSpanContextValid,
+  type Link,
+  type SpanContext,
+  SpanKind,
+  type SpanOptions,
+  trace,
+} from "@opentelemetry/api";
+import { attemptAttributes } from "./attributes.js";
+import type { TaskOrigin } from "./carrier.js";
+import type { AttemptRun, AttemptSettings } from "./running-attempt.js";
+import {
+  ATTR_CODE_FUNCTION_NAME,
+  ATTR_TASK_ATTEMPT,
+  ATTR_TASK_LINK,
+  ATTR_TASK_MAX_ATTEMPTS,
+  ATTR_TASK_REDELIVERED,
+  ATTR_TASK_WAIT_DURATION,
+  LINK_ENQUEUE,
+  LINK_PREVIOUS_ATTEMPT,
+  LINK_SURROUNDING,
+} from "./semconv.js";
+import { spanContextIn } from "./telemetry.js";
+import type { TaskRelation } from "./types.js";
+
+/** The context an attempt's span starts in: under the enqueue span, or a new trace. */
+export function parentContext({ relation, context }: TaskOrigin): Context {
+  return relation === "parent" || trace.getSpan(context) === undefined ? context : trace.deleteSpan(context);
+}
+
+/** What an attempt's span starts with. `wait` in seconds; without a `startTime` it starts now. */
+export function attemptSpanOptions(
+  run: AttemptRun,
+  settings: AttemptSettings,
+  wait: number | undefined,
+  startTime: HrTime | undefined,
+): SpanOptions {
+  const options = { kind: SpanKind.CONSUMER, attributes: spanAttributes(run, settings, wait), links: links(run) };
+  return startTime === undefined ? options : { ...options, startTime };
+}
+
+function links({ origin, previous, surrounding }: AttemptRun): Link[] {
+  if (origin.relation !== "link" && previous === undefined && surrounding === undefined) return [];
+  const enqueued = spanContextIn(origin.context);
+  return [
+    ...linkTo(origin.relation === "link" ? enqueued : undefined, LINK_ENQUEUE),
+    ...linkTo(previous, LINK_PREVIOUS_ATTEMPT),
+    ...linkTo(isElsewhere(surrounding, origin.relation, enqueued) ? surrounding : undefined, LINK_SURROUNDING),
+  ];
+}
+
+// Within the attempt's own trace, a link to what surrounds it says nothing.
+function isElsewhere(
+  surrounding: SpanContext | undefined,
+  relation: TaskRelation,
+  enqueued: SpanContext | undefined,
+): boolean {
+  return relation === "parent" ? surrounding?.traceId !== enqueued?.traceId : surrounding?.spanId !== enqueued?.spanId;
+}
+
+function linkTo(context: SpanContext | undefined, kind: string): Link[] {
+  if (context === undefined || !isSpanContextValid(context)) return [];
+  return [{ context, attributes: { [ATTR_TASK_LINK]: kind } }];
+}
+
+function spanAttributes(
+  { origin, attempt, redelivered }: AttemptRun,
+  { route, functionName }: AttemptSettings,
+  wait: number | undefined,
+): Attributes {
+  const attributes = attemptAttributes(origin, route);
+  attributes[ATTR_TASK_ATTEMPT] = attempt;
+  if (origin.maxAttempts !== undefined) attributes[ATTR_TASK_MAX_ATTEMPTS] = origin.maxAttempts;
+  if (redelivered) attributes[ATTR_TASK_REDELIVERED] = true;
+  if (wait !== undefined) attributes[ATTR_TASK_WAIT_DURATION] = wait;
+  if (functionName !== "") attributes[ATTR_CODE_FUNCTION_NAME] = functionName;
+  return attributes;
+}
