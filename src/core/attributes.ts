@@ -45,6 +45,13 @@ export function assignedIdAttributes(id: string, route: TaskRoute): Attributes {
   return route.system === undefined ? { [ATTR_TASK_ID]: id } : { [ATTR_TASK_ID]: id, [ATTR_MESSAGING_MESSAGE_ID]: id };
 }
 
+/** What a log record says of a task that no attempt of is running. */
+export function identityAttributes({ id, name, tags }: TaskIdentity): Attributes {
+  const attributes: Attributes = { [ATTR_TASK_ID]: id, [ATTR_TASK_NAME]: name };
+  addTags(attributes, tags);
+  return attributes;
+}
+
 /** What every span and log record of a running task may carry. */
 export function contextAttributes({ taskId, funcName, attempt, tags }: TaskContext): Attributes {
   const attributes: Attributes = {

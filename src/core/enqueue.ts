@@ -1,5 +1,11 @@
 import { type Context, propagation, ROOT_CONTEXT, type Span, SpanKind, trace } from "@opentelemetry/api";
-import { assignedIdAttributes, enqueueAttributes, type TaskIdentity, type TaskRoute } from "./attributes.js";
+import {
+  assignedIdAttributes,
+  enqueueAttributes,
+  identityAttributes,
+  type TaskIdentity,
+  type TaskRoute,
+} from "./attributes.js";
 import { inject, type TaskOrigin, withTagBaggage } from "./carrier.js";
 import { checkFunction, checkNumber, checkObject, checkOptional, checkRelation, checkText, show } from "./checks.js";
 import { activeContext, attemptIn, isSuppressed, SUPPRESS_TRACING, withContext } from "./context.js";
@@ -157,7 +163,7 @@ function nameSpan(span: Span, id: unknown, route: TaskRoute): void {
 function failureOf(error: unknown, task: TaskIdentity, { route, telemetry }: EnqueueSettings): Failure {
   const eventName = route.system === undefined ? EVENT_ENQUEUE_EXCEPTION : EVENT_MESSAGING_SEND_EXCEPTION;
   const exception = describeException(error);
-  return { exception, eventName, level: "warn", telemetry, task: () => enqueueAttributes(task, route) };
+  return { exception, eventName, level: "warn", telemetry, task: () => identityAttributes(task) };
 }
 
 /**

@@ -41,12 +41,17 @@ function describeBoth(): void {
     expect([parentOf(attempt), attempt?.links]).toEqual([idOf(spans[0]), []]);
   });
 
-  test("with propagateContext a job of a plain boss.send joins its producer's trace", async () => {
+  test("with propagateContext a job of a plain boss.send has a trace of its own, linked to pg-boss's span", async () => {
     const rig = await startBoth({ propagateContext: true });
     await rig.work(() => {});
-    const request = await requestIn(rig, () => rig.boss.send(rig.queue, { order: 7 }));
+    await requestIn(rig, () => rig.boss.send(rig.queue, { order: 7 }));
     const [attempt] = await rig.attempts(1);
-    expect([traceOf(attempt), parentOf(attempt)]).toEqual([traceOf(request), idOf(await native(rig, "process"))]);
+    const link = {
+      context: { spanId: idOf(await native(rig, "process")) },
+      attributes: { "task.link": "surrounding" },
+    };
+    expect(parentOf(attempt)).toBeUndefined();
+    expect(attempt?.links).toMatchObject([link]);
   });
 
   test("nothing is counted twice", async () => {
