@@ -7,6 +7,7 @@ const ODD_IDS: readonly string[] = [
   ...["wait", "active", "delayed", "paused", "completed", "failed", "prioritized", "waiting-children", "stalled"],
   ...["stalled-check", "limiter", "meta", "events", "marker", "id", "pc", "repeat", "de", "metrics"],
   ...["0", "-1", "-1.5", "1e3", "Infinity", "NaN", "null", "__proto__", "constructor", "nightly", "Nightly", " "],
+  ...["12", "a:b", "a:b:c", "id=x", "%3A", "id=%3A", "é", "e\u0301", "x".repeat(512), "😀".repeat(256)],
 ];
 
 export function idCases({ test }: Contract): void {
@@ -33,10 +34,21 @@ export function idCases({ test }: Contract): void {
       }
     });
 
+    test("are enqueued once as long as their task lives, each beside those that look like it", async ({ rig }) => {
+      const tasks = rig.manager();
+      const task = tasks.task("task", () => {});
+      const ids = ["active", "a:b", "id=a%3Ab", "%3A", ":", "1", "id=1"];
+      for (const taskId of [...ids, ...ids]) await tasks.addTask(task, [], { taskId, delay: 60_000 });
+      for (const taskId of ids) expect([taskId, await tasks.cancel(taskId)]).toEqual([taskId, true]);
+      await tasks.idle();
+      const enqueued = (await rig.metrics.collect()).get("task.enqueued")?.dataPoints ?? [];
+      expect(enqueued.map(({ value }) => value)).toEqual([ids.length]);
+    });
+
     test("are refused, and nothing is stored, where no store keeps them as they are", async ({ rig }) => {
       const tasks = rig.manager();
       const task = tasks.task("task", () => {});
-      for (const taskId of ["\ud83d", "order-😀".slice(0, 7), "a\0b", ""]) {
+      for (const taskId of ["\ud83d", "order-😀".slice(0, 7), "a\0b", "", "x".repeat(513)]) {
         await expect(tasks.addTask(task, [], { taskId })).rejects.toSatisfy(isTaskConfigError);
       }
       expect(() => tasks.task("half \ud83d", () => {})).toThrow(expect.toSatisfy(isTaskConfigError));
