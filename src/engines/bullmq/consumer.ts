@@ -121,7 +121,7 @@ export class Consumer {
   // Told late, when the next attempt of the task is here already, it is not that attempt's end.
   #ended(job: BullmqWorkerJob): boolean {
     const held = this.#ran.get(job);
-    if (held?.next === undefined) this.#departures.ended(job.id ?? "");
+    if (held?.next === undefined) this.#departures.ended(job);
     if (held !== undefined && this.#held.get(job.id) === held) this.#held.delete(job.id);
     return held !== undefined;
   }

@@ -1,17 +1,23 @@
 import { HOME } from "../home.js";
 import type { BullmqJob } from "./job.js";
+import { isSameTask } from "./stored-task.js";
 
 /** How long a job that has been taken out may still turn up here. */
 const LATE_MS = 2_000;
 
+/** A job that is being taken out, and those of its id that have ended here meanwhile. */
+interface Departure {
+  readonly id: string;
+  readonly ended: BullmqJob[];
+}
+
 /** Jobs that are being taken out of the store, while they may be on their way to this process, or end in it. */
 export class Departures {
-  /** Being taken out, and not ended here since. */
-  readonly #wanted = new Set<string>();
+  readonly #wanted = new Set<Departure>();
   /** Being taken out right now; resolves when that is done, or has failed. */
   readonly #leaving = new Map<string | undefined, Promise<void>>();
-  /** Taken out a moment ago, and when they were made. */
-  readonly #gone = new Map<string | undefined, number>();
+  /** Taken out a moment ago. */
+  readonly #gone = new Map<string | undefined, BullmqJob>();
 
   /** Takes a job out, unless it ends here before `settled` resolves: BullMQ calls that removed as well. */
   async takeOut(
@@ -19,25 +25,27 @@ export class Departures {
     remove: () => Promise<BullmqJob | undefined>,
     settled: () => Promise<void>,
   ): Promise<BullmqJob | undefined> {
-    this.#wanted.add(id);
+    const departure: Departure = { id, ended: [] };
+    this.#wanted.add(departure);
     try {
       const removed = await this.#remove(id, remove);
       await settled();
-      return this.#wanted.has(id) ? removed : undefined;
+      return departure.ended.some((job) => removed !== undefined && isSameTask(job, removed)) ? undefined : removed;
     } finally {
-      this.#wanted.delete(id);
+      this.#wanted.delete(departure);
     }
   }
 
   /** A job has ended here. */
-  ended(id: string): void {
-    this.#wanted.delete(id);
+  ended(job: BullmqJob): void {
+    for (const { id, ended } of this.#wanted) if (id === job.id) ended.push(job);
   }
 
   /** Whether a job that has arrived here is in the store no more; waits while that is being decided. */
-  async hasLeft({ id, timestamp }: BullmqJob): Promise<boolean> {
-    while (this.#leaving.has(id)) await this.#leaving.get(id);
-    return this.#gone.get(id) === timestamp;
+  async hasLeft(job: BullmqJob): Promise<boolean> {
+    while (this.#leaving.has(job.id)) await this.#leaving.get(job.id);
+    const gone = this.#gone.get(job.id);
+    return gone !== undefined && isSameTask(gone, job);
   }
 
   // One after the other; no attempt of the task starts here before it is known whether there is still a task.
@@ -58,8 +66,8 @@ export class Departures {
   }
 
   // On PostgreSQL a job can be removed that a worker has just been given.
-  #leaveOut(id: string, { timestamp }: BullmqJob): void {
-    this.#gone.set(id, timestamp);
+  #leaveOut(id: string, job: BullmqJob): void {
+    this.#gone.set(id, job);
     HOME.runInAsyncScope(() => setTimeout(() => this.#gone.delete(id), LATE_MS).unref());
   }
 }

@@ -19,8 +19,8 @@ export class Store {
   readonly #settings: BullmqEngineSettings;
   /** Ends what waits for a server that may never answer. */
   readonly #unanswered = new Set<(error: Error) => void>();
-  /** Of each id that is being added here, until when. */
-  readonly #adding = new Map<string, Promise<unknown>>();
+  /** Of each id under which a job is being added or removed here, until when. */
+  readonly #changing = new Map<string, Promise<unknown>>();
   readonly outages: Outages = new Outages(() => this.countLive());
   #queue: BullmqQueue | undefined;
   #closed = false;
@@ -58,9 +58,11 @@ export class Store {
 
   /** Removes a job that no worker holds, and returns it; `undefined` where there is none such. */
   async remove(id: string): Promise<BullmqStoredJob | undefined> {
-    const job = await this.#find(id);
-    if (job === undefined || !WAITING.includes(await this.#ask(() => job.getState()))) return undefined;
-    return (await this.#ask((queue) => queue.remove(id))) === 1 ? job : undefined;
+    return await this.#oneAfterTheOther(id, async () => {
+      const job = await this.#find(id);
+      if (job === undefined || !WAITING.includes(await this.#ask(() => job.getState()))) return undefined;
+      return (await this.#ask((queue) => queue.remove(id))) === 1 ? job : undefined;
+    });
   }
 
   /** Tasks that have not ended, in whatever process they run. */
@@ -95,15 +97,16 @@ export class Store {
     await this.#ask((queue) => queue.add(name, taskData(message, stamp), options));
   }
 
-  // Two that are added here at the same time would both find their id free.
-  async #oneAfterTheOther<T>(id: string, add: () => Promise<T>): Promise<T> {
-    const before = this.#adding.get(id);
-    const added = before === undefined ? add() : before.then(add, add);
-    this.#adding.set(id, added);
+  // Two that are added here at the same time would both find their id free, and another task than the one that was
+  // found would be removed.
+  async #oneAfterTheOther<T>(id: string, change: () => Promise<T>): Promise<T> {
+    const before = this.#changing.get(id);
+    const changed = before === undefined ? change() : before.then(change, change);
+    this.#changing.set(id, changed);
     try {
-      return await added;
+      return await changed;
     } finally {
-      if (this.#adding.get(id) === added) this.#adding.delete(id);
+      if (this.#changing.get(id) === changed) this.#changing.delete(id);
     }
   }
 

@@ -41,6 +41,11 @@ export function hasStamp({ data }: BullmqJob, stamp: string): boolean {
   return fieldsOf(data).stamp === stamp;
 }
 
+/** Whether two jobs of one id are one task, at whatever attempt: an id may be used again. */
+export function isSameTask(one: BullmqJob, other: BullmqJob): boolean {
+  return one.timestamp === other.timestamp && fieldsOf(one.data).stamp === fieldsOf(other.data).stamp;
+}
+
 /** Whether the run before was lost. */
 export function wasLost({ data, stalledCounter = 0 }: BullmqJob): boolean {
   const { stalls } = fieldsOf(data);

@@ -301,6 +301,30 @@ await describeVersions("the engine's jobs", (open) => {
     expect([run.mock.calls.length, enqueued]).toEqual([1, [1]]);
   });
 
+  test("are not removed by the cancel of one that has ended under their id meanwhile", async () => {
+    const lab = open();
+    const [removing, gate] = [deferred(), deferred()];
+    class SlowQueue extends lab.bullmq.Queue {
+      override async remove(id: string): Promise<number> {
+        removing.resolve();
+        await gate.promise;
+        return await super.remove(id);
+      }
+    }
+    const [tasks, worker] = [managerOn(lab, {}, { Queue: SlowQueue }), managerOn(lab)];
+    const task = tasks.task("task", () => {});
+    worker.task("task", () => {});
+    await tasks.addTask(task, [], { taskId: "order-7" });
+    const cancelling = tasks.cancel("order-7");
+    await removing.promise;
+    await finish(worker);
+    const adding = tasks.addTask(task, [], { taskId: "order-7", delay: 60_000 });
+    await Promise.race([adding, wait(200)]);
+    gate.resolve();
+    await Promise.all([cancelling, adding]);
+    expect(await lab.queue.getJobCountByTypes("delayed")).toBe(1);
+  });
+
   test("are called off whenever their retry is cancelled, be it just being stored", async () => {
     const lab = open();
     const failed: string[] = [];
