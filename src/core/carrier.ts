@@ -1,3 +1,4 @@
+import { AsyncResource } from "node:async_hooks";
 import { type BaggageEntry, type Context, propagation, ROOT_CONTEXT, trace } from "@opentelemetry/api";
 import { MAX_TEXT } from "./checks.js";
 import { activeContext, isContext, withContext } from "./context.js";
@@ -49,13 +50,21 @@ export type ExtractedOrigin = { [K in keyof TaskOrigin]?: TaskOrigin[K] | undefi
     readonly attempt?: number | undefined;
   };
 
-/** What the global propagator injects, as strings: into a context that is active, as some propagators want it. Never throws. */
+/** What the global propagator injects, as strings. Never throws. */
 export function injectContext(within: Context): Carrier {
   const injected: Carrier = {};
-  const inject = (): unknown => atOnce("the propagator's inject", () => propagation.inject(within, injected));
-  if (registeredApi()?.context === undefined || within === activeContext()) inject();
-  else withContext(within, inject);
+  const inject = (from: Context): unknown =>
+    atOnce("the propagator's inject", () => propagation.inject(from, injected));
+  if (registeredApi()?.context === undefined || within === activeContext()) inject(within);
+  else inside(within, () => inject(activeContext()));
   return safely("the propagator's inject", () => stringsOf(injected), {});
+}
+
+// Some propagators inject what is active and nothing else, which some managers make anew of what they are given.
+// In a resource of its own: some managers leave the baggage active in the one they are called in.
+function inside(within: Context, fn: () => void): void {
+  const resource = new AsyncResource("otel-taskflow.inject", { requireManualDestroy: true });
+  resource.runInAsyncScope(() => withContext(within, fn));
 }
 
 /** Writes an origin, and which attempt it is of, as strings: {@link injectContext} plus one JSON entry. Never throws. */
