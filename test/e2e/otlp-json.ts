@@ -10,6 +10,10 @@ export interface ReceivedSpan {
   readonly parentSpanId: string | undefined;
   readonly name: string;
   readonly kind: "internal" | "server" | "client" | "producer" | "consumer" | undefined;
+  /** Epoch milliseconds. */
+  readonly start: number;
+  /** Epoch milliseconds. */
+  readonly end: number;
   readonly attributes: Attributes;
   readonly events: readonly { readonly name: string; readonly attributes: Attributes }[];
   readonly links: readonly { readonly traceId: string; readonly spanId: string; readonly attributes: Attributes }[];
@@ -89,6 +93,8 @@ interface WireSpan {
   readonly parentSpanId?: string;
   readonly name: string;
   readonly kind: number;
+  readonly startTimeUnixNano: string;
+  readonly endTimeUnixNano: string;
   readonly attributes?: KeyValue[];
   readonly events?: { readonly name: string; readonly attributes?: KeyValue[] }[];
   readonly links?: { readonly traceId: string; readonly spanId: string; readonly attributes?: KeyValue[] }[];
@@ -153,6 +159,8 @@ function toSpan(service: unknown, span: WireSpan): ReceivedSpan {
     parentSpanId,
     name,
     kind: KINDS[kind],
+    start: Number(span.startTimeUnixNano) / 1e6,
+    end: Number(span.endTimeUnixNano) / 1e6,
     attributes: toRecord(span.attributes),
     events: events.map((event) => ({ name: event.name, attributes: toRecord(event.attributes) })),
     links: links.map((link) => ({ ...link, attributes: toRecord(link.attributes) })),
