@@ -15,6 +15,17 @@ const { url: server = "", unavailable } = await postgresUrl();
 if (unavailable !== undefined) describeUnavailable("graphile-worker's addJob", unavailable);
 else for (const version of VERSIONS) describe(`addJob with graphile-worker ${version}`, () => addJobCases(version));
 
+test.each([12, 12n, "12"])(
+  "the id of a job is text in telemetry, though the application has int8 parsed as %o",
+  async (id) => {
+    const telemetry = startTelemetry();
+    const utils = { addJob: () => Promise.resolve({ id, revision: 0 }) };
+    expect(await addJob(utils, "send", {})).toEqual({ id, revision: 0 });
+    const { attributes } = telemetry.span("enqueue send");
+    expect([attributes["task.id"], attributes["messaging.message.id"]]).toEqual(["12", "12"]);
+  },
+);
+
 function addJobCases(version: Version): void {
   test("stores payload and options as they are, beside the flag it adds", async () => {
     const { utils, jobs } = await openWorker(version, server);
