@@ -17,8 +17,14 @@ const logger = winston.createLogger({
 });
 
 // The ids of task and span on every line, read while it is written. Not in a format: that runs when the stream gets
-// to the line, under load in another task.
-Object.defineProperty(logger, "defaultMeta", { get: taskLogFields });
+// to the line, under load in another task. Fields of your own stay beside them; logger.configure() sets those anew.
+let meta: object | undefined;
+Object.defineProperty(logger, "defaultMeta", {
+  get: () => ({ ...meta, ...taskLogFields() }),
+  set: (own: object | undefined) => {
+    meta = own;
+  },
+});
 
 // onLog makes each taskLog a line of winston as well.
 const tasks = new TaskManager({ onLog: ({ level, message, fields }) => logger.log(level, message, fields) });

@@ -17,7 +17,11 @@ import {
   OPERATION_TYPE_SEND,
   TASK_TAG_PREFIX,
 } from "./semconv.js";
+import { cut } from "./text.js";
 import type { TaskContext, TaskTags } from "./types.js";
+
+/** Characters of a tag on a span or a log record; the task itself sees all of them. */
+const MAX_TAG = 256;
 
 /** Where a task goes through: an engine, and behind it possibly a real broker. */
 export interface TaskRoute {
@@ -79,5 +83,5 @@ function taskAttributes(task: TaskIdentity, route: TaskRoute, operation: string,
 }
 
 function addTags(attributes: Attributes, tags: TaskTags): void {
-  for (const key of Object.keys(tags)) attributes[TASK_TAG_PREFIX + key] = tags[key] ?? "";
+  for (const key of Object.keys(tags)) attributes[TASK_TAG_PREFIX + key] = cut(tags[key] ?? "", MAX_TAG);
 }

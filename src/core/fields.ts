@@ -1,32 +1,77 @@
-import type { AttributeValue } from "@opentelemetry/api";
+import type { Attributes, AttributeValue } from "@opentelemetry/api";
+import { ATTR_TASK_LOG_LEVEL, ATTR_TASK_LOG_TRUNCATED } from "./semconv.js";
+import { cut } from "./text.js";
 
-const MAX_CHARACTERS = 8192;
-const MAX_ITEMS = 1000;
+/** Characters of one value. */
+const MAX_CHARACTERS = 8_192;
+const MAX_ITEMS = 1_000;
+const MAX_FIELDS = 64;
+const MAX_KEY = 128;
+/** Characters of one line, its message, keys and values together. */
+const MAX_LINE = 32_768;
+/** What a value without text counts for. */
+const SIZE_OF_OTHERS = 8;
+/** A longer number is not worth the time that it takes to write it down. */
+const HUGE = 10n ** 100n;
 const UNREADABLE = "[unreadable]";
 
+/** Named values, as `taskLog` takes them. */
+export type Fields = Readonly<Record<string, unknown>>;
+
+/** How many characters a line may still take, and whether the field at hand was cut for that. */
+interface Room {
+  left: number;
+  cut: boolean;
+}
+
 /**
- * Any value as an attribute value: primitives and arrays of one primitive type as they are, everything
- * else as text. `undefined` and `null` have no attribute. Never throws, whatever getters and proxies do.
+ * Adds the fields of one line, but its level, as attributes, within the room that its message leaves. Nothing is read
+ * that has no place; fields that are left out, or cut to fit, are counted in an attribute of their own. Never throws.
  */
-export function toAttribute(value: unknown): AttributeValue | undefined {
-  switch (typeof value) {
-    case "string":
-      return clip(value);
-    case "number":
-    case "boolean":
-      return value;
-    case "undefined":
-      return undefined;
-    case "object":
-      return value === null ? undefined : objectToAttribute(value);
-    default:
-      return clip(textOf(value));
+export function addFields(attributes: Attributes, fields: Fields, message: string): void {
+  const room: Room = { left: MAX_LINE - Math.min(message.length, MAX_CHARACTERS), cut: false };
+  let taken = 0;
+  let truncated = 0;
+  for (const name of keysOf(fields)) {
+    if (isReserved(name)) continue;
+    if (taken === MAX_FIELDS || room.left <= 0) {
+      truncated += 1;
+      continue;
+    }
+    room.cut = name.length > MAX_KEY;
+    const value = toAttribute(readField(fields, name), room);
+    if (value === undefined) continue;
+    const key = room.cut ? cut(name, MAX_KEY) : name;
+    attributes[key] = value;
+    room.left -= key.length;
+    taken += 1;
+    if (room.cut) truncated += 1;
+  }
+  if (truncated > 0) attributes[ATTR_TASK_LOG_TRUNCATED] = truncated;
+}
+
+/** The own keys of fields; none where they cannot be read. */
+export function keysOf(fields: Fields): string[] {
+  try {
+    return Object.keys(fields);
+  } catch {
+    return [];
+  }
+}
+
+/** One field; a text that says so where it cannot be read. */
+export function readField(fields: Fields, key: string): unknown {
+  try {
+    return fields[key];
+  } catch {
+    return UNREADABLE;
   }
 }
 
 /** Text of any value; never throws. */
 export function textOf(value: unknown): string {
   try {
+    if (typeof value === "bigint" && (value > HUGE || value < -HUGE)) return "[a bigint of more than 100 digits]";
     return String(value);
   } catch {
     return UNREADABLE;
@@ -35,24 +80,77 @@ export function textOf(value: unknown): string {
 
 /** Long text cut at a limit that every backend accepts, saying how much is missing. */
 export function clip(text: string): string {
-  if (text.length <= MAX_CHARACTERS) return text;
-  return `${text.slice(0, MAX_CHARACTERS)}… (${text.length - MAX_CHARACTERS} more characters)`;
+  return text.length <= MAX_CHARACTERS ? text : clipped(text, MAX_CHARACTERS);
 }
 
-function objectToAttribute(value: object): AttributeValue {
-  try {
-    if (value instanceof Error) return clip(`${value.name}: ${value.message}`);
-    if (value instanceof Date) return Number.isNaN(value.getTime()) ? textOf(value) : value.toISOString();
-    if (ArrayBuffer.isView(value)) return bytesOf(value);
-    const items = Array.isArray(value) ? firstOf(value, MAX_ITEMS) : undefined;
-    if (items !== undefined && isUniform(items)) {
-      // one primitive type, as isUniform found
-      return items.map((item) => (typeof item === "string" ? clip(item) : item)) as string[];
-    }
-    return clip(JSON.stringify(items ?? value, plain(new WeakSet())) ?? textOf(value));
-  } catch {
-    return UNREADABLE;
+// A name that says something else here.
+function isReserved(name: string): boolean {
+  return (
+    name === "level" ||
+    name === "" ||
+    name === "__proto__" ||
+    name === ATTR_TASK_LOG_LEVEL ||
+    name === ATTR_TASK_LOG_TRUNCATED
+  );
+}
+
+// Primitives and arrays of one primitive type as they are, everything else as text. `undefined` and `null` have no
+// attribute. Never throws, whatever getters and proxies do.
+function toAttribute(value: unknown, room: Room): AttributeValue | undefined {
+  switch (typeof value) {
+    case "string":
+      return take(value, room);
+    case "number":
+    case "boolean":
+      room.left -= SIZE_OF_OTHERS;
+      return value;
+    case "undefined":
+      return undefined;
+    case "object":
+      return value === null ? undefined : objectToAttribute(value, room);
+    default:
+      return take(textOf(value), room);
   }
+}
+
+function objectToAttribute(value: object, room: Room): AttributeValue {
+  try {
+    if (value instanceof Error) return take(`${value.name}: ${value.message}`, room);
+    if (value instanceof Date) return take(Number.isNaN(value.getTime()) ? textOf(value) : value.toISOString(), room);
+    if (ArrayBuffer.isView(value)) return take(bytesOf(value), room);
+    const items = Array.isArray(value) ? firstOf(value, MAX_ITEMS) : undefined;
+    if (items !== undefined && isUniform(items)) return takeItems(items, room);
+    return take(JSON.stringify(items ?? value, plain()) ?? textOf(value), room);
+  } catch {
+    return take(UNREADABLE, room);
+  }
+}
+
+function take(text: string, room: Room): string {
+  const most = Math.min(MAX_CHARACTERS, Math.max(room.left, 0));
+  room.left -= Math.min(text.length, most);
+  if (text.length <= most) return text;
+  // what one value may take at most is told by its own text
+  if (most < MAX_CHARACTERS) room.cut = true;
+  return clipped(text, most);
+}
+
+// One primitive type, as isUniform found.
+function takeItems(items: readonly (string | number | boolean)[], room: Room): AttributeValue {
+  const taken: unknown[] = [];
+  for (const item of items) {
+    if (room.left <= 0) {
+      room.cut = true;
+      break;
+    }
+    taken.push(toAttribute(item, room));
+  }
+  return taken as string[];
+}
+
+function clipped(text: string, most: number): string {
+  const kept = cut(text, most);
+  return `${kept}… (${text.length - kept.length} more characters)`;
 }
 
 // The first items by index: an array may have an iterator, a map or a length of its own making.
@@ -70,33 +168,52 @@ function bytesOf({ byteLength }: ArrayBufferView): string {
   return `[${byteLength} bytes]`;
 }
 
-// A JSON.stringify replacer for what JSON has no form for. An object seen before is named, not repeated:
-// that covers cycles, and keeps a graph of shared objects from growing without bound. No more is read than can be shown.
-function plain(seen: WeakSet<object>): (key: string, value: unknown) => unknown {
-  let left = MAX_CHARACTERS;
+// A JSON.stringify replacer for what JSON has no form for. An object seen before is named, not repeated: that covers
+// cycles, and keeps a graph of shared objects from growing without bound. It reads little more than can be shown.
+function plain(): (key: string, value: unknown) => unknown {
+  const seen = new WeakSet<object>();
+  let left = MAX_CHARACTERS * 2;
+  const text = (given: string): string => {
+    const kept = cut(given, Math.max(left, 0));
+    left -= kept.length;
+    return kept;
+  };
   const shown = (value: object): object => {
-    const entries = entriesOf(value, left).map(([key, inner]) => [
-      key,
+    const entries = entriesOf(value, Math.max(left, 0) / 4).map(([key, inner]) => [
+      cut(key, MAX_KEY),
       ArrayBuffer.isView(inner) ? bytesOf(inner) : inner,
     ]);
-    left -= entries.length;
-    return Array.isArray(value) ? entries.map(([, inner]) => inner) : Object.fromEntries(entries);
+    left -= entries.length + 4;
+    return Array.isArray(value) || value instanceof Set
+      ? entries.map(([, inner]) => inner)
+      : Object.fromEntries(entries);
   };
   return (_key, value) => {
-    if (typeof value === "bigint" || typeof value === "function" || typeof value === "symbol") return textOf(value);
+    if (typeof value === "string") return text(value);
+    if (typeof value === "bigint" || typeof value === "function" || typeof value === "symbol") {
+      return text(textOf(value));
+    }
     if (typeof value !== "object" || value === null) return value;
     if (seen.has(value)) return "[seen above]";
     seen.add(value);
-    if (value instanceof Error) return `${value.name}: ${value.message}`;
-    if (value instanceof Map) return shown(Object.fromEntries(value));
-    if (value instanceof Set) return shown([...value]);
-    return shown(value);
+    return value instanceof Error ? text(`${value.name}: ${value.message}`) : shown(value);
   };
 }
 
-// As JSON would read them, up to a number.
+// As JSON would read them, up to a number. A Map or a Set may have an iterator of its own making, too.
 function entriesOf(value: object, most: number): [string, unknown][] {
   if (Array.isArray(value)) return firstOf(value, most).map((item, index) => [String(index), item]);
+  if (value instanceof Map) return firstEntries(Map.prototype.entries.call(value), most);
+  if (value instanceof Set) return firstEntries(Set.prototype.entries.call(value), most);
   const keys = Object.keys(value).slice(0, most);
   return keys.map((key) => [key, (value as Record<string, unknown>)[key]]);
+}
+
+function firstEntries(entries: IterableIterator<[unknown, unknown]>, most: number): [string, unknown][] {
+  const first: [string, unknown][] = [];
+  for (const [key, value] of entries) {
+    if (first.length >= most) break;
+    first.push([textOf(key), value]);
+  }
+  return first;
 }

@@ -1,16 +1,15 @@
 import { type Attributes, type Context, isSpanContextValid, type Span, trace } from "@opentelemetry/api";
-import { type ActiveAttempt, activeContext, attemptIn } from "./context.js";
-import { clip, textOf, toAttribute } from "./fields.js";
+import { type ActiveAttempt, AttemptScope, activeContext, attemptIn } from "./context.js";
+import { addFields, clip, type Fields, keysOf, readField, textOf } from "./fields.js";
 import { safely, warn } from "./guard.js";
 import { emitRecord } from "./record.js";
 import { ATTR_TASK_LOG_LEVEL } from "./semconv.js";
+import { Silenced } from "./silenced.js";
 import { isThenable } from "./thenable.js";
 import type { TaskLogLevel } from "./types.js";
 
 /** SDKs keep 128 events a span and drop the oldest: stop before that, and leave room for the exception. */
 const MAX_EVENTS = 100;
-
-type Fields = Record<string, unknown>;
 
 const NO_FIELDS: Fields = Object.freeze({});
 
@@ -30,7 +29,8 @@ export function taskLog<F extends object>(message: string, fields?: F & { level?
 
 /**
  * Fields that tie any logger's line to the active span (`trace_id`, `span_id`, `trace_flags`) and to the task
- * it is written in (`task_id`, `task_name`, `task_attempt`, `task_tags`). `{}` when nothing is active.
+ * it is written in (`task_id`, `task_name`, `task_attempt`, and `task_tags` where it has any). `{}` when nothing is
+ * active. What it returns is the caller's to change.
  */
 export function taskLogFields(): Record<string, unknown> {
   return safely("taskLogFields", () => correlationFields(activeContext()), {});
@@ -53,11 +53,13 @@ function write(message: string, fields: Fields): void {
   const span = eventSpan(active, attempt);
   const asRecord = attempt !== undefined && attempt.telemetry.logs !== "event";
   if (span !== undefined || asRecord) {
-    const attributes = attributesOf(fields);
+    // the level first: SDKs keep a limited number of attributes, and drop the last ones
+    const attributes: Attributes = { [ATTR_TASK_LOG_LEVEL]: levelOf(fields) };
+    if (fields !== NO_FIELDS) addFields(attributes, fields, message);
     if (span !== undefined) addEvent(span, message, attributes);
-    if (asRecord) emitRecord(attempt, { body: message, level: levelOf(fields), attributes });
+    if (asRecord) emitRecord(attempt, { body: clip(message), level: levelOf(fields), attributes });
   }
-  if (attempt?.telemetry.onLog !== undefined) callOnLog(message, fields, attempt);
+  if (attempt?.telemetry.onLog !== undefined) callOnLog(message, fields, attempt, active);
 }
 
 // The span that takes the line as an event: a user's own span if one is active, else the attempt's.
@@ -89,47 +91,22 @@ function addEvent(span: Span, message: string, attributes: Attributes): void {
   }
 }
 
-function attributesOf(fields: Fields): Attributes {
-  // the level first: SDKs keep a limited number of attributes, and drop the last ones
-  const attributes: Attributes = { [ATTR_TASK_LOG_LEVEL]: "info" };
-  for (const key of keysOf(fields)) {
-    if (key === "level") attributes[ATTR_TASK_LOG_LEVEL] = levelOf(fields);
-    if (key === "level" || key === "" || key === "__proto__" || key === ATTR_TASK_LOG_LEVEL) continue;
-    const value = toAttribute(read(fields, key));
-    if (value !== undefined) attributes[key] = value;
-  }
-  return attributes;
-}
-
-function keysOf(fields: Fields): string[] {
-  try {
-    return Object.keys(fields);
-  } catch {
-    return [];
-  }
-}
-
-function read(fields: Fields, key: string): unknown {
-  try {
-    return fields[key];
-  } catch {
-    return "[unreadable]";
-  }
-}
-
 function levelOf(fields: Fields): TaskLogLevel {
-  const level = read(fields, "level");
+  const level = readField(fields, "level");
   if (level === "warning") return "warn";
   return level === "debug" || level === "warn" || level === "error" ? level : "info";
 }
 
-function callOnLog(message: string, fields: Fields, attempt: ActiveAttempt): void {
+// What onLog writes itself, now or later, does not reach it again.
+function callOnLog(message: string, fields: Fields, attempt: ActiveAttempt, active: Context): void {
   const own = keysOf(fields).filter((key) => key !== "level");
-  const copy = Object.fromEntries(own.map((key) => [key, read(fields, key)]));
+  const copy = Object.fromEntries(own.map((key) => [key, readField(fields, key)]));
   const line = { level: levelOf(fields), message, fields: copy, context: attempt.context };
-  // an async onLog passes for one that returns void: its rejection is caught too
-  const returned: unknown = safely("onLog", () => attempt.telemetry.onLog?.(line), undefined);
-  if (isThenable(returned)) Promise.resolve(returned).catch((error: unknown) => warn("onLog failed", error));
+  new AttemptScope(active, new Silenced(attempt)).run(() => {
+    // an async onLog passes for one that returns void: its rejection is caught too
+    const returned: unknown = safely("onLog", () => attempt.telemetry.onLog?.(line), undefined);
+    if (isThenable(returned)) Promise.resolve(returned).catch((error: unknown) => warn("onLog failed", error));
+  });
 }
 
 function correlationFields(active: Context): Record<string, unknown> {
@@ -145,7 +122,9 @@ function correlationFields(active: Context): Record<string, unknown> {
     fields.task_id = attempt.context.taskId;
     fields.task_name = attempt.context.funcName;
     fields.task_attempt = attempt.context.attempt;
-    fields.task_tags = attempt.context.tags;
+    // a copy: whatever redacts a line writes to it
+    const tags = { ...attempt.context.tags };
+    if (Object.keys(tags).length > 0) fields.task_tags = tags;
   }
   return fields;
 }

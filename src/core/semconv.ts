@@ -25,6 +25,8 @@ export const ATTR_TASK_LINK = "task.link";
 export const ATTR_TASK_LOG_LEVEL = "task.log.level";
 /** Log lines left out of an attempt span, so that the earliest ones and the exception fit. */
 export const ATTR_TASK_LOG_DROPPED = "task.log.dropped";
+/** Fields of one log line that were left out of it, or cut, so that the line stays small. */
+export const ATTR_TASK_LOG_TRUNCATED = "task.log.truncated";
 /** Prefix of one attribute, and of one baggage entry, for each tag. */
 export const TASK_TAG_PREFIX = "task.tag.";
 

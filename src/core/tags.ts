@@ -37,9 +37,7 @@ export function copyTags(tags: unknown, told: (key: string) => void = tellCut): 
 
 function entriesOf(tags: unknown): [string, unknown][] {
   try {
-    if (typeof tags === "object" && tags !== null && !Array.isArray(tags) && !(tags instanceof Map)) {
-      return Object.entries(tags);
-    }
+    if (typeof tags === "object" && tags !== null && kindOf(tags) === "object") return Object.entries(tags);
   } catch (cause) {
     throw new TaskConfigError("tags: expected an object, received one that cannot be read", { cause });
   }
@@ -73,5 +71,6 @@ function kindOf(value: unknown): string {
   if (value === null) return "null";
   if (Array.isArray(value)) return "an array";
   if (value instanceof Map) return "a Map (use Object.fromEntries)";
+  if (ArrayBuffer.isView(value)) return "binary data";
   return typeof value;
 }

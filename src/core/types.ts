@@ -88,7 +88,10 @@ export interface TaskTelemetryOptions {
   baggage?: TaskBaggage | undefined;
   /** Default `"event"`. */
   logs?: TaskLogMode | undefined;
-  /** Receives every line written by `taskLog` inside the task. */
+  /**
+   * Receives every line written by `taskLog` inside the task, but those that it writes itself. A promise that it returns is
+   * awaited by a manager's `idle()`, and by its `shutdown()` up to the deadline.
+   */
   onLog?: ((line: TaskLogLine) => void) | undefined;
 }
 

@@ -12,6 +12,7 @@ import { memoryEngine } from "../engines/memory.js";
 import { notifier } from "./hooks.js";
 import { Host } from "./host.js";
 import { copyAsJson } from "./json.js";
+import { PendingLines } from "./lines.js";
 import {
   type AddTaskOptions,
   checkEngine,
@@ -56,6 +57,8 @@ export class TaskManager {
   readonly #voice: Voice;
   readonly #accepting = new Set<Promise<boolean>>();
   readonly #held = new HeldTasks();
+  /** Lines that an asynchronous `onLog` is still writing. */
+  readonly #lines = new PendingLines();
   #working = false;
   #shutdown: Promise<ShutdownReport> | undefined;
   /** Takes nothing more from a scope either. */
@@ -65,7 +68,7 @@ export class TaskManager {
   constructor(options: TaskManagerOptions = {}) {
     checkRuntime();
     checkObject("new TaskManager(): its options", options);
-    const telemetry = createTelemetry(options);
+    const telemetry = createTelemetry({ ...options, onLog: this.#lines.heard(options.onLog) });
     const relation = checkRelation(options.relation ?? "parent");
     const notify = notifier(options);
     const onNotice = checkOnNotice(options.onNotice);
@@ -191,8 +194,9 @@ export class TaskManager {
   }
 
   /** Resolves when nothing is queued, waiting for retry, or running in this process; but for a task that calls it. */
-  idle(): Promise<void> {
-    return this.#host.standBy(() => this.#engine.idle());
+  async idle(): Promise<void> {
+    await this.#host.standBy(() => this.#engine.idle());
+    await this.#lines.settled();
   }
 
   /**
@@ -260,8 +264,9 @@ export class TaskManager {
     const held = this.#held.unfinished();
     // an engine that fails keeps no task running and no span open
     const unstarted = await quietly("draining the engine", () => this.#drain(deadline.signal), []);
-    clearTimeout(timer);
     const cutShort = await this.#host.abandon();
+    await this.#lines.settled(deadline.signal);
+    clearTimeout(timer);
     await quietly("closing the engine", () => this.#engine.close(), undefined);
     this.#voice.close();
     return { completed: this.#host.completed - before, abandoned: [...cutShort, ...unstarted, ...held] };

@@ -140,6 +140,57 @@ describe("taskLog as an event", () => {
     expect(read).toBeLessThan(20_000);
   });
 
+  test("holds 64 fields, keys of 128 characters and 32 KB, and counts what is left out", async () => {
+    const telemetry = startTelemetry();
+    const many = Object.fromEntries(Array.from({ length: 70 }, (_, n) => [`k${n}`, n]));
+    const long = { ["k".repeat(5_000_000)]: 1, list: Array.from({ length: 1_000 }, () => "x".repeat(9_000)), after: 1 };
+    await runAttempt(job, () => {
+      taskLog("many", many);
+      taskLog("long", long);
+    });
+    const [first, second] = telemetry.span("process job").events.map((event) => event.attributes ?? {});
+    expect(Object.keys(first ?? {})).toEqual([
+      "task.log.level",
+      ...Object.keys(many).slice(0, 64),
+      "task.log.truncated",
+    ]);
+    expect(first?.["task.log.truncated"]).toBe(6);
+    expect(Object.keys(second ?? {})).toEqual(["task.log.level", "k".repeat(128), "list", "task.log.truncated"]);
+    expect(second?.["task.log.truncated"]).toBe(3);
+    expect(String(second?.list).length).toBeLessThan(33_000);
+  });
+
+  test("reads no more than it shows, however much there is", async () => {
+    const telemetry = startTelemetry();
+    let read = 0;
+    class Endless<K, V> extends Map<K, V> {
+      override *[Symbol.iterator](): MapIterator<[K, V]> {
+        for (;;) {
+          read += 1;
+          yield [undefined as K, undefined as V];
+        }
+      }
+    }
+    const get = (_: object, key: string | symbol): unknown => {
+      read += 1;
+      return key === "length" ? Number.POSITIVE_INFINITY : "x";
+    };
+    const fields = {
+      endless: new Endless(),
+      proxy: new Proxy([], { get }),
+      map: new Map(Array.from({ length: 100_000 }, (_, n) => [n, n])),
+      set: new Set(Array.from({ length: 100_000 }, (_, n) => `entry ${n}`)),
+      digits: 10n ** 100_000n,
+      json: { toJSON: () => ({ rows: Array(100_000).fill("x") }) },
+    };
+    await runAttempt(job, () => taskLog("big", fields));
+    const attributes = telemetry.span("process job").events[0]?.attributes ?? {};
+    expect(attributes.digits).toBe("[a bigint of more than 100 digits]");
+    expect(attributes.map).toMatch(/^{"0":0,"1":1,/);
+    expect(JSON.stringify(attributes).length).toBeLessThan(40_000);
+    expect(read).toBeLessThan(3_000);
+  });
+
   test("does not let a field take the place of the level", async () => {
     const telemetry = startTelemetry();
     await runAttempt(job, () => taskLog("line", { "task.log.level": "fake", level: "warn" }));

@@ -46,7 +46,7 @@ test.each(snippets)("the snippet with $title runs and ends by itself", async ({ 
   await run("--import", "tsx", join(folder, file));
 });
 
-const task = { task_id: expect.any(String), task_name: "ship", task_attempt: 0, task_tags: {} };
+const task = { task_id: expect.any(String), task_name: "ship", task_attempt: 0 };
 
 test("the pino snippet writes both lines with the task's fields", async () => {
   expect(await printedLines("pino")).toMatchObject([

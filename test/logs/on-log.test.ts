@@ -1,8 +1,9 @@
 import { runAttempt, type TaskLogLine, taskLog, taskLogFields } from "otel-taskflow";
 import { pino } from "pino";
-import { expect, test } from "vitest";
+import { describe, expect, test } from "vitest";
 import winston from "winston";
-import { startTelemetry } from "../support/telemetry.js";
+import { createTasks, deferred } from "../support/tasks.js";
+import { collectDiag, startTelemetry } from "../support/telemetry.js";
 import { type CollectedLines, collectLines } from "./collected-lines.js";
 
 function pinoLines(): Pick<CollectedLines, "first"> & { onLog: (line: TaskLogLine) => void } {
@@ -21,7 +22,7 @@ test("each taskLog is one line of pino, at its level, without any SDK", async ()
     taskLog("slow answer", { level: "warning" });
     taskLog("refused", { level: "error" });
   });
-  const task = { task_id: "id-1", task_name: "charge", task_attempt: 0, task_tags: {} };
+  const task = { task_id: "id-1", task_name: "charge", task_attempt: 0 };
   expect(await first(4)).toEqual([
     { level: 20, ...task, amount: 12.5, msg: "asking the bank" },
     { level: 30, ...task, msg: "charging" },
@@ -64,4 +65,64 @@ test("each taskLog is one line of winston, at its level", async () => {
   });
   const levels = ["debug", "info", "warn", "error"];
   expect(await first(4)).toEqual(levels.map((level) => ({ level, message: "asking", amount: 12.5 })));
+});
+
+describe.each([true, false])("with a context manager: %s, an onLog that writes to the task's log", (contextManager) => {
+  test("hears each line of the task once, and none of its own, at once or later", async () => {
+    const telemetry = startTelemetry({ contextManager });
+    const heard: string[] = [];
+    const later: Promise<void>[] = [];
+    const onLog = ({ message }: TaskLogLine): void => {
+      heard.push(message);
+      taskLog("from onLog");
+      later.push(Promise.resolve().then(() => taskLog("later")));
+    };
+    await runAttempt({ ...charge, onLog }, async () => {
+      taskLog("one");
+      await Promise.all(later);
+      taskLog("two");
+      await Promise.all(later);
+    });
+    expect(heard).toEqual(["one", "two"]);
+    const written = telemetry.span("process charge").events.map((event) => event.name);
+    expect(written).toEqual(["one", "from onLog", "later", "two", "from onLog", "later"]);
+  });
+});
+
+describe("a promise that onLog returns", () => {
+  test("is waited for by idle(), also where it rejects", async () => {
+    const told = collectDiag();
+    const line = deferred();
+    const tasks = createTasks({ onLog: () => line.promise });
+    await tasks.addTask(tasks.task("job", () => taskLog("line")));
+    let idle = false;
+    const waiting = tasks.idle().then(() => {
+      idle = true;
+    });
+    await new Promise((resolve) => setTimeout(resolve, 30));
+    expect(idle).toBe(false);
+    line.reject(new Error("no disk"));
+    await waiting;
+    expect(told.filter((one) => one.includes("onLog failed"))).toHaveLength(1);
+  });
+
+  test("is waited for by shutdown(), up to its deadline", async () => {
+    const line = deferred();
+    const tasks = createTasks({ onLog: () => line.promise });
+    await tasks.addTask(tasks.task("job", () => taskLog("line")));
+    const start = performance.now();
+    const report = await tasks.shutdown({ timeout: 60 });
+    expect(performance.now() - start).toBeGreaterThan(50);
+    expect(report).toMatchObject({ completed: 1, abandoned: [] });
+  });
+});
+
+test("what taskLogFields returns is the caller's to change, as redaction does", async () => {
+  const tags = { email: "user@example.com" };
+  const seen = await runAttempt({ ...charge, tags }, () => {
+    const fields = taskLogFields() as { task_tags: Record<string, string> };
+    fields.task_tags.email = "[redacted]";
+    return [fields.task_tags, taskLogFields().task_tags];
+  });
+  expect(seen).toEqual([{ email: "[redacted]" }, tags]);
 });

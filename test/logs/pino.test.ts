@@ -15,7 +15,7 @@ test("without an SDK a line still names its task, and no span", async () => {
   const logger = pino({ mixin: taskLogFields, base: null, timestamp: false }, stream);
   await runAttempt({ funcName: "charge", taskId: "id-1" }, () => logger.info("charging"));
   expect(await first(1)).toEqual([
-    { level: 30, task_id: "id-1", task_name: "charge", task_attempt: 0, task_tags: {}, msg: "charging" },
+    { level: 30, task_id: "id-1", task_name: "charge", task_attempt: 0, msg: "charging" },
   ]);
 });
 

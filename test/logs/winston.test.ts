@@ -9,7 +9,13 @@ const { combine, json } = winston.format;
 
 function withDefaultMeta(options: winston.LoggerOptions): winston.Logger {
   const logger = winston.createLogger({ format: json(), ...options });
-  return Object.defineProperty(logger, "defaultMeta", { get: taskLogFields });
+  let meta: object | undefined;
+  return Object.defineProperty(logger, "defaultMeta", {
+    get: () => ({ ...meta, ...taskLogFields() }),
+    set: (own: object | undefined) => {
+      meta = own;
+    },
+  });
 }
 
 function withFormat(options: winston.LoggerOptions): winston.Logger {
@@ -31,6 +37,18 @@ test("fields of the line, and those of a child logger, stand beside the task's",
   await runAttempt({ funcName: "charge", taskId: "id-1" }, () => child.warn("refused", { code: 51 }));
   const line = { level: "warn", message: "refused", module: "bank", code: 51, task_id: "id-1", task_attempt: 0 };
   expect(await lines(1)).toMatchObject([line]);
+});
+
+test("logger.configure() goes on working, and so do the task's fields", async () => {
+  const { logger } = create();
+  const { stream, first } = collectLines();
+  logger.configure({
+    format: json(),
+    transports: new winston.transports.Stream({ stream }),
+    defaultMeta: { app: "shop" },
+  });
+  await runAttempt({ funcName: "charge", taskId: "id-1" }, () => logger.info("charging"));
+  expect(await first(1)).toMatchObject([{ message: "charging", app: "shop", task_id: "id-1" }]);
 });
 
 /** Whose each of 200 lines says it is, and whose it is, where the transport is behind. */
