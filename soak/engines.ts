@@ -1,7 +1,7 @@
 // A random load with cancels on a store, and a worker that leaves in the middle of it.
 import { TaskManager } from "otel-taskflow";
 import { type Balance, Ledger } from "./ledger.js";
-import { createMix } from "./mix.js";
+import { createMix, type Numbering } from "./mix.js";
 import { seeded } from "./random.js";
 import type { Store } from "./stores.js";
 
@@ -18,13 +18,13 @@ const AT_ONCE = 50;
 /** Half of the tasks are added beside one worker, which is shut down, the rest beside another, which sees all of them end. */
 export async function soakEngine(store: Store, tasks: number, seed: number): Promise<EngineSoak> {
   const ledger = new Ledger(tasks * 2);
-  const numbering = { next: 0 };
+  const numbering: Numbering = { next: 0, refused: 0 };
   const random = seeded(seed);
   // tasks in memory end with their manager: there one does it all
   const shares = store.name === "memory" ? [tasks] : [tasks / 2, tasks / 2];
   let handedOver = 0;
   for (const [index, share] of shares.entries()) {
-    handedOver = ledger.ends(numbering.next).otherwise;
+    handedOver = ledger.counted(numbering).ends.otherwise;
     const manager = new TaskManager({ engine: store.engine(), onNotice: false, ...ledger.options() });
     const mix = createMix(manager, random, numbering);
     await manager.work();
@@ -37,5 +37,5 @@ export async function soakEngine(store: Store, tasks: number, seed: number): Pro
   }
   const balance = await ledger.balance();
   await ledger.close();
-  return { balance, ends: ledger.ends(numbering.next), added: numbering.next, handedOver };
+  return { balance, ...ledger.counted(numbering), handedOver };
 }

@@ -5,6 +5,7 @@ import {
   PeriodicExportingMetricReader,
 } from "@opentelemetry/sdk-metrics";
 import type { TaskManagerOptions, TaskOutcome } from "otel-taskflow";
+import type { Numbering } from "./mix.js";
 
 /** What the metrics say about the tasks of all managers that were given {@link Ledger.options}. */
 export interface Balance {
@@ -35,10 +36,10 @@ export class Ledger {
     return { meterProvider: this.#provider, onSuccess: ended, onFailure: ended, onCancel: ended };
   }
 
-  /** How many of the first `tasks` numbers a hook told the end of once, and of how many no hook or several did. */
-  ends(tasks: number): { once: number; otherwise: number } {
-    const once = this.#ends.subarray(0, tasks).filter((ends) => ends === 1).length;
-    return { once, otherwise: tasks - once };
+  /** Of the tasks that were added: how many had their end told once, and how many never or more than once. */
+  counted({ next, refused }: Numbering): { added: number; ends: { once: number; otherwise: number } } {
+    const once = this.#ends.subarray(0, next).filter((ends) => ends === 1).length;
+    return { added: next - refused, ends: { once, otherwise: next - refused - once } };
   }
 
   async balance(): Promise<Balance> {

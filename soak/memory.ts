@@ -2,7 +2,7 @@
 import { monitorEventLoopDelay } from "node:perf_hooks";
 import { memoryEngine, TaskManager } from "otel-taskflow";
 import { type Balance, Ledger } from "./ledger.js";
-import { createMix } from "./mix.js";
+import { createMix, type Numbering } from "./mix.js";
 import { seeded } from "./random.js";
 
 export interface MemorySoak {
@@ -45,7 +45,8 @@ export async function soakMemory(tasks: number, seed: number): Promise<MemorySoa
 async function run(tasks: number, seed: number): Promise<Pick<MemorySoak, "balance" | "ends" | "added">> {
   const ledger = new Ledger(tasks * 2);
   const manager = new TaskManager({ engine: memoryEngine(), onNotice: false, ...ledger.options() });
-  const mix = createMix(manager, seeded(seed));
+  const numbering: Numbering = { next: 0, refused: 0 };
+  const mix = createMix(manager, seeded(seed), numbering);
   for (let started = 0; started < tasks; started += AT_ONCE) {
     const batch = Array.from({ length: Math.min(AT_ONCE, tasks - started) }, () => mix.add());
     await Promise.all(batch);
@@ -54,7 +55,7 @@ async function run(tasks: number, seed: number): Promise<Pick<MemorySoak, "balan
   await manager.shutdown();
   const balance = await ledger.balance();
   await ledger.close();
-  return { balance, ends: ledger.ends(mix.added), added: mix.added };
+  return { balance, ...ledger.counted(numbering) };
 }
 
 async function heapInUse(): Promise<number> {

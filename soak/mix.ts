@@ -5,14 +5,17 @@ import { type AddTaskOptions, getTaskContext, NonRetryableError, type TaskManage
 export interface Mix {
   /** Adds a task and perhaps cancels it: resolves once both calls have. */
   add(): Promise<void>;
-  /** Tasks added so far, those that tasks added themselves included. */
-  readonly added: number;
 }
 
-type Numbering = { next: number };
+/** How many tasks were numbered, those that tasks added themselves included, and how many of them were refused. */
+export interface Numbering {
+  next: number;
+  /** A task that runs while its manager shuts down can add none any more. */
+  refused: number;
+}
 
 /** Registers the tasks of the mix; managers that share a numbering number their tasks together. */
-export function createMix(tasks: TaskManager, random: () => number, numbering: Numbering = { next: 0 }): Mix {
+export function createMix(tasks: TaskManager, random: () => number, numbering: Numbering): Mix {
   const child = tasks.task("child", () => taskLog("added by another task"));
   const kinds = [
     tasks.task("returns", () => {}),
@@ -33,7 +36,10 @@ export function createMix(tasks: TaskManager, random: () => number, numbering: N
       await wait(1_000, undefined, { signal: getTaskContext()?.signal });
     }),
     tasks.task("adds", async () => {
-      await tasks.addTask(child, [], { tags: number() });
+      await tasks.addTask(child, [], { tags: number() }).catch((error: unknown) => {
+        numbering.refused += 1;
+        throw error;
+      });
     }),
   ];
 
@@ -43,9 +49,6 @@ export function createMix(tasks: TaskManager, random: () => number, numbering: N
   }
 
   return {
-    get added() {
-      return numbering.next;
-    },
     async add() {
       const kind = kinds[Math.floor(random() * kinds.length)] ?? child;
       const [delayed, cancelled, later] = [random() < 0.1, random() < 0.1, random() < 0.5];
