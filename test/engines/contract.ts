@@ -8,12 +8,15 @@ import { contractOf } from "./contract/case.js";
 import { contextCases } from "./contract/context.js";
 import { endingCases } from "./contract/endings.js";
 import { hookCases } from "./contract/hooks.js";
+import { idleInTaskCases } from "./contract/idle-in-task.js";
 import { idCases } from "./contract/ids.js";
+import { ledgerCases } from "./contract/ledger.js";
 import { liveIdCases } from "./contract/live-ids.js";
 import { metricCases } from "./contract/metrics.js";
 import { processCases } from "./contract/processes.js";
 import { raceCases } from "./contract/races.js";
 import { retryCases } from "./contract/retries.js";
+import { runnerPolicyCases } from "./contract/runner-policy.js";
 import { shutdownCases } from "./contract/shutdown.js";
 import { storedTaskCases } from "./contract/stored-tasks.js";
 import { traceCases } from "./contract/trace.js";
@@ -38,9 +41,13 @@ const SECTIONS = [
   idCases,
   cancelCases,
   shutdownCases,
+  runnerPolicyCases,
   raceCases,
   processCases,
 ];
+
+/** Sections for engines that run in the process alone. */
+const IN_PROCESS = [idleInTaskCases, ledgerCases];
 
 /**
  * What every engine does, over a real connection. Only an engine's capabilities switch cases off; a world that is
@@ -65,6 +72,7 @@ export function describeEngine(world: EngineWorld): void {
       const { title, singleProcess } = world;
       writeReport({ title, name, system, capabilities, singleProcess, sections });
     });
-    for (const describeSection of SECTIONS) describeSection(contract);
+    const sections = contract.capabilities.durable ? SECTIONS : [...SECTIONS, ...IN_PROCESS];
+    for (const describeSection of sections) describeSection(contract);
   });
 }
