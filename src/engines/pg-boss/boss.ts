@@ -22,6 +22,7 @@ export interface FetchedJob extends AddressedJob {
 /** The part of a `PgBoss` instance, version 12.25 or later, that the engine uses. */
 export interface PgBossInstance extends Scheduler {
   on(event: "error", listener: (error: Error) => void): unknown;
+  off(event: "error", listener: (error: Error) => void): unknown;
   start(): Promise<unknown>;
   stop(options: { readonly timeout: number }): Promise<void>;
   createQueue(name: string, options: { readonly policy: string }): Promise<unknown>;

@@ -1,6 +1,6 @@
 import { context } from "@opentelemetry/api";
 import { NonRetryableError } from "../../core/errors.js";
-import { quietly, warn } from "../../core/guard.js";
+import { quietly } from "../../core/guard.js";
 import { whenAborted } from "../../core/when-aborted.js";
 import type { Delivery, EngineHost, Settlement } from "../engine.js";
 import { HOME } from "../home.js";
@@ -22,7 +22,7 @@ interface Run {
 /** Takes tasks from the queue as there is room for them, has them run, and stores how they ended. */
 export class Consumer {
   /** Claimed tasks until their end is stored, and looking for more. */
-  readonly inFlight: InFlight = new InFlight();
+  readonly inFlight: InFlight;
   /** Tasks claimed so far. */
   taken = 0;
   readonly #queue: TaskQueue;
@@ -37,10 +37,10 @@ export class Consumer {
   #busy = 0;
   /** There may be more to run than there was room for. */
   #hungry = false;
-  #unreachable = false;
   #taking: Promise<unknown> = Promise.resolve();
 
   constructor(queue: TaskQueue, host: EngineHost, settings: PgBossEngineSettings) {
+    this.inFlight = new InFlight(() => host.bystanders());
     this.#queue = queue;
     this.#host = host;
     this.#settings = settings;
@@ -95,12 +95,10 @@ export class Consumer {
       this.#taking = taking;
       const tasks = await taking;
       this.#hungry = tasks.length === room;
-      this.#unreachable = false;
       for (const task of tasks) void this.inFlight.add(this.#receive(task));
     } catch (error) {
-      // told once an outage, not once a look
-      if (!this.#unreachable) warn("looking for tasks failed", error);
-      this.#unreachable = true;
+      // whatever it says to that, a store in which no task can be looked for is not there
+      this.#host.storeLost(error);
     }
   }
 

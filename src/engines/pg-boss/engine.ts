@@ -13,6 +13,7 @@ const CLOSING_MS = 5_000;
 /** What there is once a manager has opened the engine. */
 interface Opened {
   readonly host: EngineHost;
+  readonly queue: TaskQueue;
   readonly consumer: Consumer;
 }
 
@@ -32,41 +33,41 @@ class PgBossEngine implements TaskEngine {
   readonly destination: string;
   readonly capabilities: EngineCapabilities;
   readonly #settings: PgBossEngineSettings;
-  readonly #queue: TaskQueue;
   #opened: Opened | undefined;
   #closed = false;
 
   constructor(settings: PgBossEngineSettings) {
     this.#settings = settings;
-    this.#queue = new TaskQueue(settings);
     this.destination = settings.queue;
     this.capabilities = Object.freeze({ durable: true, granularity: settings.pollingIntervalSeconds * 1000 });
   }
 
   open(host: EngineHost): void {
     if (this.#opened !== undefined) throw new TaskConfigError("engine: this engine belongs to another TaskManager");
-    this.#opened = { host, consumer: new Consumer(this.#queue, host, this.#settings) };
+    const queue = new TaskQueue(this.#settings, host);
+    this.#opened = { host, queue, consumer: new Consumer(queue, host, this.#settings) };
   }
 
   async enqueue(message: TaskMessage): Promise<boolean> {
-    await this.#queue.start();
-    const stored = await this.#queue.store(message);
-    this.#opened?.consumer.nudge();
+    const { queue, consumer } = this.#use();
+    await queue.start();
+    const stored = await queue.store(message);
+    consumer.nudge();
     return stored;
   }
 
   async work(names: readonly string[]): Promise<void> {
-    this.#queue.serve(names);
-    await this.#queue.start();
-    this.#opened?.consumer.start();
+    const { queue, consumer } = this.#use();
+    queue.serve(names);
+    await queue.start();
+    consumer.start();
   }
 
   async cancel(taskId: string): Promise<boolean> {
-    if (this.#opened === undefined) return false;
-    const { host, consumer } = this.#opened;
+    const { host, queue, consumer } = this.#use();
     if (await consumer.cancel(taskId)) return true;
-    await this.#queue.start();
-    const task = await this.#queue.cancel(taskId);
+    await queue.start();
+    const task = await queue.cancel(taskId);
     if (task === undefined) {
       await consumer.started();
       return false;
@@ -84,27 +85,33 @@ class PgBossEngine implements TaskEngine {
   }
 
   async quiesce(deadline: AbortSignal): Promise<readonly UnfinishedTask[]> {
-    await this.#opened?.consumer.halt(deadline);
+    await this.#use().consumer.halt(deadline);
     return [];
   }
 
   async close(): Promise<void> {
-    await this.#opened?.consumer.halt(AbortSignal.timeout(CLOSING_MS));
-    this.#opened?.consumer.close();
+    const { queue, consumer } = this.#use();
+    await consumer.halt(AbortSignal.timeout(CLOSING_MS));
+    consumer.close();
     this.#closed = true;
-    await this.#queue.stop();
+    await queue.stop();
   }
 
   // Nothing in the store, and nothing taken out of it meanwhile.
   async #isIdle(): Promise<boolean> {
-    const { inFlight } = this.#opened?.consumer ?? {};
-    await inFlight?.settled();
-    const before = this.#opened?.consumer.taken;
+    const { queue, consumer } = this.#use();
+    await consumer.inFlight.settled();
+    const before = consumer.taken;
     const look = async (): Promise<boolean> => {
-      await this.#queue.start();
-      return await this.#queue.isEmpty();
+      await queue.start();
+      return await queue.isEmpty();
     };
     const empty = await quietly("looking for tasks", () => untraced(look), false);
-    return empty && inFlight?.size === 0 && this.#opened?.consumer.taken === before;
+    return empty && consumer.inFlight.isSettled && consumer.taken === before;
+  }
+
+  #use(): Opened {
+    if (this.#opened === undefined) throw new TaskConfigError("engine: no TaskManager has opened it");
+    return this.#opened;
   }
 }
