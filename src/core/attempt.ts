@@ -1,6 +1,7 @@
 import { arrive, type ExtractedOrigin, extract, type TaskOrigin } from "./carrier.js";
 import {
   checkFunction,
+  checkKeys,
   checkMethods,
   checkNumber,
   checkObject,
@@ -12,6 +13,7 @@ import {
 import { activeContext } from "./context.js";
 import type { AttemptResult } from "./finish.js";
 import { ask, warn } from "./guard.js";
+import { INFO_KEYS } from "./info-keys.js";
 import { attemptsLeft } from "./retry.js";
 import { type AttemptRun, type AttemptSettings, RunningAttempt } from "./running-attempt.js";
 import { copyTags, NO_TAGS } from "./tags.js";
@@ -32,6 +34,7 @@ type Shared = Pick<AttemptSettings, "functionName" | "telemetry">;
 export async function runAttempt<T>(attempt: AttemptInfo, fn: () => T | Promise<T>): Promise<T> {
   checkObject("runAttempt(): its first argument", attempt);
   checkFunction("runAttempt(): its second argument", fn);
+  checkKeys("runAttempt()", attempt, INFO_KEYS);
   return await run(attempt, fn, { functionName: fn.name, telemetry: telemetryOf(attempt) });
 }
 

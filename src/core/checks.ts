@@ -1,5 +1,5 @@
 import { TaskConfigError } from "./errors.js";
-import { isStorable } from "./text.js";
+import { cut, isStorable, storable } from "./text.js";
 import type { TaskRelation } from "./types.js";
 
 /** What setTimeout can hold; a longer wait would fire at once. */
@@ -7,6 +7,8 @@ export const MAX_TIMER_MS = 2_147_483_647;
 
 /** Characters of a name or an id. */
 export const MAX_TEXT = 512;
+/** Characters of a key in an error message. */
+const MAX_KEY = 80;
 const RELATIONS: readonly unknown[] = ["parent", "link", "none"];
 
 /** Bounds of a numeric option, both inclusive. */
@@ -78,6 +80,65 @@ function hasMethods(value: Record<string, unknown>, methods: readonly string[]):
 export function checkObject(what: string, value: unknown): void {
   if (typeof value === "object" && value !== null) return;
   throw new TaskConfigError(`${what}: expected an object, received ${show(value)}`);
+}
+
+/** The names of all options of a type, which the compiler keeps complete. */
+export function namesOf<Options>(names: Record<keyof Options, true>): ReadonlySet<string> {
+  return new Set(Object.keys(names));
+}
+
+/**
+ * A misspelled option would be ignored in silence. One that is `undefined`, or inherited, is none.
+ *
+ * @throws TaskConfigError unless the value is an object whose own options are all known; it tells the nearest right name.
+ */
+export function checkKeys(call: string, options: object, known: ReadonlySet<string>): void {
+  if (typeof options !== "object" || options === null) checkObject(`${call}: its options`, options);
+  for (const key in options) {
+    if (known.has(key) || !Object.hasOwn(options, key) || Reflect.get(options, key) === undefined) continue;
+    const nearest = nearestOf(key, known);
+    const hint = nearest === undefined ? `expected one of ${[...known].join(", ")}` : `did you mean "${nearest}"?`;
+    throw new TaskConfigError(`${call}: unknown option ${quoteKey(key)}; ${hint}`);
+  }
+}
+
+/** A key, which is the program's own word and no value, as an error message shows it. */
+export function quoteKey(key: string): string {
+  return JSON.stringify(storable(cut(key, MAX_KEY)));
+}
+
+function nearestOf(key: string, known: ReadonlySet<string>): string | undefined {
+  const given = singular(cut(key, MAX_KEY));
+  let nearest: string | undefined;
+  let least = Number.POSITIVE_INFINITY;
+  for (const name of known) {
+    const distance = distanceOf(given, singular(name));
+    if (distance >= least || distance > Math.max(given.length, name.length) / 2) continue;
+    nearest = name;
+    least = distance;
+  }
+  return nearest;
+}
+
+// The word that is most often given is the right one in the other number: "retry" for "retries", "tag" for "tags".
+function singular(name: string): string {
+  return name.replace(/ies$/, "y").replace(/s$/, "");
+}
+
+// Letters to put in, to take out or to replace, from one name to another.
+function distanceOf(one: string, other: string): number {
+  let above = Array.from({ length: other.length + 1 }, (_, column) => column);
+  for (let row = 0; row < one.length; row += 1) {
+    let left = row + 1;
+    const distances = [left];
+    for (let column = 0; column < other.length; column += 1) {
+      const [before = 0, over = 0] = above.slice(column, column + 2);
+      left = Math.min(left + 1, over + 1, one[row] === other[column] ? before : before + 1);
+      distances.push(left);
+    }
+    above = distances;
+  }
+  return above.at(-1) ?? 0;
 }
 
 /** A value as an error message shows it: numbers and booleans as they are, of anything else only its kind. */

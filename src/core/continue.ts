@@ -1,11 +1,12 @@
 import { trace } from "@opentelemetry/api";
 import { contextAttributes } from "./attributes.js";
 import { type ExtractedOrigin, extract, inject, injectContext, withOwnBaggage } from "./carrier.js";
-import { checkFunction, checkObject } from "./checks.js";
+import { checkFunction, checkKeys, checkObject } from "./checks.js";
 import { type ActiveAttempt, AttemptScope, activeContext, attemptIn, withContext } from "./context.js";
 import { CurrentTask } from "./current-task.js";
 import { type Continued, finishContinued } from "./finish.js";
 import { safely } from "./guard.js";
+import { INFO_KEYS } from "./info-keys.js";
 import { OPERATION_CONTINUE } from "./semconv.js";
 import { NO_TAGS } from "./tags.js";
 import { contextWithSpan, type Telemetry, telemetryOf } from "./telemetry.js";
@@ -47,6 +48,7 @@ function carried(): Carrier {
 export async function continueAttempt<T>(info: ContinueInfo, fn: () => T | Promise<T>): Promise<T> {
   checkObject("continueAttempt(): its first argument", info);
   checkFunction("continueAttempt(): its second argument", fn);
+  checkKeys("continueAttempt()", info, INFO_KEYS);
   const telemetry = telemetryOf(info);
   const extracted = extract(info.carrier, activeContext());
   const found = { ...extracted, context: withOwnBaggage(extracted.context, extracted.tags ?? NO_TAGS) };

@@ -7,11 +7,22 @@ import {
   type TaskRoute,
 } from "./attributes.js";
 import { inject, type TaskOrigin, withTagBaggage } from "./carrier.js";
-import { checkFunction, checkNumber, checkObject, checkOptional, checkRelation, checkText, show } from "./checks.js";
+import {
+  checkFunction,
+  checkKeys,
+  checkNumber,
+  checkObject,
+  checkOptional,
+  checkRelation,
+  checkText,
+  namesOf,
+  show,
+} from "./checks.js";
 import { activeContext, attemptIn, isSuppressed, SUPPRESS_TRACING, withContext } from "./context.js";
 import { describeException } from "./exception.js";
 import { type Failure, finishSpan } from "./finish.js";
 import { ask, atOnce, safely, warn } from "./guard.js";
+import { INFO_KEYS } from "./info-keys.js";
 import { countEnqueued } from "./metrics.js";
 import { EVENT_ENQUEUE_EXCEPTION, EVENT_MESSAGING_SEND_EXCEPTION, OPERATION_ENQUEUE } from "./semconv.js";
 import { copyTags, NO_TAGS } from "./tags.js";
@@ -47,11 +58,13 @@ export interface EnqueueSettings {
 
 /** What to do with what `send` returned. */
 export interface EnqueueOptions<T> {
-  /** The id the engine gave the task, where it assigns its own. */
+  /** The id the engine gave the task, where it assigns its own. Default: the id that `send` got. */
   readonly idOf?: ((result: T) => string | undefined) | undefined;
   /** False where the engine had the task already. Default: always stored. */
   readonly isStored?: ((result: T) => boolean) | undefined;
 }
+
+const ENQUEUE_KEYS = namesOf<EnqueueOptions<unknown>>({ idOf: true, isStored: true });
 
 /**
  * Hands a task to any queue: a PRODUCER span around `send`, which gets a carrier to store beside the task and
@@ -68,6 +81,8 @@ export async function enqueueTask<T>(
 ): Promise<T> {
   checkObject("enqueueTask(): its first argument", task);
   checkFunction("enqueueTask(): its second argument", send);
+  checkKeys("enqueueTask()", task, INFO_KEYS);
+  checkKeys("enqueueTask()", options, ENQUEUE_KEYS);
   return await enqueue(requestOf(task), settingsOf(task), (origin) => send(inject(origin), origin.id), options);
 }
 

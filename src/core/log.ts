@@ -13,13 +13,18 @@ const MAX_EVENTS = 100;
 
 const NO_FIELDS: Fields = Object.freeze({});
 
+/** With the levels in full, so that a compiler names them to whoever gives another. */
+interface LogLevelField {
+  readonly level?: "debug" | "info" | "warn" | "warning" | "error" | undefined;
+}
+
 /**
  * Writes a line of the running task: as an event on the active recording span and, by the manager's `logs`
  * and `onLog` options, as an OpenTelemetry log record and to a callback. `level` defaults to `info`; field
  * values of any kind are made safe. Outside a task: an event on the active recording span, if there is one.
  * Never throws, and does nothing where nothing listens.
  */
-export function taskLog<F extends object>(message: string, fields?: F & { level?: TaskLogLevel | "warning" }): void {
+export function taskLog<F extends object & LogLevelField>(message: string, fields?: F): void {
   try {
     write(typeof message === "string" ? message : textOf(message), recordOf(fields));
   } catch (error) {

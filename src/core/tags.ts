@@ -1,6 +1,7 @@
+import { quoteKey } from "./checks.js";
 import { TaskConfigError } from "./errors.js";
 import { warn } from "./guard.js";
-import { cut, storable } from "./text.js";
+import { storable } from "./text.js";
 import type { TaskTags } from "./types.js";
 
 const MAX_TAGS = 16;
@@ -46,8 +47,7 @@ function entriesOf(tags: unknown): [string, unknown][] {
 
 function checkKey(key: string): void {
   if (KEY.test(key)) return;
-  const shown = JSON.stringify(storable(cut(key, 80)));
-  throw new TaskConfigError(`tag ${shown}: expected a key of 1 to 64 letters, digits, "_", "." or "-"`);
+  throw new TaskConfigError(`tag ${quoteKey(key)}: expected a key of 1 to 64 letters, digits, "_", "." or "-"`);
 }
 
 function textOfTag(key: string, value: unknown): string {

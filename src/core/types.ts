@@ -81,12 +81,18 @@ export interface TaskLogRecord {
 
 /** Where telemetry goes and what of it. Providers default to the global ones, looked up late. */
 export interface TaskTelemetryOptions {
+  /** Makes the spans. Default: the global provider, looked up at each use, so that it may be registered later. */
   tracerProvider?: TracerProvider | undefined;
+  /** Makes the metrics. Default: the global provider, looked up at each use. */
   meterProvider?: MeterProvider | undefined;
+  /** Takes the log records that `logs` asks for. Default: the global provider, looked up at each use. */
   loggerProvider?: TaskLoggerProvider | undefined;
-  /** Default `true`. Every instrumented outgoing call of a task carries what travels. */
+  /**
+   * Which tags travel as baggage: all, none, or those of the listed keys. Default `true`. Every instrumented outgoing
+   * call of a task carries what travels.
+   */
   baggage?: TaskBaggage | undefined;
-  /** Default `"event"`. */
+  /** Where `taskLog` lines go: an event on the active span, a log record, or both. Default `"event"`. */
   logs?: TaskLogMode | undefined;
   /**
    * Receives every line written by `taskLog` inside the task, but those that it writes itself. A promise that it returns is
@@ -101,18 +107,19 @@ export interface TaskInfo extends Pick<TaskTelemetryOptions, "tracerProvider" | 
   funcName: string;
   /** Default: a UUID v4. */
   taskId?: string | undefined;
+  /** Labels of this task: see `GivenTags`. Default none. */
   tags?: GivenTags | undefined;
-  /** Retries + 1. */
+  /** Retries + 1, from 1. Default: unknown. */
   maxAttempts?: number | undefined;
-  /** Default `"parent"`. */
+  /** How the attempts' trace relates to the one that enqueues. Default `"parent"`. */
   relation?: TaskRelation | undefined;
   /** Milliseconds until the first attempt is due. Default 0. */
   delay?: number | undefined;
-  /** Value of `task.engine`. */
+  /** Value of the attribute that names the engine. Default: none is written. */
   engine?: string | undefined;
   /** A real broker's `messaging.system`; without it no `messaging.*` attribute is written. */
   system?: string | undefined;
-  /** The queue's name, for `messaging.destination.name`. */
+  /** The queue's name, for `messaging.destination.name`. Default: none is written. */
   destination?: string | undefined;
 }
 
@@ -125,20 +132,20 @@ export interface AttemptInfo extends Omit<TaskInfo, "delay" | "funcName">, TaskT
   funcName?: string | undefined;
   /** Zero-based. Default 0. */
   attempt?: number | undefined;
-  /** What `enqueueTask` handed to `send`. */
+  /** What `enqueueTask` handed to `send`. Default: none; the attempt then starts a trace of its own. */
   carrier?: Carrier | undefined;
   /** Epoch milliseconds at which this attempt became due. Default: the carrier's, of attempt 0; `null`: unknown. */
   dueAt?: number | null | undefined;
-  /** An earlier run of this very attempt was lost (crash, stall). */
+  /** An earlier run of this very attempt was lost (crash, stall). Default false. */
   redelivered?: boolean | undefined;
-  /** The span of attempt − 1, to link to. */
+  /** The span of attempt − 1, to link to. Default: no link. */
   previous?: SpanContext | undefined;
-  /** The engine's own signal: aborting it cancels the attempt. */
+  /** The engine's own signal: aborting it cancels the attempt. Default none. */
   signal?: AbortSignal | undefined;
-  /** Milliseconds after which the attempt fails with a `TaskTimeoutError`. */
+  /** Milliseconds after which the attempt fails with a `TaskTimeoutError`. Default none. */
   timeout?: number | undefined;
-  /** Says which errors are an engine's control flow: outcome `deferred`, no error status. */
+  /** Says which errors are an engine's control flow: outcome `deferred`, no error status. Default: none. */
   deferIf?: ((error: unknown) => boolean) | undefined;
-  /** Says which errors an engine never retries, besides `NonRetryableError`: outcome `failure`. */
+  /** Says which errors an engine never retries, besides `NonRetryableError`: outcome `failure`. Default: none. */
   giveUpIf?: ((error: unknown) => boolean) | undefined;
 }

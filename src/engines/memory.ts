@@ -1,7 +1,7 @@
 import { AsyncResource } from "node:async_hooks";
 import type { SpanContext } from "@opentelemetry/api";
 import type { TaskOrigin } from "../core/carrier.js";
-import { checkNumber, MAX_TIMER_MS } from "../core/checks.js";
+import { checkKeys, checkNumber, MAX_TIMER_MS, namesOf } from "../core/checks.js";
 import { TaskConfigError, TaskQueueFullError } from "../core/errors.js";
 import { Roster, type Rostered } from "../core/roster.js";
 import { whenAborted } from "../core/when-aborted.js";
@@ -24,6 +24,8 @@ export interface MemoryEngineOptions {
   /** Tasks that may wait for their first attempt; one more is refused with a `TaskQueueFullError`. Default Infinity. */
   maxQueued?: number | undefined;
 }
+
+const KEYS = namesOf<MemoryEngineOptions>({ concurrency: true, maxQueued: true });
 
 /** What starts attempts gives the event loop back after this. */
 const TURN_MS = 8;
@@ -77,6 +79,7 @@ class Job implements Delivery, Rostered {
  * @throws TaskConfigError for an option out of range.
  */
 export function memoryEngine(options: MemoryEngineOptions = {}): TaskEngine {
+  checkKeys("memoryEngine()", options, KEYS);
   const { concurrency = 100, maxQueued = Number.POSITIVE_INFINITY } = options;
   if (concurrency !== Number.POSITIVE_INFINITY) checkNumber("concurrency", concurrency, { min: 1, integer: true });
   if (maxQueued !== Number.POSITIVE_INFINITY) checkNumber("maxQueued", maxQueued, { min: 1, integer: true });

@@ -1,9 +1,22 @@
-import { checkFunction, checkNumber, checkOptional, checkRelation, MAX_TIMER_MS, show } from "../core/checks.js";
+import {
+  checkFunction,
+  checkKeys,
+  checkNumber,
+  checkOptional,
+  checkRelation,
+  MAX_TIMER_MS,
+  namesOf,
+  show,
+} from "../core/checks.js";
+import { type EnqueueRequest, requestOf } from "../core/enqueue.js";
 import { TaskConfigError } from "../core/errors.js";
+import { TELEMETRY_KEYS } from "../core/info-keys.js";
 import type { RetryPolicy } from "../core/retry.js";
 import type { GivenTags, TaskContext, TaskRelation, TaskTelemetryOptions } from "../core/types.js";
 import type { TaskEngine } from "../engines/engine.js";
 import type { NoticeListener } from "./voice.js";
+
+const DEFAULT_SHUTDOWN_MS = 10_000;
 
 /** Not in every runtime. */
 declare const navigator: { readonly userAgent?: unknown } | undefined;
@@ -21,15 +34,17 @@ export interface TaskEvent {
 export type TaskHook = (event: TaskEvent) => void | Promise<void>;
 
 export interface TaskManagerOptions extends TaskTelemetryOptions {
-  /** Default: `memoryEngine()`. */
+  /** Where tasks wait, and what runs them. Default: `memoryEngine()`. */
   engine?: TaskEngine | undefined;
-  /** For tasks that do not say otherwise. Default `"parent"`. */
+  /** How attempts relate to the trace that enqueues, for tasks that do not say otherwise. Default `"parent"`. */
   relation?: TaskRelation | undefined;
-  /** An attempt failed and another will follow. */
+  /** Called when an attempt failed and another will follow. Default none. */
   onRetry?: TaskHook | undefined;
+  /** Called when a task is done. Default none. */
   onSuccess?: TaskHook | undefined;
-  /** A task gave up. */
+  /** Called when a task gave up. Default none; `onNotice` then hears of it. */
   onFailure?: TaskHook | undefined;
+  /** Called when a task was cancelled, or a shutdown left it out. Default none. */
   onCancel?: TaskHook | undefined;
   /**
    * Hears what would otherwise be silent: a task that gave up, a store that cannot be reached and that can be again, a
@@ -54,8 +69,9 @@ export interface TaskOptions {
   jitter?: number | undefined;
   /** Milliseconds an attempt may take. Default none. */
   timeout?: number | undefined;
-  /** False gives up at once. What it throws goes to diag and counts as true. */
+  /** False gives up at once. What it throws goes to diag and counts as true. Default: every error is retried. */
   retryIf?: ((error: unknown, context: TaskContext) => boolean) | undefined;
+  /** How the attempts' trace relates to the one that enqueues. Default: the manager's. */
   relation?: TaskRelation | undefined;
 }
 
@@ -84,10 +100,64 @@ export interface TaskSettings {
   readonly relation: TaskRelation | undefined;
 }
 
+const MANAGER_KEYS = namesOf<TaskManagerOptions>({
+  ...TELEMETRY_KEYS,
+  engine: true,
+  relation: true,
+  onRetry: true,
+  onSuccess: true,
+  onFailure: true,
+  onCancel: true,
+  onNotice: true,
+});
+const TASK_KEYS = namesOf<TaskOptions>({
+  name: true,
+  retries: true,
+  delay: true,
+  backoff: true,
+  maxDelay: true,
+  jitter: true,
+  timeout: true,
+  retryIf: true,
+  relation: true,
+});
+const ADD_KEYS = namesOf<AddTaskOptions>({ tags: true, delay: true, taskId: true, retries: true });
+const SHUTDOWN_KEYS = namesOf<ShutdownOptions>({ timeout: true });
+
 type Hooks = Pick<TaskManagerOptions, "onRetry" | "onSuccess" | "onFailure" | "onCancel">;
 
-/** @throws TaskConfigError for a number out of range or a value of the wrong type. */
+/** @throws TaskConfigError for what is no object, or has an option of another name. */
+export function checkManagerOptions(options: TaskManagerOptions): void {
+  checkKeys("new TaskManager()", options, MANAGER_KEYS);
+}
+
+/**
+ * The task that is asked for; `tellCut` hears the key of each tag that was cut.
+ *
+ * @throws TaskConfigError for an unknown option, or one out of range.
+ */
+export function checkAddOptions(
+  call: string,
+  options: AddTaskOptions,
+  tellCut?: (tag: string) => void,
+): EnqueueRequest {
+  checkKeys(call, options, ADD_KEYS);
+  return requestOf(options, tellCut);
+}
+
+/**
+ * Milliseconds to let tasks end by themselves.
+ *
+ * @throws TaskConfigError for an unknown option, or one out of range.
+ */
+export function shutdownTimeout(options: ShutdownOptions): number {
+  checkKeys("shutdown()", options, SHUTDOWN_KEYS);
+  return checkNumber("timeout", options.timeout ?? DEFAULT_SHUTDOWN_MS, { min: 0, max: MAX_TIMER_MS });
+}
+
+/** @throws TaskConfigError for an unknown option, a number out of range or a value of the wrong type. */
 export function taskSettings(options: TaskOptions): TaskSettings {
+  checkKeys("task()", options, TASK_KEYS);
   const { retries = 0, delay = 0, backoff = 1, maxDelay, jitter = 0, timeout, retryIf, relation } = options;
   if (retryIf !== undefined) checkFunction("retryIf", retryIf);
   const unlimited = maxDelay === undefined || maxDelay === Number.POSITIVE_INFINITY;

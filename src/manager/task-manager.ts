@@ -1,7 +1,7 @@
 import type { TaskOrigin } from "../core/carrier.js";
-import { checkNumber, checkObject, checkRelation, MAX_TIMER_MS, show } from "../core/checks.js";
+import { checkRelation, show } from "../core/checks.js";
 import { outsideTasks } from "../core/context.js";
-import { type EnqueueRequest, enqueue, requestOf } from "../core/enqueue.js";
+import { enqueue } from "../core/enqueue.js";
 import { TaskConfigError, TaskManagerClosedError } from "../core/errors.js";
 import { quietly, warn } from "../core/guard.js";
 import { createTelemetry } from "../core/telemetry.js";
@@ -15,10 +15,13 @@ import { copyAsJson } from "./json.js";
 import { PendingLines } from "./lines.js";
 import {
   type AddTaskOptions,
+  checkAddOptions,
   checkEngine,
+  checkManagerOptions,
   checkOnNotice,
   checkRuntime,
   type ShutdownOptions,
+  shutdownTimeout,
   type TaskManagerOptions,
   type TaskOptions,
 } from "./options.js";
@@ -26,7 +29,6 @@ import { Registry, type TaskFunction } from "./registry.js";
 import { type AddTaskRest, HeldTasks, HoldingScope, type PreparedTask, type TaskScope } from "./task-scope.js";
 import { type Voice, voiceOf } from "./voice.js";
 
-const DEFAULT_SHUTDOWN_MS = 10_000;
 const NO_ARGS: readonly unknown[] = [];
 const ACCEPTED = { isStored: (stored: boolean): boolean => stored };
 
@@ -67,7 +69,7 @@ export class TaskManager {
   /** @throws TaskConfigError for an option out of range. */
   constructor(options: TaskManagerOptions = {}) {
     checkRuntime();
-    checkObject("new TaskManager(): its options", options);
+    checkManagerOptions(options);
     const telemetry = createTelemetry({ ...options, onLog: this.#lines.heard(options.onLog) });
     const relation = checkRelation(options.relation ?? "parent");
     const notify = notifier(options);
@@ -204,8 +206,7 @@ export class TaskManager {
    * without waiting for functions that ignore their signal. Every span is ended before it resolves. A second call joins the first.
    */
   async shutdown(options: ShutdownOptions = {}): Promise<ShutdownReport> {
-    checkObject("shutdown(): its options", options);
-    const timeout = checkNumber("timeout", options.timeout ?? DEFAULT_SHUTDOWN_MS, { min: 0, max: MAX_TIMER_MS });
+    const timeout = shutdownTimeout(options);
     return await this.#host.standBy(() => {
       this.#shutdown ??= this.#stop(timeout);
       return this.#shutdown;
@@ -276,11 +277,6 @@ export class TaskManager {
     await Promise.race([Promise.allSettled(this.#accepting), whenAborted(deadline)]);
     return await this.#engine.quiesce(deadline);
   }
-}
-
-function checkAddOptions(call: string, options: AddTaskOptions, tellCut?: (tag: string) => void): EnqueueRequest {
-  checkObject(`${call}: its options`, options);
-  return requestOf(options, tellCut);
 }
 
 function checkDecorated(decorated: Pick<ClassMethodDecoratorContext, "kind" | "name" | "private">): void {

@@ -1,4 +1,5 @@
 import { diag } from "@opentelemetry/api";
+import { checkKeys, namesOf, show } from "../core/checks.js";
 import { TaskConfigError } from "../core/errors.js";
 import { earliest, renderTree } from "./tree-render.js";
 import { readSpan, type TreeReadableSpan, type TreeSpan } from "./tree-span.js";
@@ -13,15 +14,17 @@ export interface TaskTreeStream {
 
 /** Options of {@link TaskTreeExporter}. */
 export interface TaskTreeExporterOptions {
-  /** Default: `process.stdout`. */
+  /** Where the trees are written. Default: `process.stdout`. */
   stream?: TaskTreeStream;
   /** Columns of a line, 40 to 500. Default: the stream's `columns`, else 100. */
   width?: number;
-  /** Default: only when the stream is a TTY and the environment variable `NO_COLOR` is empty or unset. */
+  /** Whether to write colours. Default: only when the stream is a TTY and the environment variable `NO_COLOR` is empty or unset. */
   color?: boolean;
   /** How long a trace must be quiet before it is printed, ms, 0 to 60,000. Default: 250. */
   quietTime?: number;
 }
+
+const KEYS = namesOf<TaskTreeExporterOptions>({ stream: true, width: true, color: true, quietTime: true });
 
 /** What an exporter reports; the SDK's `ExportResult`. */
 export interface TaskTreeExportResult {
@@ -174,19 +177,21 @@ function columnsOfStream({ columns }: TaskTreeStream): number {
   return Math.min(WIDTH_MAX, Math.max(WIDTH_MIN, Math.floor(columns)));
 }
 
-function settingsOf({ stream = process.stdout, width, color, quietTime }: TaskTreeExporterOptions): Settings {
+function settingsOf(options: TaskTreeExporterOptions): Settings {
+  checkKeys("TaskTreeExporter", options, KEYS);
+  const { stream = process.stdout, width, color, quietTime } = options;
   if (typeof stream?.write !== "function") {
-    throw new TaskConfigError(`TaskTreeExporter: stream must have a write() method, got ${String(stream)}`);
+    throw new TaskConfigError(`TaskTreeExporter: stream must have a write() method, got ${show(stream)}`);
   }
   if (color !== undefined && typeof color !== "boolean") {
-    throw new TaskConfigError(`TaskTreeExporter: color must be a boolean, got ${String(color)}`);
+    throw new TaskConfigError(`TaskTreeExporter: color must be a boolean, got ${show(color)}`);
   }
   if (width !== undefined && !(Number.isInteger(width) && width >= WIDTH_MIN && width <= WIDTH_MAX)) {
-    throw new TaskConfigError(`TaskTreeExporter: width must be an integer from 40 to 500, got ${String(width)}`);
+    throw new TaskConfigError(`TaskTreeExporter: width must be an integer from 40 to 500, got ${show(width)}`);
   }
   if (quietTime !== undefined && !(typeof quietTime === "number" && quietTime >= 0 && quietTime <= QUIET_MAX)) {
     throw new TaskConfigError(
-      `TaskTreeExporter: quietTime must be a number of ms from 0 to 60000, got ${String(quietTime)}`,
+      `TaskTreeExporter: quietTime must be a number of ms from 0 to 60000, got ${show(quietTime)}`,
     );
   }
   return Object.freeze({

@@ -97,6 +97,14 @@ export const rules: readonly Rule[] = [
     breach: { path: "src/index.ts", lines: ['export * from "./a.js";', 'import "./a.js";', "export const a = 1;"] },
   },
   {
+    title: "every property of an exported options type tells its reader what it is",
+    check: (source) => report(source, undocumentedOption),
+    breach: {
+      path: "src/core/types.ts",
+      lines: ["export interface AOptions { a: 1 }", "export interface BInfo {\n/** Said. */ a: 1; b(): void }"],
+    },
+  },
+  {
     title: "there is no any and no non-null assertion",
     check: (source) => report(source, uncheckedType),
     breach: { path: "src/core/log.ts", lines: ["let a: any;", "const b = a!.c;", "class D { e!: string }"] },
@@ -197,6 +205,17 @@ function notNamedExport(source: ts.SourceFile): (node: ts.Node) => string | unde
     const clause = ts.isExportDeclaration(node) && node.moduleSpecifier !== undefined ? node.exportClause : undefined;
     return clause !== undefined && ts.isNamedExports(clause) ? undefined : `is no named re-export: ${node.getText()}`;
   };
+}
+
+function undocumentedOption(node: ts.Node): string | undefined {
+  if (!ts.isTypeElement(node) || !isOptionsType(node.parent)) return undefined;
+  const said = ts.getJSDocCommentsAndTags(node).map((doc) => ts.getTextOfJSDocComment(doc.comment) ?? "");
+  return said.join("").trim() === "" ? `says nothing of ${node.parent.name.text}.${node.name?.getText()}` : undefined;
+}
+
+function isOptionsType(node: ts.Node): node is ts.InterfaceDeclaration {
+  if (!ts.isInterfaceDeclaration(node) || !/(Options|Info)$/.test(node.name.text)) return false;
+  return node.modifiers?.some(({ kind }) => kind === ts.SyntaxKind.ExportKeyword) ?? false;
 }
 
 function uncheckedType(node: ts.Node): string | undefined {

@@ -172,8 +172,8 @@ test.each([
   [{ width: 80.5 }, "width must be an integer from 40 to 500, got 80.5"],
   [{ quietTime: -1 }, "quietTime must be a number of ms from 0 to 60000, got -1"],
   [{ quietTime: Number.NaN }, "quietTime must be a number of ms from 0 to 60000, got NaN"],
-  [{ color: "always" }, "color must be a boolean, got always"],
-  [{ stream: {} }, "stream must have a write() method, got [object Object]"],
+  [{ color: "always" }, "color must be a boolean, got a string of 6 characters"],
+  [{ stream: {} }, "stream must have a write() method, got an object"],
 ])("refuses %j", (options, message) => {
   const create = () => new TaskTreeExporter(options as never);
   expect(create).toThrow(`TaskTreeExporter: ${message}`);

@@ -1,4 +1,13 @@
-import { checkFunction, checkNumber, checkObject, checkOptional, checkText, show } from "../../core/checks.js";
+import {
+  checkFunction,
+  checkKeys,
+  checkNumber,
+  checkObject,
+  checkOptional,
+  checkText,
+  namesOf,
+  show,
+} from "../../core/checks.js";
 import { TaskConfigError } from "../../core/errors.js";
 import type { BullmqQueueClass, BullmqWorkerClass } from "./library.js";
 
@@ -24,6 +33,17 @@ export interface BullmqEngineOptions {
   readonly workerOptions?: object | undefined;
 }
 
+const KEYS = namesOf<BullmqEngineOptions>({
+  Queue: true,
+  Worker: true,
+  connection: true,
+  queue: true,
+  concurrency: true,
+  prefix: true,
+  queueOptions: true,
+  workerOptions: true,
+});
+
 /** {@link BullmqEngineOptions}, checked and complete. */
 export interface BullmqEngineSettings {
   readonly Queue: BullmqQueueClass;
@@ -42,7 +62,7 @@ const DEFAULT_JOB_OPTIONS = { removeOnComplete: true, removeOnFail: { count: 1_0
 
 /** @throws TaskConfigError for an option that is missing or out of range. */
 export function engineSettings(options: BullmqEngineOptions): BullmqEngineSettings {
-  checkObject("bullmqEngine(): its options", options);
+  checkKeys("bullmqEngine()", options, KEYS);
   const { Queue, Worker, connection, queue = "otel-taskflow", concurrency, prefix } = options;
   const { queueOptions = {}, workerOptions = {} } = options;
   checkFunction("Queue", Queue);

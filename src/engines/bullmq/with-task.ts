@@ -1,8 +1,9 @@
 import { attemptRunner } from "../../core/attempt.js";
-import { checkFunction, checkObject, checkText } from "../../core/checks.js";
+import { checkFunction, checkKeys, checkText, namesOf } from "../../core/checks.js";
 import { getTaskContext } from "../../core/context.js";
 import { isNonRetryableError } from "../../core/errors.js";
 import { quietly, safely } from "../../core/guard.js";
+import { TELEMETRY_KEYS } from "../../core/info-keys.js";
 import { passOnAbort } from "../../core/pass-on-abort.js";
 import { isStorable, storable } from "../../core/text.js";
 import type { AttemptInfo, TaskTelemetryOptions } from "../../core/types.js";
@@ -14,6 +15,8 @@ export interface BullmqTaskOptions extends TaskTelemetryOptions {
   /** The task's name. Default: each job's own. */
   readonly name?: string | undefined;
 }
+
+const KEYS = namesOf<BullmqTaskOptions>({ ...TELEMETRY_KEYS, name: true });
 
 interface TaskJob extends BullmqJob, JudgedJob {
   readonly queueName?: string | undefined;
@@ -44,7 +47,7 @@ export function withTask<J extends BullmqJob, R, A extends BullmqRest = [token?:
   options: BullmqTaskOptions = {},
 ): (job: J, ...rest: A) => R {
   checkFunction("withTask(): its processor", processor);
-  checkObject("withTask(): its options", options);
+  checkKeys("withTask()", options, KEYS);
   const { name, ...telemetry } = options;
   if (name !== undefined) checkText("name", name);
   // BullMQ calls with a job, a token and perhaps a signal, whatever a processor declares

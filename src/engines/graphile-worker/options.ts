@@ -1,4 +1,4 @@
-import { checkFunction, checkNumber, checkObject, MAX_TIMER_MS, show } from "../../core/checks.js";
+import { checkFunction, checkKeys, checkNumber, checkObject, MAX_TIMER_MS, namesOf, show } from "../../core/checks.js";
 import { TaskConfigError } from "../../core/errors.js";
 import { diagLogger, type GraphilePool, type GraphileRunner, type GraphileUtils } from "./graphile.js";
 
@@ -26,6 +26,18 @@ export interface GraphileEngineOptions {
   onlyWorker?: boolean | undefined;
 }
 
+const KEYS = namesOf<GraphileEngineOptions>({
+  run: true,
+  makeWorkerUtils: true,
+  connectionString: true,
+  pgPool: true,
+  schema: true,
+  concurrency: true,
+  pollInterval: true,
+  workerOptions: true,
+  onlyWorker: true,
+});
+
 /** {@link GraphileEngineOptions}, checked and complete. */
 export interface EngineSettings extends Pick<GraphileEngineOptions, "run" | "makeWorkerUtils" | "pgPool"> {
   readonly schema: string;
@@ -38,7 +50,7 @@ export interface EngineSettings extends Pick<GraphileEngineOptions, "run" | "mak
 
 /** @throws TaskConfigError for an option out of range. */
 export function checkOptions(options: GraphileEngineOptions): EngineSettings {
-  checkObject("graphileEngine(): its options", options);
+  checkKeys("graphileEngine()", options, KEYS);
   const { run, makeWorkerUtils, pgPool, concurrency, pollInterval, onlyWorker = false, workerOptions = {} } = options;
   checkFunction("run", run);
   checkFunction("makeWorkerUtils", makeWorkerUtils);
@@ -72,7 +84,7 @@ function connectionOf({ connectionString, pgPool }: GraphileEngineOptions): Reco
     return { pgPool };
   }
   if (typeof connectionString !== "string" || connectionString === "") {
-    throw new TaskConfigError(`connectionString: expected a non-empty string, received ${typeof connectionString}`);
+    throw new TaskConfigError(`connectionString: expected a non-empty string, received ${show(connectionString)}`);
   }
   return { connectionString };
 }

@@ -1,9 +1,10 @@
 import { context, type SpanContext } from "@opentelemetry/api";
 import { attemptRunner } from "../../core/attempt.js";
-import { checkFunction, checkObject } from "../../core/checks.js";
+import { checkFunction, checkKeys, namesOf } from "../../core/checks.js";
 import { attemptIn } from "../../core/context.js";
 import { isNonRetryableError } from "../../core/errors.js";
 import { quietly, safely } from "../../core/guard.js";
+import { TELEMETRY_KEYS } from "../../core/info-keys.js";
 import { passOnAbort } from "../../core/pass-on-abort.js";
 import type { AttemptInfo, TaskTelemetryOptions } from "../../core/types.js";
 import { wireCount } from "../../core/wire.js";
@@ -32,6 +33,8 @@ export interface GraphileTaskOptions extends TaskTelemetryOptions {
   schema?: string | undefined;
 }
 
+const KEYS = namesOf<GraphileTaskOptions>({ ...TELEMETRY_KEYS, schema: true });
+
 /** What is known of a call of the task when it has failed. */
 interface Call {
   span?: SpanContext | undefined;
@@ -52,7 +55,7 @@ export function withTask<P, H extends GraphileTaskHelpers, R>(
   options: GraphileTaskOptions = {},
 ): (payload: P, helpers: H) => Promise<Awaited<R>> {
   checkFunction("withTask(): its first argument", task);
-  checkObject("withTask(): its options", options);
+  checkKeys("withTask()", options, KEYS);
   const schema = schemaOf(options.schema);
   const runAttempt = attemptRunner(task.name, options);
   // of failed attempts, for the next one to link to if it runs here

@@ -1,4 +1,4 @@
-import { checkNumber, checkObject, checkText } from "../../core/checks.js";
+import { checkKeys, checkNumber, checkObject, checkText, namesOf, show } from "../../core/checks.js";
 import { TaskConfigError } from "../../core/errors.js";
 import type { PgBossInstance } from "./boss.js";
 
@@ -19,6 +19,16 @@ export interface PgBossEngineOptions {
   shared?: boolean | undefined;
 }
 
+const KEYS = namesOf<PgBossEngineOptions>({
+  boss: true,
+  queue: true,
+  concurrency: true,
+  pollingIntervalSeconds: true,
+  heartbeatSeconds: true,
+  expireInSeconds: true,
+  shared: true,
+});
+
 /** Checked and complete. */
 export type PgBossEngineSettings = Readonly<{
   [K in keyof PgBossEngineOptions]-?: NonNullable<PgBossEngineOptions[K]>;
@@ -31,14 +41,12 @@ const NEEDED = ["start", "fetch", "update", "touch"] as const;
 
 /** @throws TaskConfigError for an option out of range. */
 export function engineSettings(options: PgBossEngineOptions): PgBossEngineSettings {
-  checkObject("pgBossEngine(): its options", options);
+  checkKeys("pgBossEngine()", options, KEYS);
   const { boss, queue = "otel-taskflow", concurrency = 10, shared = false } = options;
   const { pollingIntervalSeconds = 0.5, heartbeatSeconds = 30, expireInSeconds = MAX_EXPIRATION } = options;
   checkBoss(boss);
   if (!NAME.test(checkText("queue", queue))) {
-    throw new TaskConfigError(
-      `queue: expected at most 100 letters, digits or _ - . /, received ${JSON.stringify(queue)}`,
-    );
+    throw new TaskConfigError(`queue: expected at most 100 letters, digits or _ - . /, received ${show(queue)}`);
   }
   return Object.freeze({
     ...{ boss, queue, shared: Boolean(shared) },

@@ -157,6 +157,6 @@ export class TaskQueue {
     await boss.createQueue(queue, { policy: POLICY });
     const policy = (await boss.getQueue(queue))?.policy;
     if (policy === POLICY) return;
-    throw new TaskConfigError(`queue: expected "${queue}" to have the policy "${POLICY}", received "${policy}"`);
+    throw new TaskConfigError(`queue: expected one with the policy "${POLICY}", received one with another`);
   }
 }

@@ -1,0 +1,38 @@
+import { namesOf } from "./checks.js";
+import type { AttemptInfo, TaskContext, TaskInfo, TaskTelemetryOptions } from "./types.js";
+
+/** For the sets of options that include them. */
+export const TELEMETRY_KEYS: Record<keyof TaskTelemetryOptions, true> = {
+  tracerProvider: true,
+  meterProvider: true,
+  loggerProvider: true,
+  baggage: true,
+  logs: true,
+  onLog: true,
+};
+
+/**
+ * What producer and consumer may say of a task, and what a task is told of itself: one set, so that both sides may
+ * share an object, and a `TaskContext` can be spread into it.
+ */
+export const INFO_KEYS: ReadonlySet<string> = namesOf<TaskInfo & AttemptInfo & TaskContext>({
+  ...TELEMETRY_KEYS,
+  funcName: true,
+  taskId: true,
+  tags: true,
+  attempt: true,
+  maxAttempts: true,
+  relation: true,
+  delay: true,
+  carrier: true,
+  dueAt: true,
+  redelivered: true,
+  previous: true,
+  signal: true,
+  timeout: true,
+  engine: true,
+  system: true,
+  destination: true,
+  deferIf: true,
+  giveUpIf: true,
+});
