@@ -37,6 +37,7 @@ export type {
   TaskTelemetryOptions,
 } from "./core/types.js";
 export type {
+  Bystanders,
   Delivery,
   EngineCapabilities,
   EngineHost,

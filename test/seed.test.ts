@@ -15,7 +15,7 @@ test("The TaskContext fields: id, name, zero-based attempt, tags", async () => {
   await tasks.idle();
   expect(id).toMatch(/^[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/);
   expect(seen).toEqual([
-    { taskId: id, funcName: "generate-report", attempt: 0, maxAttempts: 1, tags: { plan: "pro" } },
+    { taskId: id, funcName: "generate-report", attempt: 0, redelivered: false, maxAttempts: 1, tags: { plan: "pro" } },
   ]);
 });
 

@@ -48,8 +48,6 @@ export interface EngineHost {
   storeLost(error: unknown): void;
   /** The store has answered. May be called as often as it does. Never throws. */
   storeBack(): void;
-  /** Attempts that run here and wait for `idle()` or `shutdown()` themselves: nobody waits for those. */
-  bystanders(): number;
 }
 
 /** A task that was left behind. */
@@ -59,6 +57,9 @@ export interface UnfinishedTask {
   /** Due and not started; waiting for its time, as a retry does; or running. */
   readonly state: "ready" | "delayed" | "active";
 }
+
+/** How many of the attempts that run here are not waited for, because they wait themselves; asked at each look. */
+export type Bystanders = () => number;
 
 /** What an engine can do, and how exactly. */
 export interface EngineCapabilities {
@@ -92,9 +93,9 @@ export interface TaskEngine {
   /** Drops a task that is not running, or the retry of one that is; true when no other attempt will start. */
   cancel(taskId: string): boolean | Promise<boolean>;
   /** Resolves when nothing is queued, waiting for retry, or running in this process, bystanders apart. */
-  idle(): Promise<void>;
+  idle(bystanders: Bystanders): Promise<void>;
   /** Goes on until idle or until `deadline` aborts, then starts nothing more; returns what never ended. */
-  quiesce(deadline: AbortSignal): Promise<readonly UnfinishedTask[]>;
+  quiesce(deadline: AbortSignal, bystanders: Bystanders): Promise<readonly UnfinishedTask[]>;
   /** Gives up connections; nothing runs any more. */
   close(): void | Promise<void>;
 }

@@ -6,6 +6,7 @@ import { TaskConfigError, TaskQueueFullError } from "../core/errors.js";
 import { Roster, type Rostered } from "../core/roster.js";
 import { whenAborted } from "../core/when-aborted.js";
 import type {
+  Bystanders,
   Delivery,
   EngineCapabilities,
   EngineHost,
@@ -33,6 +34,12 @@ const TURN_MS = 8;
 const STARTED_TOGETHER = 8;
 
 const CAPABILITIES: EngineCapabilities = Object.freeze({ durable: false, granularity: 0 });
+
+/** A call of `idle()` or `quiesce()`. */
+interface IdleWaiter {
+  readonly resolve: () => void;
+  readonly bystanders: Bystanders;
+}
 
 /** A task, and at any time the attempt that is next or running. */
 class Job implements Delivery, Rostered {
@@ -103,7 +110,7 @@ class MemoryEngine implements TaskEngine {
   #turnPending = false;
   #turning = false;
   #halted = false;
-  #idleWaiters: (() => void)[] = [];
+  #idleWaiters: IdleWaiter[] = [];
 
   constructor(concurrency: number, maxQueued: number) {
     this.#concurrency = concurrency;
@@ -139,15 +146,15 @@ class MemoryEngine implements TaskEngine {
     return true;
   }
 
-  idle(): Promise<void> {
+  idle(bystanders: Bystanders): Promise<void> {
     return new Promise((resolve) => {
-      this.#idleWaiters.push(resolve);
+      this.#idleWaiters.push({ resolve, bystanders });
       this.#checkIdle();
     });
   }
 
-  async quiesce(deadline: AbortSignal): Promise<readonly UnfinishedTask[]> {
-    await Promise.race([this.idle(), whenAborted(deadline)]);
+  async quiesce(deadline: AbortSignal, bystanders: Bystanders): Promise<readonly UnfinishedTask[]> {
+    await Promise.race([this.idle(bystanders), whenAborted(deadline)]);
     this.#halted = true;
     const waiting = this.#live.values().filter((job) => job.state !== "active");
     // a hook of one may cancel another, which is then not this shutdown's to name
@@ -270,8 +277,10 @@ class MemoryEngine implements TaskEngine {
   }
 
   #checkIdle(): void {
+    if (this.#idleWaiters.length === 0) return;
     const busy = this.#live.size + this.#leaving + this.#dropping;
-    if (busy > 0 && busy > (this.#host?.bystanders() ?? 0)) return;
-    for (const resolve of this.#idleWaiters.splice(0)) resolve();
+    const waiters = this.#idleWaiters;
+    this.#idleWaiters = waiters.filter(({ bystanders }) => busy > bystanders());
+    for (const waiter of waiters) if (!this.#idleWaiters.includes(waiter)) waiter.resolve();
   }
 }

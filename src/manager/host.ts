@@ -10,7 +10,7 @@ import { RunningAttempt } from "../core/running-attempt.js";
 import { NO_TAGS } from "../core/tags.js";
 import { spanContextIn } from "../core/telemetry.js";
 import type { TaskContext } from "../core/types.js";
-import type { Delivery, EngineHost, Settlement, StoredTask, UnfinishedTask } from "../engines/engine.js";
+import type { Bystanders, Delivery, EngineHost, Settlement, StoredTask, UnfinishedTask } from "../engines/engine.js";
 import type { Registry, SharedSettings, TaskFunction } from "./registry.js";
 
 /** Before a task that this process does not know is offered again. */
@@ -18,13 +18,18 @@ const UNKNOWN_TASK_DELAY_MS = 5_000;
 
 type Attempt = RunningAttempt<unknown, Settlement>;
 
+/** A call by which an attempt waits for the others. */
+interface Waiting {
+  readonly attempt: Attempt;
+  readonly call: "idle" | "shutdown";
+}
+
 /** Turns an engine's deliveries into attempts, and their ends into settlements. */
 export class Host implements EngineHost {
   readonly #registry: Registry;
   readonly #shared: SharedSettings;
   readonly #running = new Roster<Attempt>();
-  /** Attempts that wait for the others, and by how many calls. */
-  readonly #waiting = new Map<Attempt, number>();
+  readonly #waiting = new Set<Waiting>();
   #storeLost = false;
   #completed = 0;
   #onEmpty: (() => void) | undefined;
@@ -91,27 +96,21 @@ export class Host implements EngineHost {
     this.#shared.voice.say({ kind: "store", message }, "back");
   }
 
-  bystanders(): number {
-    // asked at each end of a task, and nearly always none
-    if (this.#waiting.size === 0) return 0;
-    return [...this.#waiting.keys()].filter((attempt) => this.#running.has(attempt)).length;
-  }
-
-  /** Waits for the others: the attempt that calls this, if one does, is a bystander meanwhile. */
-  async standBy<T>(wait: () => Promise<T>): Promise<T> {
+  /**
+   * Waits for the others. A shutdown does not wait for attempts that called `shutdown()`, nor does `idle()` inside an
+   * attempt wait for any that waits itself; from outside, `idle()` waits for all.
+   */
+  async standBy<T>(call: Waiting["call"], wait: (bystanders: Bystanders) => Promise<T>): Promise<T> {
     // of this manager only where it is found among those that run here
     const attempt = currentAttempt() as Attempt | undefined;
-    if (attempt === undefined || !this.#running.has(attempt)) return await wait();
-    const count = (step: 1 | -1): void => {
-      const calls = (this.#waiting.get(attempt) ?? 0) + step;
-      if (calls > 0) this.#waiting.set(attempt, calls);
-      else this.#waiting.delete(attempt);
-    };
-    count(1);
+    const inside = attempt !== undefined && this.#running.has(attempt);
+    const counted: readonly Waiting["call"][] = call === "shutdown" ? ["shutdown"] : inside ? ["idle", "shutdown"] : [];
+    const waiting: Waiting | undefined = inside ? { attempt, call } : undefined;
+    if (waiting !== undefined) this.#waiting.add(waiting);
     try {
-      return await wait();
+      return await wait(() => this.#countWaiting(counted));
     } finally {
-      count(-1);
+      if (waiting !== undefined) this.#waiting.delete(waiting);
     }
   }
 
@@ -155,6 +154,15 @@ export class Host implements EngineHost {
   // An attempt that was stored is run by an engine's worker, which may have a span of its own around it.
   #surrounded(delivery: Delivery): Delivery {
     return this.#shared.durable ? { ...delivery, surrounding: spanContextIn(activeContext()) } : delivery;
+  }
+
+  #countWaiting(calls: readonly Waiting["call"][]): number {
+    // asked at each end of a task, and nearly always none
+    if (this.#waiting.size === 0 || calls.length === 0) return 0;
+    const counted = [...this.#waiting].filter(
+      ({ attempt, call }) => calls.includes(call) && this.#running.has(attempt),
+    );
+    return new Set(counted.map(({ attempt }) => attempt)).size;
   }
 
   #empty(): Promise<void> {

@@ -7,7 +7,7 @@ import { quietly, warn } from "../core/guard.js";
 import { createTelemetry } from "../core/telemetry.js";
 import { isThenable } from "../core/thenable.js";
 import { whenAborted } from "../core/when-aborted.js";
-import type { TaskEngine, UnfinishedTask } from "../engines/engine.js";
+import type { Bystanders, TaskEngine, UnfinishedTask } from "../engines/engine.js";
 import { memoryEngine } from "../engines/memory.js";
 import { notifier } from "./hooks.js";
 import { Host } from "./host.js";
@@ -197,7 +197,7 @@ export class TaskManager {
 
   /** Resolves when nothing is queued, waiting for retry, or running in this process; but for a task that calls it. */
   async idle(): Promise<void> {
-    await this.#host.standBy(() => this.#engine.idle());
+    await this.#host.standBy("idle", (bystanders) => this.#engine.idle(bystanders));
     await this.#lines.settled();
   }
 
@@ -207,8 +207,8 @@ export class TaskManager {
    */
   async shutdown(options: ShutdownOptions = {}): Promise<ShutdownReport> {
     const timeout = shutdownTimeout(options);
-    return await this.#host.standBy(() => {
-      this.#shutdown ??= this.#stop(timeout);
+    return await this.#host.standBy("shutdown", (bystanders) => {
+      this.#shutdown ??= this.#stop(timeout, bystanders);
       return this.#shutdown;
     });
   }
@@ -256,7 +256,7 @@ export class TaskManager {
     }
   }
 
-  async #stop(timeout: number): Promise<ShutdownReport> {
+  async #stop(timeout: number, bystanders: Bystanders): Promise<ShutdownReport> {
     const before = this.#host.completed;
     const deadline = new AbortController();
     const timer = setTimeout(() => deadline.abort(), timeout);
@@ -264,7 +264,7 @@ export class TaskManager {
     this.#closed = true;
     const held = this.#held.unfinished();
     // an engine that fails keeps no task running and no span open
-    const unstarted = await quietly("draining the engine", () => this.#drain(deadline.signal), []);
+    const unstarted = await quietly("draining the engine", () => this.#drain(deadline.signal, bystanders), []);
     const cutShort = await this.#host.abandon();
     await this.#lines.settled(deadline.signal);
     clearTimeout(timer);
@@ -273,9 +273,9 @@ export class TaskManager {
     return { completed: this.#host.completed - before, abandoned: [...cutShort, ...unstarted, ...held] };
   }
 
-  async #drain(deadline: AbortSignal): Promise<readonly UnfinishedTask[]> {
+  async #drain(deadline: AbortSignal, bystanders: Bystanders): Promise<readonly UnfinishedTask[]> {
     await Promise.race([Promise.allSettled(this.#accepting), whenAborted(deadline)]);
-    return await this.#engine.quiesce(deadline);
+    return await this.#engine.quiesce(deadline, bystanders);
   }
 }
 

@@ -44,10 +44,9 @@ const SECTIONS = [
   runnerPolicyCases,
   raceCases,
   processCases,
+  idleInTaskCases,
+  ledgerCases,
 ];
-
-/** Sections for engines that run in the process alone. */
-const IN_PROCESS = [idleInTaskCases, ledgerCases];
 
 /**
  * What every engine does, over a real connection. Only an engine's capabilities switch cases off; a world that is
@@ -72,7 +71,6 @@ export function describeEngine(world: EngineWorld): void {
       const { title, singleProcess } = world;
       writeReport({ title, name, system, capabilities, singleProcess, sections });
     });
-    const sections = contract.capabilities.durable ? SECTIONS : [...SECTIONS, ...IN_PROCESS];
-    for (const describeSection of sections) describeSection(contract);
+    for (const describeSection of SECTIONS) describeSection(contract);
   });
 }

@@ -37,10 +37,10 @@ describe("npm start with OTEL_EXPORTER_OTLP_ENDPOINT", () => {
   });
 });
 
-it("exits with an error when the spans cannot be exported", async () => {
+it("ends with the exit code of its own work when the spans cannot be exported", async () => {
   const unreachable = { OTEL_EXPORTER_OTLP_ENDPOINT: "http://127.0.0.1:1", OTEL_EXPORTER_OTLP_TIMEOUT: "200" };
   const run = await runExample(startCommand(), unreachable);
-  expect(run.exitCode).toBe(1);
+  expect(run.exitCode).toBe(0);
   expect(run.stdout).toContain("attempt 2 of 3 ✓ success");
 });
 

@@ -65,7 +65,8 @@ describe.each([
 
   it("knows the task it does a part of, its attempt and its tags, and gets the baggage", async () => {
     startTelemetry();
-    const carrier = await inTenant(() => runAttempt({ ...task, attempt: 2 }, carryAttempt));
+    const queued = await inTenant(() => enqueueTask(task, (one: Carrier) => one));
+    const carrier = await runAttempt({ carrier: queued, attempt: 2 }, carryAttempt);
     expect(await start().ask({ carrier })).toEqual({ task: { ...task, attempt: 2 }, tenant: "t1" });
   });
 });

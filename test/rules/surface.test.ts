@@ -41,6 +41,7 @@ const SURFACE = {
     "type AddTaskOptions",
     "type AddTaskRest",
     "type AttemptInfo",
+    "type Bystanders",
     "type Carrier",
     "type ContinueInfo",
     "type Delivery",

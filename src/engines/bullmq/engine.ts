@@ -1,7 +1,7 @@
 import { setTimeout as wait } from "node:timers/promises";
 import { TaskConfigError } from "../../core/errors.js";
 import { quietly } from "../../core/guard.js";
-import type { EngineCapabilities, EngineHost, TaskEngine, TaskMessage, UnfinishedTask } from "../engine.js";
+import type { Bystanders, EngineCapabilities, EngineHost, TaskEngine, TaskMessage, UnfinishedTask } from "../engine.js";
 import { HOME } from "../home.js";
 import { InFlight } from "../in-flight.js";
 import { Consumer } from "./consumer.js";
@@ -34,7 +34,7 @@ class BullmqEngine implements TaskEngine {
   readonly capabilities = CAPABILITIES;
   readonly #settings: BullmqEngineSettings;
   readonly #store: Store;
-  readonly #inFlight = new InFlight(() => this.#host?.bystanders() ?? 0);
+  readonly #inFlight = new InFlight();
   #host: EngineHost | undefined;
   #consumer: Consumer | undefined;
   #stopped = false;
@@ -74,21 +74,20 @@ class BullmqEngine implements TaskEngine {
     return false;
   }
 
-  async idle(): Promise<void> {
+  async idle(bystanders: Bystanders): Promise<void> {
     for (;;) {
-      await this.#inFlight.settled();
+      await this.#inFlight.settled(undefined, bystanders);
       if (this.#store.isClosed) return;
       const live = await quietly("counting the tasks in BullMQ", () => this.#store.countLive(), undefined);
-      const bystanders = this.#host?.bystanders() ?? 0;
-      if (live !== undefined && live <= bystanders && this.#inFlight.isSettled) return;
+      if (live !== undefined && live <= bystanders() && this.#inFlight.isSettled(bystanders)) return;
       await wait(live === undefined ? OUTAGE_POLL_MS : IDLE_POLL_MS);
     }
   }
 
-  async quiesce(deadline: AbortSignal): Promise<readonly UnfinishedTask[]> {
+  async quiesce(deadline: AbortSignal, bystanders: Bystanders): Promise<readonly UnfinishedTask[]> {
     this.#stopped = true;
     this.#consumer?.stop();
-    await this.#inFlight.settled(deadline);
+    await this.#inFlight.settled(deadline, bystanders);
     return [];
   }
 

@@ -2,6 +2,7 @@ import { context } from "@opentelemetry/api";
 import { TaskCancelledError, TaskConfigError } from "../../core/errors.js";
 import { debug, quietly, warn } from "../../core/guard.js";
 import type {
+  Bystanders,
   Delivery,
   EngineCapabilities,
   EngineHost,
@@ -66,7 +67,7 @@ class GraphileEngine implements TaskEngine {
   readonly #running = new Map<string, Running>();
   /** Jobs whose attempt has ended; most of them are put down by now. */
   readonly #ended = new Recent<EndedJob>();
-  readonly #inFlight = new InFlight(() => this.#bystanders);
+  readonly #inFlight = new InFlight();
   #host: EngineHost | undefined;
   #halted = false;
   #closed = false;
@@ -136,16 +137,16 @@ class GraphileEngine implements TaskEngine {
     return false;
   }
 
-  async idle(): Promise<void> {
+  async idle(bystanders: Bystanders): Promise<void> {
     await HOME.runInAsyncScope(async () => {
-      while (!(await this.#isIdle())) await pause(IDLE_POLL_MS);
+      while (!(await this.#isIdle(bystanders))) await pause(IDLE_POLL_MS);
     });
   }
 
-  async quiesce(deadline: AbortSignal): Promise<readonly UnfinishedTask[]> {
+  async quiesce(deadline: AbortSignal, bystanders: Bystanders): Promise<readonly UnfinishedTask[]> {
     this.#halted = true;
     void HOME.runInAsyncScope(() => this.#runner.stop());
-    await this.#inFlight.settled(deadline);
+    await this.#inFlight.settled(deadline, bystanders);
     return [];
   }
 
@@ -222,22 +223,17 @@ class GraphileEngine implements TaskEngine {
     void HOME.runInAsyncScope(() => this.#inFlight.add(this.#opened.drop(delivery, "cancelled")));
   }
 
-  async #isIdle(): Promise<boolean> {
-    if (!this.#inFlight.isSettled) return false;
+  async #isIdle(bystanders: Bystanders): Promise<boolean> {
+    if (!this.#inFlight.isSettled(bystanders)) return false;
     if (this.#halted || this.#names.size === 0) return true;
     try {
       const names = [...this.#names.keys()];
       const live = await untraced(() => this.#store.countLive(names, this.#runner.workers));
-      return live <= this.#bystanders && this.#inFlight.isSettled;
+      return live <= bystanders() && this.#inFlight.isSettled(bystanders);
     } catch (error) {
       debug("counting what is queued failed", error);
       return false;
     }
-  }
-
-  // What runs here and waits for the others itself, as idle() inside a task does.
-  get #bystanders(): number {
-    return this.#host?.bystanders() ?? 0;
   }
 
   get #opened(): EngineHost {

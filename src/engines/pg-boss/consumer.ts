@@ -2,7 +2,7 @@ import { context } from "@opentelemetry/api";
 import { NonRetryableError } from "../../core/errors.js";
 import { quietly } from "../../core/guard.js";
 import { whenAborted } from "../../core/when-aborted.js";
-import type { Delivery, EngineHost, Settlement } from "../engine.js";
+import type { Bystanders, Delivery, EngineHost, Settlement } from "../engine.js";
 import { HOME } from "../home.js";
 import { InFlight } from "../in-flight.js";
 import { untraced } from "../untraced.js";
@@ -22,7 +22,7 @@ interface Run {
 /** Takes tasks from the queue as there is room for them, has them run, and stores how they ended. */
 export class Consumer {
   /** Claimed tasks until their end is stored, and looking for more. */
-  readonly inFlight: InFlight;
+  readonly inFlight: InFlight = new InFlight();
   /** Tasks claimed so far. */
   taken = 0;
   readonly #queue: TaskQueue;
@@ -40,7 +40,6 @@ export class Consumer {
   #taking: Promise<unknown> = Promise.resolve();
 
   constructor(queue: TaskQueue, host: EngineHost, settings: PgBossEngineSettings) {
-    this.inFlight = new InFlight(() => host.bystanders());
     this.#queue = queue;
     this.#host = host;
     this.#settings = settings;
@@ -61,10 +60,10 @@ export class Consumer {
   }
 
   /** Takes no more tasks; resolves when those that run are stored, or when `deadline` aborts. */
-  async halt(deadline: AbortSignal): Promise<void> {
+  async halt(deadline: AbortSignal, bystanders?: Bystanders): Promise<void> {
     this.#halted = true;
     await Promise.race([this.#poller.stop(), whenAborted(deadline)]);
-    await this.inFlight.settled(deadline);
+    await this.inFlight.settled(deadline, bystanders);
   }
 
   /** Gives up what {@link halt} has not stored. */

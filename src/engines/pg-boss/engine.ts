@@ -1,7 +1,7 @@
 import { setTimeout as pause } from "node:timers/promises";
 import { TaskConfigError } from "../../core/errors.js";
 import { quietly } from "../../core/guard.js";
-import type { EngineCapabilities, EngineHost, TaskEngine, TaskMessage, UnfinishedTask } from "../engine.js";
+import type { Bystanders, EngineCapabilities, EngineHost, TaskEngine, TaskMessage, UnfinishedTask } from "../engine.js";
 import { untraced } from "../untraced.js";
 import { Consumer } from "./consumer.js";
 import { engineSettings, type PgBossEngineOptions, type PgBossEngineSettings } from "./options.js";
@@ -77,15 +77,15 @@ class PgBossEngine implements TaskEngine {
   }
 
   // Twice, an interval apart: what another process is just giving back shows again by then.
-  async idle(): Promise<void> {
+  async idle(bystanders: Bystanders): Promise<void> {
     for (let times = 0; times < 2 && !this.#closed; ) {
-      times = (await this.#isIdle()) ? times + 1 : 0;
+      times = (await this.#isIdle(bystanders)) ? times + 1 : 0;
       if (times < 2) await pause(this.capabilities.granularity);
     }
   }
 
-  async quiesce(deadline: AbortSignal): Promise<readonly UnfinishedTask[]> {
-    await this.#use().consumer.halt(deadline);
+  async quiesce(deadline: AbortSignal, bystanders: Bystanders): Promise<readonly UnfinishedTask[]> {
+    await this.#use().consumer.halt(deadline, bystanders);
     return [];
   }
 
@@ -98,16 +98,16 @@ class PgBossEngine implements TaskEngine {
   }
 
   // Nothing in the store, and nothing taken out of it meanwhile.
-  async #isIdle(): Promise<boolean> {
+  async #isIdle(bystanders: Bystanders): Promise<boolean> {
     const { queue, consumer } = this.#use();
-    await consumer.inFlight.settled();
+    await consumer.inFlight.settled(undefined, bystanders);
     const before = consumer.taken;
     const look = async (): Promise<boolean> => {
       await queue.start();
       return await queue.isEmpty();
     };
     const empty = await quietly("looking for tasks", () => untraced(look), false);
-    return empty && consumer.inFlight.isSettled && consumer.taken === before;
+    return empty && consumer.inFlight.isSettled(bystanders) && consumer.taken === before;
   }
 
   #use(): Opened {

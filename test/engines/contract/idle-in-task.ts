@@ -23,8 +23,32 @@ export function idleInTaskCases({ test }: Contract): void {
       await tasks.addTask(waits, ["a"]);
       await tasks.addTask(waits, ["b"]);
       await rig.finish(tasks);
-      await vi.waitFor(() => expect(order.toSorted()).toEqual(["a", "b", "other"]), SOON_MS);
+      expect(order.toSorted()).toEqual(["a", "b", "other"]);
       expect(order[0]).toBe("other");
+    });
+
+    test("a shutdown from outside lets a task end that waits for the others", async ({ rig }) => {
+      const tasks = rig.manager({ concurrency: 3 });
+      const [waiting, stopping] = [deferred(), deferred()];
+      let started = false;
+      const child = tasks.task("child", async () => {
+        started = true;
+        await stopping.promise;
+        await wait(100);
+      });
+      const parent = tasks.task("parent", async () => {
+        await tasks.addTask(child);
+        waiting.resolve();
+        await tasks.idle();
+      });
+      await tasks.work();
+      await tasks.addTask(parent);
+      await waiting.promise;
+      await vi.waitFor(() => expect(started).toBe(true), SOON_MS);
+      const report = tasks.shutdown({ timeout: SOON_MS });
+      stopping.resolve();
+      expect(await report).toEqual({ completed: 2, abandoned: [] });
+      expect(rig.span("process parent").attributes["task.outcome"]).toBe("success");
     });
 
     test("shutdown() lets the others end, and ends the attempt that called it", async ({ rig }) => {

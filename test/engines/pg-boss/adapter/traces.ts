@@ -51,8 +51,8 @@ export function traceCases(test: RigTest): void {
     ]);
     expect(seen).toEqual([
       [
-        ["tenant", { value: "t1" }],
         ["task.tag.plan", { value: "pro" }],
+        ["tenant", { value: "t1" }],
       ],
     ]);
   });
