@@ -12,7 +12,7 @@ import { onAbort } from "./on-abort.js";
 import type { RetryDecision } from "./retry.js";
 import type { Rostered } from "./roster.js";
 import { OPERATION_PROCESS } from "./semconv.js";
-import { SpanClock } from "./span-clock.js";
+import { type SpanClock, spanClock } from "./span-clock.js";
 import { contextWithSpan, isSpan, type Telemetry } from "./telemetry.js";
 import { adopt, isThenable } from "./thenable.js";
 import type { TaskContext, TaskOutcome } from "./types.js";
@@ -66,7 +66,7 @@ export class RunningAttempt<T, R> implements EndedAttempt, Rostered {
   readonly #conclude: (result: AttemptResult<T>) => R | Promise<R>;
   /** Seconds from due to start. */
   readonly #wait: number | undefined;
-  /** Only where hooks run between the attempt's end and its span's. */
+  /** Where hooks run between the attempt's end and its span's, or a test has put the clock. */
   readonly #clock: SpanClock | undefined;
   #scope: AttemptScope | undefined;
   /** Set when the attempt has settled; hooks may still be running then. */
@@ -85,7 +85,7 @@ export class RunningAttempt<T, R> implements EndedAttempt, Rostered {
     const wait = dueAt === undefined ? undefined : Math.max(0, Date.now() - dueAt) / 1000;
     this.#wait = wait;
     const parent = parentContext(origin);
-    const clock = settings.notify && new SpanClock();
+    const clock = spanClock(settings.notify !== undefined);
     this.#clock = clock;
     const options = (): SpanOptions => attemptSpanOptions(run, settings, wait, clock?.start);
     this.span = this.telemetry.startSpan(OPERATION_PROCESS, origin.name, parent, options);

@@ -24,6 +24,17 @@ describe("the times of an attempt's span", () => {
     expect(telemetry.span("process hooked").duration[0]).toBe(1);
   });
 
+  test("are the clock's under fake timers where no hook is, although the provider's own clock is the machine's", async () => {
+    const telemetry = recordSpans();
+    vi.useFakeTimers();
+    onTestFinished(() => void vi.useRealTimers());
+    const sleep = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
+    const done = runAttempt({ funcName: "bare", tracerProvider: telemetry.provider }, () => sleep(1_000));
+    await vi.advanceTimersByTimeAsync(1_000);
+    await done;
+    expect(telemetry.span("process bare").duration).toEqual([1, 0]);
+  });
+
   test("are none, or pairs of epoch time: no bare number that a provider may take for another unit", async () => {
     const times: unknown[] = [];
     const span = {
