@@ -120,7 +120,7 @@ function nearestOf(key: string, known: ReadonlySet<string>): string | undefined 
   return nearest;
 }
 
-// The word that is most often given is the right one in the other number: "retry" for "retries", "tag" for "tags".
+// Most often, one number of a word is given for the other: "retry" for "retries", "tag" for "tags".
 function singular(name: string): string {
   return name.replace(/ies$/, "y").replace(/s$/, "");
 }

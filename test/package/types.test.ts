@@ -1,4 +1,4 @@
-import { copyFileSync } from "node:fs";
+import { copyFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { beforeAll, expect, test } from "vitest";
 import { createProject, type Project } from "./project.js";
@@ -35,3 +35,13 @@ test.each(settings)(
     expect(stdout).toBe("");
   },
 );
+
+test("a level that taskLog does not know is answered with those that it knows", async () => {
+  const lines = ['import { taskLog } from "otel-taskflow";', 'taskLog("ordered", { level: "fatal", id: 1 });', ""];
+  writeFileSync(join(project.folder, "level.mts"), lines.join("\n"));
+  const resolved = ["--module", "nodenext", "--moduleResolution", "nodenext"];
+  const { stdout } = await project.node("node_modules/typescript/bin/tsc", ...strict, ...resolved, "level.mts");
+  expect(stdout).toContain("level.mts(2,22): error");
+  const named = new Set(stdout.match(/"\w+"/g));
+  expect(named).toEqual(new Set(['"fatal"', '"debug"', '"info"', '"warn"', '"warning"', '"error"']));
+});
