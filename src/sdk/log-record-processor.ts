@@ -1,4 +1,5 @@
-import { type AttributeValue, type Context, context } from "@opentelemetry/api";
+import type { AttributeValue, Context } from "@opentelemetry/api";
+import { activeContext } from "../core/context.js";
 import { labelWithTask } from "./label-with-task.js";
 
 /** The part of an SDK's log record that is used. */
@@ -16,7 +17,7 @@ export interface TaskLogRecordTarget {
  * @see https://opentelemetry.io/docs/specs/otel/logs/sdk/#logrecordprocessor
  */
 export class TaskLogRecordProcessor {
-  onEmit(record: TaskLogRecordTarget, emitContext: Context = context.active()): void {
+  onEmit(record: TaskLogRecordTarget, emitContext: Context = activeContext()): void {
     labelWithTask(record, emitContext);
   }
 

@@ -40,6 +40,11 @@ export const rules: readonly Rule[] = [
     breach: { path: "src/core/log.ts", lines: ["globalThis.x = 1;", "const { process } = global;"] },
   },
   {
+    title: "only core/context.ts asks OpenTelemetry's context manager, which may fail",
+    check: (source) => outside("src/core/context.ts", source, contextManager),
+    breach: { path: "src/core/log.ts", lines: ['import { context } from "@opentelemetry/api";'] },
+  },
+  {
     title: `core imports only ${CORE_MAY_IMPORT.join(", ")} and its siblings`,
     check: (source) => badImports(source, "core", ({ target }) => layerOf(target) === "core" || isCoreImport(target)),
     breach: {
@@ -154,6 +159,11 @@ function globalObject(node: ts.Node): string | undefined {
   const isMember = ts.isPropertyAccessExpression(node.parent) && node.parent.name === node;
   // declare global { … } names types only
   return isMember || ts.isModuleDeclaration(node.parent) ? undefined : `touches ${node.text}`;
+}
+
+function contextManager(node: ts.Node): string | undefined {
+  if (!ts.isImportSpecifier(node) || node.isTypeOnly) return undefined;
+  return (node.propertyName ?? node.name).text === "context" ? "imports the context manager" : undefined;
 }
 
 function badImports(source: ts.SourceFile, layer: string, allowed: (one: Import) => boolean): string[] {

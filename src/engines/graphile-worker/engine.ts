@@ -1,4 +1,4 @@
-import { context } from "@opentelemetry/api";
+import { withContext } from "../../core/context.js";
 import { TaskCancelledError, TaskConfigError } from "../../core/errors.js";
 import { debug, quietly, warn } from "../../core/guard.js";
 import type {
@@ -172,7 +172,7 @@ class GraphileEngine implements TaskEngine {
     this.#running.set(id, running);
     const settlement = await this.#run({ ...received, origin, signal: running.cancel.signal });
     // whatever is recorded of the queries belongs to the task's trace
-    running.carriedOut = context.with(origin.context, () => this.#carryOut(helpers, received, settlement));
+    running.carriedOut = withContext(origin.context, () => this.#carryOut(helpers, received, settlement));
     try {
       await running.carriedOut;
     } finally {

@@ -1,7 +1,7 @@
-import { context, type SpanContext } from "@opentelemetry/api";
+import type { SpanContext } from "@opentelemetry/api";
 import { attemptRunner } from "../../core/attempt.js";
 import { checkFunction, checkKeys, namesOf } from "../../core/checks.js";
-import { attemptIn } from "../../core/context.js";
+import { currentAttempt } from "../../core/context.js";
 import { isNonRetryableError } from "../../core/errors.js";
 import { quietly, safely } from "../../core/guard.js";
 import { TELEMETRY_KEYS } from "../../core/info-keys.js";
@@ -118,7 +118,7 @@ async function callTask<P, H extends GraphileTaskHelpers, R>(
   helpers: H,
   call: Call,
 ): Promise<Awaited<R>> {
-  const attempt = attemptIn(context.active());
+  const attempt = currentAttempt();
   call.span = safely("reading a span's context", () => attempt?.span.spanContext(), undefined);
   const { abortSignal } = helpers;
   const stop = abortSignal && attempt && passOnAbort(abortSignal, attempt.context, "graphile-worker is shutting down");

@@ -1,4 +1,4 @@
-import { context } from "@opentelemetry/api";
+import { withContext } from "../../core/context.js";
 import { NonRetryableError } from "../../core/errors.js";
 import { quietly } from "../../core/guard.js";
 import { whenAborted } from "../../core/when-aborted.js";
@@ -130,7 +130,7 @@ export class Consumer {
     const dropped = run.cancelled && (kind === "retry" || kind === "release");
     const end: Settlement = dropped ? { kind: "cancelled", error: undefined } : settlement;
     // whatever pg-boss records of it belongs to the task's trace
-    run.stored = context.with(delivery.origin.context, () => this.#store(task, end));
+    run.stored = withContext(delivery.origin.context, () => this.#store(task, end));
     await run.stored;
     const attempt = delivery.attempt + (kind === "retry" ? 1 : 0);
     if (dropped) await this.#host.drop({ ...delivery, attempt }, "cancelled");

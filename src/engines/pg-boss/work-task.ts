@@ -1,7 +1,6 @@
-import { context } from "@opentelemetry/api";
 import { type AttemptRunner, attemptRunner } from "../../core/attempt.js";
 import { checkFunction, checkObject, checkText } from "../../core/checks.js";
-import { type ActiveAttempt, attemptIn } from "../../core/context.js";
+import { type ActiveAttempt, currentAttempt } from "../../core/context.js";
 import { isNonRetryableError, TaskConfigError } from "../../core/errors.js";
 import { safely } from "../../core/guard.js";
 import { isThenable } from "../../core/thenable.js";
@@ -100,7 +99,7 @@ async function runJob(job: TaskJob, worker: TaskWorker, mostOutput: number): Pro
     // at once where that can be: the attempt's timeout is to come before pg-boss's own
     const { data, carrier } = isThenable(read) ? await read : read;
     const output = await worker.runAttempt(infoOf(job, carrier), () => {
-      running = attemptIn(context.active());
+      running = currentAttempt();
       return worker.jobHandler(jobOf(job, data, running?.context));
     });
     return { id: job.id, status: "completed", output: resultOutput(output, mostOutput) };
