@@ -1,3 +1,4 @@
+import { createPostgresBackend, withBackend } from "bullmq";
 import {
   continueAttempt,
   enqueueTask,
@@ -96,3 +97,11 @@ async function thrownBy(run: () => unknown): Promise<unknown> {
     return error;
   }
 }
+
+test("what BullMQ's withBackend returns may be given to bullmqEngine as it is", () => {
+  const classes = withBackend(createPostgresBackend);
+  expect(Object.keys(classes)).toContain("QueueEvents");
+  expect(() =>
+    bullmqEngine({ ...classes, connection: { connectionString: "postgres://127.0.0.1:1/none" } }),
+  ).not.toThrow();
+});

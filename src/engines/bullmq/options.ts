@@ -62,7 +62,7 @@ const DEFAULT_JOB_OPTIONS = { removeOnComplete: true, removeOnFail: { count: 1_0
 
 /** @throws TaskConfigError for an option that is missing or out of range. */
 export function engineSettings(options: BullmqEngineOptions): BullmqEngineSettings {
-  checkKeys("bullmqEngine()", options, KEYS);
+  checkKeys("bullmqEngine()", withoutSiblings(options), KEYS);
   const { Queue, Worker, connection, queue = "otel-taskflow", concurrency, prefix } = options;
   const { queueOptions = {}, workerOptions = {} } = options;
   checkFunction("Queue", Queue);
@@ -84,6 +84,12 @@ export function engineSettings(options: BullmqEngineOptions): BullmqEngineSettin
     workerOptions: { ...DEFAULT_WORKER_OPTIONS, ...others, ...shared, ...concurrencyOf(concurrency) },
     mostAttempts: mostAttemptsOf(maxStartedAttempts),
   });
+}
+
+// What `withBackend` returns may be given as it is, and holds more classes than are used.
+function withoutSiblings(options: BullmqEngineOptions): object {
+  if (typeof options !== "object" || options === null) return options;
+  return Object.fromEntries(Object.entries(options).filter(([key, one]) => KEYS.has(key) || typeof one !== "function"));
 }
 
 function checkConnection(connection: unknown): object | string {
