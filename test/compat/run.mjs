@@ -78,6 +78,8 @@ function furnishCell(name) {
   rmSync(installed, { recursive: true, force: true });
   cpSync(join(root, "dist"), join(installed, "dist"), { recursive: true });
   cpSync(join(root, "package.json"), join(installed, "package.json"));
+  // the nearest one: Bun would go by the project's, whose paths lead to the sources
+  writeFileSync(join(cell, "tsconfig.json"), "{}\n");
   for (const from of [join(here, "cells"), join(here, "cells", name)]) {
     const scripts = readdirSync(from).filter((file) => file.endsWith(".mjs"));
     for (const file of scripts) cpSync(join(from, file), join(cell, file));
