@@ -1,4 +1,4 @@
-import { dirname } from "node:path";
+import { basename, dirname } from "node:path";
 import ts from "typescript";
 import { type Import, importsOf, layerOf } from "./imports.js";
 import { linesIn, report } from "./source-tree.js";
@@ -15,6 +15,8 @@ const MAX_FILE_LINES = 300;
 const MAX_FUNCTION_LINES = 60;
 const DOTTED_NAME = /^[a-z][a-z0-9_]*(\.[a-z][a-z0-9_]*)*\.([a-z][a-z0-9_]*)?$/;
 const SDK_PACKAGE = /^@opentelemetry\/(?!api$)/;
+/** Each has a folder in src/engines/ and a file in src/adapters/. */
+const LIBRARIES = ["bullmq", "pg-boss", "graphile-worker"];
 const CORE_MAY_IMPORT = ["@opentelemetry/api", "node:async_hooks"];
 
 export const rules: readonly Rule[] = [
@@ -62,12 +64,27 @@ export const rules: readonly Rule[] = [
         'import { a } from "../pg-boss/engine.js";',
         'import { Queue } from "bullmq";',
         'const pg = await import("pg-boss");',
+        'import { addJob } from "../../adapters/bullmq.js";',
+      ],
+    },
+  },
+  {
+    title: "an adapter imports no other adapter, no other library's engine, no manager, and no library at run time",
+    check: (source) => badImports(source, "adapters", mayAdapterImport),
+    breach: {
+      path: "src/adapters/bullmq.ts",
+      lines: [
+        'import { workTask } from "./pg-boss.js";',
+        'import { a } from "../engines/pg-boss/boss.js";',
+        'import { memoryEngine } from "../engines/memory.js";',
+        'import type { Host } from "../manager/host.js";',
+        'import { Job } from "bullmq";',
       ],
     },
   },
   {
     title: "a web adapter imports no other adapter, no engine, and no library at run time",
-    check: (source) => badImports(source, "web", mayAdapterImport),
+    check: (source) => badImports(source, "web", mayWebImport),
     breach: {
       path: "src/web/fastify.ts",
       lines: [
@@ -179,10 +196,30 @@ function isCoreImport(target: string): boolean {
   return CORE_MAY_IMPORT.includes(target);
 }
 
-// What engines have in common lies beside their folders; an engine of one file has none.
+// What engines have in common lies beside their folders; an engine of one file has none. A library's index.ts is its
+// subpath entry, and names the adapter's functions as well.
 function mayEngineImport({ file, target, typeOnly }: Import): boolean {
+  if (file.endsWith("/index.ts") && target === adapterOf(file)) return true;
   if (target.startsWith("src/engines/")) return dirname(target) === dirname(file) || isSharedByEngines(target);
   return inLayers(target, ["core"]) || isPlatform(target) || (typeOnly && !target.startsWith("src/"));
+}
+
+function adapterOf(index: string): string {
+  return `src/adapters/${basename(dirname(index))}.ts`;
+}
+
+// A library's adapter is the file named after it, and files whose names begin with that.
+function mayAdapterImport({ file, target, typeOnly }: Import): boolean {
+  const library = libraryOf(file);
+  if (target.startsWith("src/adapters/")) return libraryOf(target) === library;
+  if (target.startsWith("src/engines/"))
+    return dirname(target) === `src/engines/${library}` || isSharedByEngines(target);
+  return inLayers(target, ["core"]) || isPlatform(target) || (typeOnly && !target.startsWith("src/"));
+}
+
+function libraryOf(adapter: string): string | undefined {
+  const name = basename(adapter, ".ts");
+  return LIBRARIES.find((library) => name === library || name.startsWith(`${library}-`));
 }
 
 function isSharedByEngines(target: string): boolean {
@@ -190,7 +227,7 @@ function isSharedByEngines(target: string): boolean {
 }
 
 // When a request's tasks start is one rule for every framework.
-function mayAdapterImport({ target, typeOnly }: Import): boolean {
+function mayWebImport({ target, typeOnly }: Import): boolean {
   if (target === "src/web/settle-scope.ts") return true;
   if (target.startsWith("src/")) return inLayers(target, ["core"]) || (typeOnly && inLayers(target, ["manager"]));
   return isPlatform(target) || typeOnly;

@@ -6,8 +6,10 @@ export {
   type BullmqBulkJob,
   type BullmqJobOptions,
   type BullmqJobQueue,
+  type BullmqTaskOptions,
   withCarrier,
-} from "./add-job.js";
+  withTask,
+} from "../../adapters/bullmq.js";
 export { bullmqEngine } from "./engine.js";
 export type { BullmqJob } from "./job.js";
 export type {
@@ -20,4 +22,3 @@ export type {
   BullmqWorkerJob,
 } from "./library.js";
 export type { BullmqEngineOptions } from "./options.js";
-export { type BullmqTaskOptions, withTask } from "./with-task.js";

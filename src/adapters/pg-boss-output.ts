@@ -1,6 +1,6 @@
-import { warn } from "../../core/guard.js";
-import { storable } from "../../core/text.js";
-import { failureOutput } from "./failure-output.js";
+import { warn } from "../core/guard.js";
+import { storable } from "../core/text.js";
+import { failureOutput } from "../engines/pg-boss/failure-output.js";
 
 /** Levels that pg-boss and PostgreSQL can go down without running out of stack. */
 const MAX_DEPTH = 1_000;

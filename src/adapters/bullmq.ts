@@ -1,12 +1,33 @@
-import { inject, type TaskOrigin } from "../../core/carrier.js";
-import { checkRelation } from "../../core/checks.js";
-import { type EnqueueRequest, type EnqueueSettings, enqueue, requestOf } from "../../core/enqueue.js";
-import { TaskConfigError } from "../../core/errors.js";
-import { quietly } from "../../core/guard.js";
-import { telemetryOf } from "../../core/telemetry.js";
-import type { Carrier, ProducerOptions } from "../../core/types.js";
-import { ENVELOPE_KEY } from "../envelope.js";
-import { ADDED_KEY, type BullmqJob, labelOf, routeOf, UNNAMED } from "./job.js";
+import { attemptRunner } from "../core/attempt.js";
+import { inject, type TaskOrigin } from "../core/carrier.js";
+import { checkFunction, checkKeys, checkRelation, checkText, namesOf } from "../core/checks.js";
+import { getTaskContext } from "../core/context.js";
+import { type EnqueueRequest, type EnqueueSettings, enqueue, requestOf } from "../core/enqueue.js";
+import { TaskConfigError } from "../core/errors.js";
+import { quietly } from "../core/guard.js";
+import { TELEMETRY_KEYS } from "../core/info-keys.js";
+import { passOnAbort } from "../core/pass-on-abort.js";
+import { telemetryOf } from "../core/telemetry.js";
+import type { AttemptInfo, Carrier, ProducerOptions, TaskTelemetryOptions } from "../core/types.js";
+import {
+  ADDED_KEY,
+  attemptOf,
+  BULLMQ,
+  type BullmqJob,
+  dueAtOf,
+  isRedelivered,
+  labelOf,
+  maxAttemptsOf,
+  routeOf,
+  UNNAMED,
+} from "../engines/bullmq/job.js";
+import { ENVELOPE_KEY } from "../engines/envelope.js";
+import { type Failure, failureOf, type JudgedJob, type Verdict } from "./bullmq-verdict.js";
+
+/** For the mark of a job that was not added here. */
+const UNMARKED = "";
+
+const KEYS = namesOf<BullmqTaskOptions>({ ...TELEMETRY_KEYS, name: true });
 
 /** What a job can be told besides BullMQ's own options. */
 export type BullmqJobOptions = ProducerOptions;
@@ -32,9 +53,6 @@ export interface BullmqBulkItem {
   opts?: object;
 }
 
-/** For the mark of a job that was not added here. */
-const UNMARKED = "";
-
 type WithTags<Options> = NonNullable<Options> & BullmqJobOptions;
 type BulkItem<Q extends BullmqJobQueue> = Parameters<Q["addBulk"]>[0][number];
 
@@ -42,6 +60,20 @@ type BulkItem<Q extends BullmqJobQueue> = Parameters<Q["addBulk"]>[0][number];
 export type BullmqBulkJob<Q extends BullmqJobQueue> = Omit<BulkItem<Q>, "opts"> & {
   readonly opts?: WithTags<BulkItem<Q>["opts"]> | undefined;
 };
+
+export interface BullmqTaskOptions extends TaskTelemetryOptions {
+  /** The task's name. Default: each job's own. */
+  readonly name?: string | undefined;
+}
+
+interface TaskJob extends JudgedJob {
+  readonly queueName?: string | undefined;
+}
+
+/** What BullMQ calls a processor with besides the job. */
+type BullmqRest = [token?: string, signal?: AbortSignal];
+
+type Processor = (this: unknown, job: TaskJob, token?: string, signal?: AbortSignal) => unknown;
 
 /** A job about to be added: for BullMQ, and for its enqueue span. */
 interface Addition {
@@ -170,4 +202,67 @@ function additionOf(queue: BullmqJobQueue, name: string, given: object = {}): Ad
 function checkJobId({ keys = {} }: BullmqJobQueue, jobId: unknown): void {
   if (typeof jobId !== "string" || !Object.hasOwn(keys, jobId)) return;
   throw new TaskConfigError("jobId: expected an id that is no key of BullMQ's own, such as wait, active or meta");
+}
+
+/**
+ * A processor whose jobs run as attempts: in their task's context, within a span that gets the outcome. It returns
+ * and throws what the given one does, and takes as many parameters, by which BullMQ decides whether there is a
+ * signal; that aborts the task's own signal as well, and how the job ends then is up to the processor.
+ * `NonRetryableError` fails a job for good. Jobs that were added without tags get a context, too.
+ *
+ * @throws TaskConfigError for an option out of range.
+ */
+export function withTask<J extends BullmqJob, R, A extends BullmqRest = [token?: string]>(
+  processor: (job: J, ...rest: A) => R,
+  options: BullmqTaskOptions = {},
+): (job: J, ...rest: A) => R {
+  checkFunction("withTask(): its processor", processor);
+  checkKeys("withTask()", options, KEYS);
+  const { name, ...telemetry } = options;
+  if (name !== undefined) checkText("name", name);
+  // BullMQ calls with a job, a token and perhaps a signal, whatever a processor declares
+  const process = processor as unknown as Processor;
+  const runAttempt = attemptRunner(process.name, telemetry);
+  // BullMQ calls a processor as a method of its Worker
+  const run: Processor = async function (job, token, signal) {
+    let failure: Failure | undefined;
+    const call = async (): Promise<unknown> => {
+      const task = getTaskContext();
+      if (signal !== undefined && task !== undefined) passOnAbort(signal, task, "the worker cancelled the job");
+      try {
+        return await process.call(this, job, token, signal);
+      } catch (error) {
+        failure = await failureOf(job, error);
+        throw error;
+      }
+    };
+    try {
+      return await runAttempt(
+        infoOf(job, name, () => failure?.verdict),
+        call,
+      );
+    } catch (error) {
+      throw failure === undefined ? error : failure.error;
+    }
+  };
+  Object.defineProperty(run, "length", { value: process.length });
+  return run as unknown as typeof processor;
+}
+
+function infoOf(job: TaskJob, name: string | undefined, verdict: () => Verdict): AttemptInfo {
+  const { id, opts, queueName } = job;
+  return {
+    engine: BULLMQ,
+    system: BULLMQ,
+    destination: queueName,
+    taskId: labelOf(id),
+    funcName: name ?? labelOf(job.name) ?? UNNAMED,
+    carrier: opts[ENVELOPE_KEY],
+    attempt: attemptOf(job),
+    maxAttempts: maxAttemptsOf(job),
+    dueAt: dueAtOf(job),
+    redelivered: isRedelivered(job),
+    deferIf: () => verdict() === "deferred",
+    giveUpIf: () => verdict() === "failure",
+  };
 }

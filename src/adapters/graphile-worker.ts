@@ -1,23 +1,38 @@
 import type { SpanContext } from "@opentelemetry/api";
-import { attemptRunner } from "../../core/attempt.js";
-import { checkFunction, checkKeys, namesOf } from "../../core/checks.js";
-import { currentAttempt } from "../../core/context.js";
-import { isNonRetryableError } from "../../core/errors.js";
-import { quietly, safely } from "../../core/guard.js";
-import { TELEMETRY_KEYS } from "../../core/info-keys.js";
-import { passOnAbort } from "../../core/pass-on-abort.js";
-import type { AttemptInfo, TaskTelemetryOptions } from "../../core/types.js";
-import { wireCount } from "../../core/wire.js";
-import { HOME } from "../home.js";
-import { type FailedBatch, failedBatch } from "./batch.js";
-import { carrierIn } from "./carried-flags.js";
-import { failForGood } from "./fail-for-good.js";
-import { GRAPHILE_WORKER, type GraphileHelpers, type GraphileJob } from "./graphile.js";
-import { schemaOf } from "./options.js";
-import { Recent } from "./recent.js";
-import { quoted } from "./sql.js";
-import { attemptOf, dueAtOf, reasonOf } from "./stored-job.js";
-import { tellable } from "./thrown.js";
+import { attemptRunner } from "../core/attempt.js";
+import { checkFunction, checkKeys, checkObject, namesOf } from "../core/checks.js";
+import { currentAttempt } from "../core/context.js";
+import { enqueueTask } from "../core/enqueue.js";
+import { isNonRetryableError } from "../core/errors.js";
+import { quietly, safely } from "../core/guard.js";
+import { TELEMETRY_KEYS } from "../core/info-keys.js";
+import { passOnAbort } from "../core/pass-on-abort.js";
+import type { AttemptInfo, ProducerOptions, TaskTelemetryOptions } from "../core/types.js";
+import { wireCount } from "../core/wire.js";
+import { carrierIn, withCarrier } from "../engines/graphile-worker/carried-flags.js";
+import { failForGood } from "../engines/graphile-worker/fail-for-good.js";
+import {
+  GRAPHILE_WORKER,
+  type GraphileHelpers,
+  type GraphileJob,
+  type GraphileJobSpec,
+} from "../engines/graphile-worker/graphile.js";
+import { schemaOf } from "../engines/graphile-worker/options.js";
+import { Recent } from "../engines/graphile-worker/recent.js";
+import { quoted } from "../engines/graphile-worker/sql.js";
+import { attemptOf, dueAtOf, reasonOf } from "../engines/graphile-worker/stored-job.js";
+import { HOME } from "../engines/home.js";
+import { type FailedBatch, failedBatch, tellable } from "./graphile-worker-failure.js";
+
+const KEYS = namesOf<GraphileTaskOptions>({ ...TELEMETRY_KEYS, schema: true });
+
+/** graphile-worker's `WorkerUtils`, `JobHelpers` or `Runner`, or anything else that adds jobs. */
+export interface GraphileJobAdder<J> {
+  addJob(identifier: string, payload: unknown, spec?: GraphileJobSpec): Promise<J>;
+}
+
+/** What a job can be told besides graphile-worker's own `TaskSpec`. */
+export type GraphileJobOptions = ProducerOptions;
 
 /** The part of graphile-worker's `JobHelpers` that is used. */
 export interface GraphileTaskHelpers extends GraphileHelpers {
@@ -33,14 +48,51 @@ export interface GraphileTaskOptions extends TaskTelemetryOptions {
   schema?: string | undefined;
 }
 
-const KEYS = namesOf<GraphileTaskOptions>({ ...TELEMETRY_KEYS, schema: true });
-
 /** What is known of a call of the task when it has failed. */
 interface Call {
   span?: SpanContext | undefined;
   batch?: FailedBatch | undefined;
   /** Another job has taken its key, or it was removed: graphile-worker will not run it again. */
   superseded?: boolean;
+}
+
+/**
+ * Adds a job as a task: an enqueue span around `utils.addJob`, and a carrier for `withTask` in a flag of the job; the
+ * payload is stored as it is. Resolves to what `utils.addJob` resolves to; what it throws comes through untouched.
+ *
+ * @throws TaskConfigError for an illegal tag or option; nothing was added.
+ */
+export async function addJob<J>(
+  utils: GraphileJobAdder<J>,
+  identifier: string,
+  payload: unknown,
+  spec: GraphileJobSpec & GraphileJobOptions = {},
+): Promise<J> {
+  checkObject("addJob(): its first argument", utils);
+  checkFunction("addJob(): the addJob of its first argument", utils.addJob);
+  checkObject("addJob(): its spec", spec);
+  const { tags, relation, baggage, tracerProvider, meterProvider, ...jobSpec } = spec;
+  const { runAt, maxAttempts } = jobSpec;
+  const options = { tags, relation, baggage, tracerProvider, meterProvider, maxAttempts };
+  return await enqueueTask(
+    { ...options, funcName: identifier, delay: delayUntil(runAt), engine: GRAPHILE_WORKER, system: GRAPHILE_WORKER },
+    (carrier) => utils.addJob(identifier, payload, withCarrier(jobSpec, carrier)),
+    { idOf: (job) => idOf(stored(job)), isStored: (job) => !stored(job).revision },
+  );
+}
+
+// What is no date is for graphile-worker to refuse.
+function delayUntil(runAt: Date | undefined): number {
+  return runAt instanceof Date ? Math.max(0, runAt.getTime() - Date.now()) || 0 : 0;
+}
+
+function idOf({ id }: Partial<GraphileJob>): string | undefined {
+  return id === undefined ? undefined : String(id);
+}
+
+// Whatever stands in for graphile-worker's utils may return anything.
+function stored(job: unknown): Partial<GraphileJob> {
+  return typeof job === "object" && job !== null ? job : {};
 }
 
 /**

@@ -1,22 +1,43 @@
-import { type AttemptRunner, attemptRunner } from "../../core/attempt.js";
-import { checkFunction, checkObject, checkText } from "../../core/checks.js";
-import { type ActiveAttempt, currentAttempt } from "../../core/context.js";
-import { isNonRetryableError, TaskConfigError } from "../../core/errors.js";
-import { safely } from "../../core/guard.js";
-import { isThenable } from "../../core/thenable.js";
-import type { AttemptInfo, Carrier, TaskContext, TaskTelemetryOptions } from "../../core/types.js";
-import { wireCount } from "../../core/wire.js";
-import { ENVELOPE_KEY, nextAttempt, readNextAttempt } from "../envelope.js";
-import { HOME } from "../home.js";
-import { dueTime } from "./boss.js";
-import type { AddressedJob } from "./carried-data.js";
-import { Carriers, type Scheduler } from "./carriers.js";
-import { errorOutput, resultOutput } from "./job-output.js";
+import { type AttemptRunner, attemptRunner } from "../core/attempt.js";
+import { checkFunction, checkObject, checkText } from "../core/checks.js";
+import { type ActiveAttempt, currentAttempt } from "../core/context.js";
+import { enqueueTask } from "../core/enqueue.js";
+import { isNonRetryableError, TaskConfigError } from "../core/errors.js";
+import { safely } from "../core/guard.js";
+import { isThenable } from "../core/thenable.js";
+import type {
+  AttemptInfo,
+  Carrier,
+  ProducerOptions,
+  TaskContext,
+  TaskInfo,
+  TaskTelemetryOptions,
+} from "../core/types.js";
+import { wireCount } from "../core/wire.js";
+import { ENVELOPE_KEY, nextAttempt, readNextAttempt } from "../engines/envelope.js";
+import { HOME } from "../engines/home.js";
+import { dueTime } from "../engines/pg-boss/boss.js";
+import { type AddressedJob, withCarrier } from "../engines/pg-boss/carried-data.js";
+import { Carriers, type Scheduler } from "../engines/pg-boss/carriers.js";
+import { errorOutput, resultOutput } from "./pg-boss-output.js";
 
 /** Characters of a batch's outputs, all together: they travel in one statement, of which PostgreSQL takes 256 MB. */
 const MAX_OUTPUT = 33_554_432;
 /** What pg-boss writes as the output of a job whose worker was lost. */
 const LOST: readonly unknown[] = ["job timed out", "job heartbeat timeout"];
+
+/** The part of a `PgBoss` instance that sends jobs. */
+export interface JobSender {
+  send(name: string, data: object, options: object): Promise<string | null>;
+}
+
+/** What pg-boss's own `send` takes as its options. */
+export type SendOptionsOf<B> = B extends { send: (name: string, data: never, options: infer O) => unknown }
+  ? NonNullable<O>
+  : object;
+
+/** What `sendJob` adds to them. */
+export type SendJobOptions = ProducerOptions;
 
 /** A job as pg-boss hands it out with its metadata; there is more in it than is named here. */
 export interface TaskJob<Data = unknown> extends AddressedJob {
@@ -61,6 +82,42 @@ export interface JobWorker extends Scheduler {
 export type WorkOptionsOf<B> = B extends { work: (name: string, options: infer O, handler: never) => unknown }
   ? Omit<NonNullable<O>, "includeMetadata" | "perJobResults" | "transactional" | "transactionTimeoutSeconds">
   : object;
+
+/**
+ * `boss.send` with a PRODUCER span around it, and the job related to it: resolves to what `send` returned, `null`
+ * where pg-boss stored no job because of a singleton or throttle rule. The job's data has one key more for every
+ * reader but {@link workTask}. Needs no SDK.
+ *
+ * @throws TaskConfigError for an illegal tag or option; nothing is sent then.
+ */
+export async function sendJob<B extends JobSender>(
+  boss: B,
+  queue: string,
+  data?: unknown,
+  // none of pg-boss's options has to be given
+  options: SendOptionsOf<B> & SendJobOptions = {} as SendOptionsOf<B>,
+): Promise<string | null> {
+  checkObject("sendJob(): its first argument", boss);
+  checkFunction("send of the PgBoss", boss.send);
+  checkText("queue", queue);
+  checkObject("sendJob(): its options", options);
+  const { tags, relation, baggage, tracerProvider, meterProvider, ...own } = options;
+  const task: TaskInfo = {
+    funcName: queue,
+    taskId: (own as { id?: string }).id, // of pg-boss's own options, and checked as any task's id
+    tags,
+    relation,
+    baggage,
+    tracerProvider,
+    meterProvider,
+    engine: "pg-boss",
+    system: "pg-boss",
+    destination: queue,
+  };
+  const send = (carrier: Carrier, id: string): Promise<string | null> =>
+    boss.send(queue, withCarrier(data, carrier), { ...own, id });
+  return await enqueueTask(task, send, { isStored: (id) => id !== null });
+}
 
 /**
  * `boss.work` with a handler for one job, also where `batchSize` is more than one: each job runs inside its own task
