@@ -19,7 +19,10 @@ process.on("warning", (warning) => troubles.push(`${warning.name}: ${warning.mes
 const { flush, options } = await import(process.env.SETUP);
 const managers = {
   memory: new TaskManager(options),
-  bullmq: new TaskManager({ ...options, engine: bullmqEngine({ Queue: bullmq.Queue, Worker: bullmq.Worker, connection, queue }) }),
+  bullmq: new TaskManager({
+    ...options,
+    engine: bullmqEngine({ Queue: bullmq.Queue, Worker: bullmq.Worker, connection, queue }),
+  }),
 };
 const running = Object.entries(managers).map(([engine, tasks]) => ({ engine, tasks, ...define(engine, tasks) }));
 await managers.bullmq.work();
