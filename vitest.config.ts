@@ -1,19 +1,21 @@
 import { fileURLToPath } from "node:url";
 import { defineConfig } from "vitest/config";
+import manifest from "./package.json" with { type: "json" };
 
 // test/compat/run.mjs says where it has installed what these tests run on
 const notHere = process.env.COMPAT_CELLS === undefined ? ["test/compat/**"] : [];
-const source = (path: string): string => fileURLToPath(new URL(`./src/${path}`, import.meta.url));
+
+// the sources of the package's entries: "./dist/esm/sdk/index.js" is built from src/sdk/index.ts
+const entries = Object.entries<string | { import: { default: string } }>(manifest.exports).flatMap(([path, target]) =>
+  typeof target === "string" ? [] : [{ path: path.slice(1), source: target.import.default }],
+);
+const alias = entries.map(({ path, source }) => ({
+  find: new RegExp(`^${manifest.name}${path}$`),
+  replacement: fileURLToPath(new URL(source.replace("dist/esm", "src").replace(/js$/, "ts"), import.meta.url)),
+}));
 
 export default defineConfig({
-  resolve: {
-    alias: [
-      { find: /^otel-taskflow$/, replacement: source("index.ts") },
-      { find: /^otel-taskflow\/sdk$/, replacement: source("sdk/index.ts") },
-      { find: /^otel-taskflow\/(express|fastify|hono)$/, replacement: source("web/$1.ts") },
-      { find: /^otel-taskflow\/(bullmq|pg-boss|graphile-worker)$/, replacement: source("engines/$1/index.ts") },
-    ],
-  },
+  resolve: { alias },
   test: {
     include: ["test/**/*.test.ts"],
     exclude: ["test/package/**", "**/node_modules/**", ...notHere],

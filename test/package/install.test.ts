@@ -31,7 +31,9 @@ test("the tarball holds the built library, its manifest, and what the README lea
   const missing = [...links].filter(([, link = ""]) => !files.some((file) => file.startsWith(`package/${link}`)));
   expect(missing).toEqual([]);
   const built = files.filter((file) => file.startsWith("package/dist/"));
-  expect(built.filter((file) => !/^package\/dist\/(esm|cjs)\/.*(\.js|\.d\.ts|package\.json)$/.test(file))).toEqual([]);
+  expect(
+    built.filter((file) => !/^package\/dist\/(esm|cjs)\/.*(\.js|\.js\.map|\.d\.ts|package\.json)$/.test(file)),
+  ).toEqual([]);
 });
 
 test("every library that an entry works with is an optional peer, by the oldest version it works with", () => {

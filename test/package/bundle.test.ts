@@ -1,0 +1,60 @@
+import { execFileSync } from "node:child_process";
+import { existsSync, mkdtempSync, readFileSync } from "node:fs";
+import { dirname, join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { beforeAll, describe, expect, inject, test } from "vitest";
+
+interface SourceMap {
+  readonly sources: readonly string[];
+  readonly sourcesContent?: readonly string[];
+}
+
+const { exports } = JSON.parse(readFileSync(new URL("../../package.json", import.meta.url), "utf8"));
+const entries = Object.keys(exports).filter((path) => path !== "./package.json");
+
+let unpacked: string;
+let files: string[];
+beforeAll(() => {
+  unpacked = mkdtempSync(join(inject("workspace"), "unpacked-"));
+  const listed = execFileSync("tar", ["-xzvf", inject("tarball"), "-C", unpacked], { encoding: "utf8" });
+  files = listed.trim().split("\n");
+});
+
+describe.each([
+  { format: "esm", condition: "import" },
+  { format: "cjs", condition: "require" },
+])("$format", ({ format, condition }) => {
+  test("is one file for each entry, and one that they share", () => {
+    const code = files.filter((file) => file.startsWith(`package/dist/${format}/`) && file.endsWith(".js"));
+    const main = entries.map((entry) => exports[entry][condition].default.replace(".", "package"));
+    expect(code.sort()).toEqual([...main, `package/dist/${format}/chunks/core.js`].sort());
+  });
+
+  test("is mapped to sources that are shipped", () => {
+    const maps = files.filter((file) => file.startsWith(`package/dist/${format}/`) && file.endsWith(".js.map"));
+    expect(maps).toHaveLength(entries.length + 1);
+    const sources = maps.flatMap((file) => {
+      const map: SourceMap = JSON.parse(readFileSync(join(unpacked, file), "utf8"));
+      expect(map.sourcesContent ?? []).toEqual([]);
+      return map.sources.map((source) => join(dirname(file), source));
+    });
+    expect(sources).toContain("package/src/core/running-attempt.ts");
+    expect(
+      sources.filter((source) => !source.startsWith("package/src/") || !existsSync(join(unpacked, source))),
+    ).toEqual([]);
+  });
+});
+
+test.each(entries)("what %s exports is called in the build as it is in the source", async (entry) => {
+  const source = exports[entry].import.default.replace("./dist/esm/", "../../src/").replace(/\.js$/, ".ts");
+  const names = namesIn(await import(join("otel-taskflow", entry)));
+  expect(names).toEqual(namesIn(await import(fileURLToPath(new URL(source, import.meta.url)))));
+});
+
+/** What each exported class and function calls itself, which stacks and `code.function.name` show. */
+function namesIn(exported: Record<string, unknown>): Record<string, string> {
+  const named = Object.entries(exported).flatMap(([key, value]) =>
+    typeof value === "function" ? [[key, value.name] as const] : [],
+  );
+  return Object.fromEntries(named);
+}
