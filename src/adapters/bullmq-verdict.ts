@@ -1,123 +1,108 @@
 import { isNonRetryableError } from "../core/errors.js";
-import { quietly, safely } from "../core/guard.js";
-import { isStorable, storable } from "../core/text.js";
+import { storableError } from "../core/exception.js";
+import type { Verdict } from "../core/handler.js";
+import { fieldsOf } from "../core/wire.js";
 import type { BullmqJob } from "../engines/bullmq/job.js";
 
-/** What BullMQ does with a job whose processor threw; `undefined` where it only goes by the attempts left. */
-export type Verdict = "deferred" | "failure" | "retry" | undefined;
+/** What a worker asks a job that has failed: whether it runs again, and after how many ms. */
+type ShouldRetryJob = (error: unknown) => Promise<readonly [again: boolean, delay: number]>;
 
-/** The part of a job that BullMQ asks whether it runs again; jobs in a sandbox have no such methods. */
+/** A job whose processor has thrown. In a sandbox it is a copy without methods, and so are the errors that leave it. */
 export interface JudgedJob extends BullmqJob {
+  /** The worker that runs the job; in a sandbox there is none. */
   readonly queue?: { readonly opts?: { readonly maxStartedAttempts?: number | undefined } } | undefined;
+  /** Every job has this method outside of a sandbox. */
   readonly getState?: unknown;
-  /** Resolves to whether it does, and after how many ms. BullMQ's own; asked by its worker once a job has failed. */
-  readonly shouldRetryJob?: ((error: unknown) => Promise<readonly [boolean, number]>) | undefined;
-}
-
-/** How a processor ended that threw. */
-export interface Failure {
-  /** For BullMQ. */
-  readonly error: unknown;
-  readonly verdict: Verdict;
+  /** A private method of BullMQ's: 5.40 and 6.0 to 6.7 have it, 5.20 does not. */
+  readonly shouldRetryJob?: ShouldRetryJob | undefined;
 }
 
 type ErrorClass = new () => Error;
 
-/** The name by which BullMQ knows an error after which it runs a job no more. */
+// A worker goes by an error's class or name; both were seen in BullMQ 5.81 and 6.7. A minifier changes the names, but
+// not the message of an error that is given none: those are the texts, which came after 5.20.
 const UNRECOVERABLE = "UnrecoverableError";
-const RATE_LIMITED = "bullmq:rateLimitExceeded";
-/** BullMQ's errors that say what became of a job: their names, and the messages they have unless given another. */
+const GIVING_UP = new Map([[UNRECOVERABLE, "bullmq:unrecoverable"]]);
 const DEFERRALS = new Map([
   ["DelayedError", "bullmq:movedToDelayed"],
   ["WaitingError", "bullmq:movedToWait"],
   ["WaitingChildrenError", "bullmq:movedToWaitingChildren"],
 ]);
-const GIVING_UP = new Map([[UNRECOVERABLE, "bullmq:unrecoverable"]]);
-/** Of each class of errors that was thrown, the message that one has which is given none. */
+/** The message by which a worker knows its RateLimitError; seen in BullMQ 5.0, 5.81 and 6.7. */
+const RATE_LIMITED = "bullmq:rateLimitExceeded";
+
+/** For each class of an error that was thrown: the message of an instance that is given none. */
 const ownMessages = new WeakMap<object, unknown>();
 
-/** What a worker is told of what a processor threw, and what it will do then. Never rejects. */
-export async function failureOf(job: JudgedJob, thrown: unknown): Promise<Failure> {
-  const error = thrownTo(job, thrown);
-  return { error, verdict: await quietly("foreseeing what BullMQ does", () => verdictOf(job, error), undefined) };
-}
-
-// What a worker gets instead of what was thrown, where it would do the wrong thing with that.
-function thrownTo(job: JudgedJob, thrown: unknown): unknown {
-  // a worker that reads properties of these leaves the job active for ever
-  if (thrown === undefined || thrown === null) return new Error(`the processor threw ${thrown}`);
-  const error = safely("reading an error", () => storableError(thrown), thrown);
+/**
+ * What a worker is told of what its processor threw: the very error, unless the worker would do the wrong thing with
+ * it. One that reads properties of `undefined`, or whose store refuses a text, leaves the job active for ever, in
+ * BullMQ 5.81 and 6.7. Sees to it that a `NonRetryableError` fails the job for good. Never throws.
+ */
+export function toldOf(job: JudgedJob, thrown: unknown): unknown {
+  const error = storableError(thrown, "the processor");
   if (!isNonRetryableError(error) || giveUp(job, error)) return error;
-  if (job.getState === undefined) return unrecoverable(error);
-  // of this copy of the job alone, which the worker is about to ask whether attempts are left
+  if (isInSandbox(job)) return unrecoverable(error);
+  // the worker is about to ask this copy of the job whether attempts are left; the stored one keeps its number
   job.opts.attempts = job.attemptsMade + 1;
   return error;
 }
 
-// A store may refuse the text of an error, and the job would then end again and again.
-function storableError(thrown: unknown): unknown {
-  if (!(thrown instanceof Error)) return thrown;
-  const { name, message, stack = "" } = thrown;
-  if ([message, stack].every((text) => typeof text !== "string" || isStorable(text))) return thrown;
-  const texts = { name, message: storable(String(message)), stack: storable(String(stack)) };
-  return Object.assign(Object.create(thrown), texts);
+/** Foresees what a worker will do with a job, and asks the job as the worker does. Rejects only for a hostile error. */
+export async function verdictOf(job: JudgedJob, error: unknown): Promise<Verdict> {
+  if (fieldsOf(error).message === RATE_LIMITED) return "deferred";
+  const isOneOf = isInSandbox(job) ? isNamed : isNamedOrDerived;
+  if (isOneOf(error, DEFERRALS)) return "deferred";
+  if (isOneOf(error, GIVING_UP) || isStartedTooOften(job)) return "failure";
+  const { shouldRetryJob } = job;
+  if (shouldRetryJob === undefined) return undefined;
+  const answer = shouldRetryJob.call(job, error);
+  // the application's backoff strategy is called once for each attempt, as without this library
+  answerWith(job, shouldRetryJob, error, answer);
+  return await answer.then(
+    ([again]) => (again ? undefined : "failure"),
+    () => undefined, // the worker gets the same answer, and tells it
+  );
 }
 
-// Out of a sandbox, a worker gets copies of errors, and knows them by their names.
+// Whatever the job's options say; false where it has no such method.
+function giveUp(job: JudgedJob, error: unknown): boolean {
+  const { shouldRetryJob } = job;
+  if (shouldRetryJob === undefined) return false;
+  answerWith(job, shouldRetryJob, error, Promise.resolve([false, 0]));
+  return true;
+}
+
+// The worker's own question about this error gets this answer.
+function answerWith(job: JudgedJob, ask: ShouldRetryJob, about: unknown, answer: ReturnType<ShouldRetryJob>): void {
+  const value: ShouldRetryJob = (error) => (error === about ? answer : ask.call(job, error));
+  Object.defineProperty(job, "shouldRetryJob", { value, configurable: true });
+}
+
+// The worker outside of the sandbox gets a copy of the error, and knows it by its name (taskforcesh/bullmq#1317).
 function unrecoverable(error: Error): Error {
   const copy = Object.defineProperties(new Error(), Object.getOwnPropertyDescriptors(error));
   return Object.defineProperty(copy, "name", { value: UNRECOVERABLE });
 }
 
-// Decides as BullMQ will. Asks it where it can be asked, so that a backoff strategy is called once an attempt.
-async function verdictOf(job: JudgedJob, error: unknown): Promise<Verdict> {
-  if (fieldOf(error, "message") === RATE_LIMITED) return "deferred";
-  const kinOf = job.getState === undefined ? isNamed : isOneOf;
-  if (kinOf(error, DEFERRALS)) return "deferred";
-  if (kinOf(error, GIVING_UP) || isStartedTooOften(job)) return "failure";
-  const { shouldRetryJob } = job;
-  if (shouldRetryJob === undefined) return undefined;
-  const answer = shouldRetryJob.call(job, error);
-  answerOnce(job, shouldRetryJob, error, answer);
-  return await answer.then(
-    ([again]) => (again ? "retry" : "failure"),
-    () => undefined, // told by the worker, which gets the same answer
-  );
-}
-
-// Keeps a job of this process from being retried after this error, whatever its options say.
-function giveUp(job: JudgedJob, error: unknown): boolean {
-  const { shouldRetryJob } = job;
-  if (shouldRetryJob === undefined) return false;
-  answerOnce(job, shouldRetryJob, error, Promise.resolve([false, 0]));
-  return true;
-}
-
-function answerOnce(
-  job: JudgedJob,
-  ask: NonNullable<JudgedJob["shouldRetryJob"]>,
-  about: unknown,
-  answer: Promise<readonly [boolean, number]>,
-): void {
-  const value = (error: unknown): Promise<readonly [boolean, number]> =>
-    error === about ? answer : ask.call(job, error);
-  Object.defineProperty(job, "shouldRetryJob", { value, configurable: true });
-}
-
-// BullMQ 5 says so only when it has taken the job once more.
+// BullMQ 6.4 says so itself. Before, it promises such a job a retry, takes it once more, and fails it then: this may go
+// with BullMQ 5 (the option came with taskforcesh/bullmq#3331).
 function isStartedTooOften({ queue, attemptsStarted = 0 }: JudgedJob): boolean {
   const most = queue?.opts?.maxStartedAttempts;
   return typeof most === "number" && most > 0 && most <= attemptsStarted;
 }
 
-// Out of a sandbox come copies, which BullMQ knows by their names alone.
+function isInSandbox({ getState }: JudgedJob): boolean {
+  return getState === undefined;
+}
+
 function isNamed(error: unknown, classes: ReadonlyMap<string, string>): boolean {
-  const name = fieldOf(error, "name");
+  const { name } = fieldsOf(error);
   return typeof name === "string" && classes.has(name);
 }
 
-// Of BullMQ's class, or of one derived from it, whatever a minifier has made of their names.
-function isOneOf(error: unknown, classes: ReadonlyMap<string, string>): boolean {
+// An application's class that is derived from one of BullMQ's has a name of its own.
+function isNamedOrDerived(error: unknown, classes: ReadonlyMap<string, string>): boolean {
   return isNamed(error, classes) || [...classes.values()].includes(String(ownMessageOf(error)));
 }
 
@@ -128,18 +113,18 @@ function ownMessageOf(error: unknown): unknown {
   return ownMessages.get(base);
 }
 
-// The class right below Error: of BullMQ's errors, it is BullMQ's own.
+// The class right below Error, which is BullMQ's own for all of its errors. They set their own name: the class of any
+// other error is not called to find out.
 function baseClassOf(error: unknown): ErrorClass | undefined {
-  // BullMQ's errors name themselves; others' classes are not called for nothing
   if (!(error instanceof Error) || !Object.hasOwn(error, "name")) return undefined;
-  let prototype: object = error;
-  for (;;) {
-    const next: object | null = Object.getPrototypeOf(prototype);
-    if (next === null || next === Error.prototype) break;
-    prototype = next;
-  }
-  // what it is will show when it is called
-  return prototype === error ? undefined : (prototype.constructor as ErrorClass);
+  let base: object = error;
+  for (let next = above(base); next !== null && next !== Error.prototype; next = above(base)) base = next;
+  // a prototype below Error's has its class as `constructor`; where that is none, calling it throws
+  return base === error ? undefined : (base.constructor as ErrorClass);
+}
+
+function above(one: object): object | null {
+  return Object.getPrototypeOf(one);
 }
 
 function messageGivenNone(Class: ErrorClass): unknown {
@@ -148,8 +133,4 @@ function messageGivenNone(Class: ErrorClass): unknown {
   } catch {
     return undefined; // it needs arguments, as none of BullMQ's does
   }
-}
-
-function fieldOf(error: unknown, field: "name" | "message"): unknown {
-  return typeof error === "object" && error !== null ? (error as Record<string, unknown>)[field] : undefined;
 }

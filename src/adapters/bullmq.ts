@@ -1,31 +1,30 @@
-import { attemptRunner } from "../core/attempt.js";
 import { inject, type TaskOrigin } from "../core/carrier.js";
 import { checkFunction, checkKeys, checkRelation, checkText, namesOf } from "../core/checks.js";
-import { getTaskContext } from "../core/context.js";
 import { type EnqueueRequest, type EnqueueSettings, enqueue, requestOf } from "../core/enqueue.js";
 import { TaskConfigError } from "../core/errors.js";
 import { quietly } from "../core/guard.js";
-import { TELEMETRY_KEYS } from "../core/info-keys.js";
-import { passOnAbort } from "../core/pass-on-abort.js";
+import { type HandledJob, handlerRunner } from "../core/handler.js";
+import { splitProducerOptions, TELEMETRY_KEYS } from "../core/info-keys.js";
 import { telemetryOf } from "../core/telemetry.js";
-import type { AttemptInfo, Carrier, ProducerOptions, TaskTelemetryOptions } from "../core/types.js";
+import type { ProducerOptions, TaskTelemetryOptions } from "../core/types.js";
 import {
   ADDED_KEY,
   attemptOf,
-  BULLMQ,
   type BullmqJob,
+  carrierIn,
   dueAtOf,
   isRedelivered,
   labelOf,
   maxAttemptsOf,
   routeOf,
   UNNAMED,
+  withCarrier,
 } from "../engines/bullmq/job.js";
-import { ENVELOPE_KEY } from "../engines/envelope.js";
-import { type Failure, failureOf, type JudgedJob, type Verdict } from "./bullmq-verdict.js";
+import { type JudgedJob, toldOf, verdictOf } from "./bullmq-verdict.js";
 
-/** For the mark of a job that was not added here. */
+/** Stands for the mark of a job that `addJob` did not add, which has none. */
 const UNMARKED = "";
+const CANCELLED = "the worker cancelled the job";
 
 const KEYS = namesOf<BullmqTaskOptions>({ ...TELEMETRY_KEYS, name: true });
 
@@ -39,14 +38,16 @@ export interface BullmqJobQueue {
   addBulk(jobs: BullmqBulkItem[]): Promise<readonly BullmqAddedJob[]>;
   /** Asked after a job was added that BullMQ may have had already; without it, every job counts as added. */
   getJob?(id: string): Promise<BullmqJob | undefined>;
-  /** By their names, the keys of the queue itself, which no job may have for an id. */
+  /** The queue's own keys by their names, which no job may have for an id. */
   readonly keys?: object | undefined;
 }
 
+/** The part that is read of a job which a queue has just added. */
 export interface BullmqAddedJob {
   readonly id?: string | undefined;
 }
 
+/** A job as `addBulk` takes it. */
 export interface BullmqBulkItem {
   name: string;
   data: unknown;
@@ -56,41 +57,44 @@ export interface BullmqBulkItem {
 type WithTags<Options> = NonNullable<Options> & BullmqJobOptions;
 type BulkItem<Q extends BullmqJobQueue> = Parameters<Q["addBulk"]>[0][number];
 
-/** What a queue's `addBulk` takes of one job, and tags. */
+/** A job as this queue's `addBulk` takes it, whose options may have {@link BullmqJobOptions} as well. */
 export type BullmqBulkJob<Q extends BullmqJobQueue> = Omit<BulkItem<Q>, "opts"> & {
   readonly opts?: WithTags<BulkItem<Q>["opts"]> | undefined;
 };
 
+/** What all jobs of a processor have in common. */
 export interface BullmqTaskOptions extends TaskTelemetryOptions {
-  /** The task's name. Default: each job's own. */
+  /** The task's name. Default: each job's own. An empty one is a `TaskConfigError`. */
   readonly name?: string | undefined;
 }
 
-interface TaskJob extends JudgedJob {
+/** A job as a worker hands it to a processor. */
+interface ProcessedJob extends JudgedJob {
   readonly queueName?: string | undefined;
 }
 
 /** What BullMQ calls a processor with besides the job. */
 type BullmqRest = [token?: string, signal?: AbortSignal];
 
-type Processor = (this: unknown, job: TaskJob, token?: string, signal?: AbortSignal) => unknown;
+type Processor = (this: unknown, job: ProcessedJob, token?: string, signal?: AbortSignal) => unknown;
 
-/** A job about to be added: for BullMQ, and for its enqueue span. */
+/** A job about to be added. */
 interface Addition {
-  /** BullMQ's own; the carrier joins them. */
+  /** BullMQ's own options, which the carrier will join. */
   readonly options: Record<string, unknown>;
   readonly request: EnqueueRequest;
   readonly settings: EnqueueSettings;
-  /** Tells the job from another that is there already, where there may be one. */
+  /** Tells the job from one of the same id that is there already; `undefined` where there can be none. */
   readonly mark: string | undefined;
 }
 
 /**
- * `queue.add` with tags: within an enqueue span, the carrier in an option of the job, the data as it is. Resolves
- * to the job, as early, and rejects as `queue.add` does. `task.id` is the job's id. Where BullMQ may have had the job
- * already, by its id or its deduplication, it is asked, and a job that was not added is not counted.
+ * `queue.add` with tags: it runs within an enqueue span, and the job gets a carrier among its options, while its data
+ * stays as it is. Resolves to the job as early as `queue.add` does, and rejects with the same errors. `task.id` is the
+ * job's id. Where BullMQ may have had the job already, by its id or its deduplication, the queue is asked, and a job
+ * that was not added is not counted. Works without an SDK.
  *
- * @throws TaskConfigError for an illegal tag or option, and for the id of a key of BullMQ's; nothing was added.
+ * @throws TaskConfigError for an illegal tag or option, or for the id of one of BullMQ's keys; nothing was added.
  */
 export function addJob<Q extends BullmqJobQueue>(
   queue: Q,
@@ -102,13 +106,13 @@ export function addJob<Q extends BullmqJobQueue>(
     const addition = additionOf(queue, name, options);
     return enqueueOne(queue, addition, (own) => queue.add(name, data, own));
   });
-  // what this very queue's add resolved to
+  // it resolves to what this very queue's `add` did
   return added as Promise<Awaited<ReturnType<Q["add"]>>>;
 }
 
 /**
- * `queue.addBulk` with tags: one call, an enqueue span and a carrier for each job. When it rejects, all these
- * spans have failed.
+ * `queue.addBulk` with tags: one call, with an enqueue span and a carrier for each job. Resolves to the jobs; where it
+ * rejects, all these spans have failed.
  *
  * @throws TaskConfigError for an illegal tag or option of any job; nothing was added.
  */
@@ -128,87 +132,19 @@ export async function addJobs<Q extends BullmqJobQueue>(
       return (await stored)[index] ?? {};
     }),
   );
-  // every job has joined, in the turn of the call itself: what is added after it comes after it
+  // every job has joined within the caller's turn, so that what the caller adds next is stored after these
   begin(promiseOf(() => queue.addBulk(bulk)));
   await Promise.all(adding);
-  // what this very queue's addBulk resolved to
+  // it is what this very queue's `addBulk` resolved to
   return (await stored) as Awaited<ReturnType<Q["addBulk"]>>;
 }
 
 /**
- * Puts what `enqueueTask` hands to `send` into a job's options, for schedulers and flows. A scheduler repeats its
- * options for ever: enqueue with the relation `"link"`, or all its jobs end up in one trace.
- */
-export function withCarrier<O extends object>(options: O, carrier: Carrier): O {
-  return { ...options, [ENVELOPE_KEY]: carrier };
-}
-
-function enqueueOne(
-  queue: BullmqJobQueue,
-  { options, request, settings, mark }: Addition,
-  add: (options: object) => Promise<BullmqAddedJob>,
-): BullmqAddedJob | Promise<BullmqAddedJob> {
-  let isStored = true;
-  const send = (origin: TaskOrigin): Promise<BullmqAddedJob> => {
-    const carrier = inject(origin);
-    if (mark === undefined) return add({ ...options, [ENVELOPE_KEY]: carrier });
-    // asked at the same time, and not waited for: what is added later must not come sooner
-    const before = markOf(queue, labelOf(options.jobId));
-    const added = add({ ...options, [ENVELOPE_KEY]: { ...carrier, [ADDED_KEY]: mark } });
-    return added.then(async (job) => {
-      // one that has ended, and is gone, was there before, or is this one
-      const found = (await markOf(queue, job.id)) ?? (await before);
-      isStored = found === undefined || found === mark;
-      return job;
-    });
-  };
-  return enqueue(request, settings, send, { idOf: ({ id }) => id, isStored: () => isStored });
-}
-
-// The mark of a job in the queue, `undefined` where there is no such job, or BullMQ gives no answer.
-async function markOf(queue: BullmqJobQueue, id: string | undefined): Promise<string | undefined> {
-  if (id === undefined || queue.getJob === undefined) return undefined;
-  const job = await quietly("asking BullMQ for a job", async () => await queue.getJob?.(id), undefined);
-  return job === undefined ? undefined : (job.opts[ENVELOPE_KEY]?.[ADDED_KEY] ?? UNMARKED);
-}
-
-function promiseOf<T>(call: () => T | Promise<T>): Promise<T> {
-  try {
-    return Promise.resolve(call());
-  } catch (error) {
-    return Promise.reject(error);
-  }
-}
-
-function additionOf(queue: BullmqJobQueue, name: string, given: object = {}): Addition {
-  const { tags, relation, baggage, tracerProvider, meterProvider, ...options } = given as BullmqJobOptions;
-  const { jobId, deduplication, debounce } = options as Record<string, unknown>;
-  checkJobId(queue, jobId);
-  return {
-    options,
-    request: requestOf({ taskId: labelOf(jobId), tags }),
-    settings: {
-      name: labelOf(name) ?? UNNAMED,
-      maxAttempts: undefined,
-      relation: checkRelation(relation ?? "parent"),
-      route: routeOf(queue.name),
-      telemetry: telemetryOf({ baggage, tracerProvider, meterProvider }),
-    },
-    mark: [jobId, deduplication, debounce].every((own) => own == null) ? undefined : crypto.randomUUID(),
-  };
-}
-
-// BullMQ would put the job in the place of its key, and no job of the queue would run any more.
-function checkJobId({ keys = {} }: BullmqJobQueue, jobId: unknown): void {
-  if (typeof jobId !== "string" || !Object.hasOwn(keys, jobId)) return;
-  throw new TaskConfigError("jobId: expected an id that is no key of BullMQ's own, such as wait, active or meta");
-}
-
-/**
- * A processor whose jobs run as attempts: in their task's context, within a span that gets the outcome. It returns
- * and throws what the given one does, and takes as many parameters, by which BullMQ decides whether there is a
- * signal; that aborts the task's own signal as well, and how the job ends then is up to the processor.
- * `NonRetryableError` fails a job for good. Jobs that were added without tags get a context, too.
+ * Wraps a processor, so that each job runs as an attempt: in its task's context, within a span that gets the outcome.
+ * The wrapped one returns what the processor does, and throws the very error, unless BullMQ's store could not keep it.
+ * It takes as many parameters, by which BullMQ decides whether to pass a signal; that one aborts the task's signal as
+ * well, and how the job then ends is up to the processor. A `NonRetryableError` fails the job for good. Jobs of any
+ * producer are welcome: without a carrier they have no tags.
  *
  * @throws TaskConfigError for an option out of range.
  */
@@ -220,49 +156,99 @@ export function withTask<J extends BullmqJob, R, A extends BullmqRest = [token?:
   checkKeys("withTask()", options, KEYS);
   const { name, ...telemetry } = options;
   if (name !== undefined) checkText("name", name);
-  // BullMQ calls with a job, a token and perhaps a signal, whatever a processor declares
+  // BullMQ calls it with a job, a token and perhaps a signal, whatever it declares, as a method of the worker
   const process = processor as unknown as Processor;
-  const runAttempt = attemptRunner(process.name, telemetry);
-  // BullMQ calls a processor as a method of its Worker
+  const runHandler = handlerRunner(process.name, telemetry);
   const run: Processor = async function (job, token, signal) {
-    let failure: Failure | undefined;
-    const call = async (): Promise<unknown> => {
-      const task = getTaskContext();
-      if (signal !== undefined && task !== undefined) passOnAbort(signal, task, "the worker cancelled the job");
-      try {
-        return await process.call(this, job, token, signal);
-      } catch (error) {
-        failure = await failureOf(job, error);
-        throw error;
-      }
+    let told: unknown;
+    const foresee: HandledJob["foresee"] = (thrown) => {
+      told = toldOf(job, thrown);
+      return verdictOf(job, told);
     };
-    try {
-      return await runAttempt(
-        infoOf(job, name, () => failure?.verdict),
-        call,
-      );
-    } catch (error) {
-      throw failure === undefined ? error : failure.error;
-    }
+    const stop = signal && { signal, message: CANCELLED };
+    const end = await runHandler({ ...attemptInfo(job, name), stop, foresee }, () =>
+      process.call(this, job, token, signal),
+    );
+    if (end.outcome === "success") return end.value;
+    throw told ?? end.error;
   };
   Object.defineProperty(run, "length", { value: process.length });
+  // it passes on what `processor` is called with, and what that returns
   return run as unknown as typeof processor;
 }
 
-function infoOf(job: TaskJob, name: string | undefined, verdict: () => Verdict): AttemptInfo {
-  const { id, opts, queueName } = job;
+function enqueueOne(
+  queue: BullmqJobQueue,
+  { options, request, settings, mark }: Addition,
+  add: (options: object) => Promise<BullmqAddedJob>,
+): BullmqAddedJob | Promise<BullmqAddedJob> {
+  let isStored = true;
+  const send = (origin: TaskOrigin): Promise<BullmqAddedJob> => {
+    const carrier = inject(origin);
+    if (mark === undefined) return add(withCarrier(options, carrier));
+    // BullMQ is asked at the same time, as a job that the caller adds next must not be stored before this one
+    const before = markOf(queue, labelOf(options.jobId));
+    const added = add(withCarrier(options, { ...carrier, [ADDED_KEY]: mark }));
+    return added.then(async (job) => {
+      // where it is gone by now, either the job before is what was there, or this one has ended already
+      const found = (await markOf(queue, job.id)) ?? (await before);
+      isStored = found === undefined || found === mark;
+      return job;
+    });
+  };
+  return enqueue(request, settings, send, { idOf: ({ id }) => id, isStored: () => isStored });
+}
+
+// Resolves to undefined where the queue has no such job, or BullMQ gives no answer.
+async function markOf(queue: BullmqJobQueue, id: string | undefined): Promise<string | undefined> {
+  if (id === undefined || queue.getJob === undefined) return undefined;
+  const job = await quietly("asking BullMQ for a job", async () => await queue.getJob?.(id), undefined);
+  return job === undefined ? undefined : (carrierIn(job)?.[ADDED_KEY] ?? UNMARKED);
+}
+
+// The very promise that `call` returns: an async function would settle later.
+function promiseOf<T>(call: () => T | Promise<T>): Promise<T> {
+  try {
+    return Promise.resolve(call());
+  } catch (error) {
+    return Promise.reject(error);
+  }
+}
+
+function additionOf(queue: BullmqJobQueue, name: string, given: object = {}): Addition {
+  // the caller's own type says what is among them; all that is used of it is checked
+  const [own, options] = splitProducerOptions(given as BullmqJobOptions & Record<string, unknown>);
+  const { jobId, deduplication, debounce } = options;
+  checkJobId(queue, jobId);
   return {
-    engine: BULLMQ,
-    system: BULLMQ,
-    destination: queueName,
-    taskId: labelOf(id),
+    options,
+    request: requestOf({ taskId: labelOf(jobId), tags: own.tags }),
+    settings: {
+      name: labelOf(name) ?? UNNAMED,
+      maxAttempts: undefined,
+      relation: checkRelation(own.relation ?? "parent"),
+      route: routeOf(queue.name),
+      telemetry: telemetryOf(own),
+    },
+    mark: [jobId, deduplication, debounce].every((one) => one == null) ? undefined : crypto.randomUUID(),
+  };
+}
+
+// BullMQ would put such a job in the place of its own key, and no job of the queue would run any more.
+function checkJobId({ keys = {} }: BullmqJobQueue, jobId: unknown): void {
+  if (typeof jobId !== "string" || !Object.hasOwn(keys, jobId)) return;
+  throw new TaskConfigError("jobId: expected an id that is no key of BullMQ's own, such as wait, active or meta");
+}
+
+function attemptInfo(job: ProcessedJob, name: string | undefined): HandledJob {
+  return {
+    ...routeOf(job.queueName),
+    taskId: labelOf(job.id),
     funcName: name ?? labelOf(job.name) ?? UNNAMED,
-    carrier: opts[ENVELOPE_KEY],
+    carrier: carrierIn(job),
     attempt: attemptOf(job),
     maxAttempts: maxAttemptsOf(job),
     dueAt: dueAtOf(job),
     redelivered: isRedelivered(job),
-    deferIf: () => verdict() === "deferred",
-    giveUpIf: () => verdict() === "failure",
   };
 }

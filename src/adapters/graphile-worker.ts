@@ -1,14 +1,13 @@
 import type { SpanContext } from "@opentelemetry/api";
-import { attemptRunner } from "../core/attempt.js";
 import { checkFunction, checkKeys, checkObject, namesOf } from "../core/checks.js";
-import { currentAttempt } from "../core/context.js";
 import { enqueueTask } from "../core/enqueue.js";
 import { isNonRetryableError } from "../core/errors.js";
-import { quietly, safely } from "../core/guard.js";
-import { TELEMETRY_KEYS } from "../core/info-keys.js";
-import { passOnAbort } from "../core/pass-on-abort.js";
-import type { AttemptInfo, ProducerOptions, TaskTelemetryOptions } from "../core/types.js";
-import { wireCount } from "../core/wire.js";
+import { storableError } from "../core/exception.js";
+import { quietly } from "../core/guard.js";
+import { type HandledJob, handlerRunner, type Verdict } from "../core/handler.js";
+import { splitProducerOptions, TELEMETRY_KEYS } from "../core/info-keys.js";
+import type { ProducerOptions, TaskTelemetryOptions } from "../core/types.js";
+import { fieldsOf, wireCount } from "../core/wire.js";
 import { carrierIn, withCarrier } from "../engines/graphile-worker/carried-flags.js";
 import { failForGood } from "../engines/graphile-worker/fail-for-good.js";
 import {
@@ -22,7 +21,10 @@ import { Recent } from "../engines/graphile-worker/recent.js";
 import { quoted } from "../engines/graphile-worker/sql.js";
 import { attemptOf, dueAtOf, reasonOf } from "../engines/graphile-worker/stored-job.js";
 import { HOME } from "../engines/home.js";
-import { type FailedBatch, failedBatch, tellable } from "./graphile-worker-failure.js";
+
+const STOPPING = "graphile-worker is shutting down";
+/** Who throws what is no Error, for `last_error`. */
+const THROWER = "the task";
 
 const KEYS = namesOf<GraphileTaskOptions>({ ...TELEMETRY_KEYS, schema: true });
 
@@ -40,25 +42,27 @@ export interface GraphileTaskHelpers extends GraphileHelpers {
   query(text: string, values?: unknown[]): Promise<{ rows: unknown[] }>;
 }
 
+/** What all jobs of a task have in common. */
 export interface GraphileTaskOptions extends TaskTelemetryOptions {
   /**
    * graphile-worker's schema, where a `NonRetryableError` fails its job. Default: `GRAPHILE_WORKER_SCHEMA`, or else
-   * `graphile_worker`.
+   * `graphile_worker`, as graphile-worker has it. With a wrong one such a job is retried like any other. An empty one
+   * is a `TaskConfigError`.
    */
   schema?: string | undefined;
 }
 
-/** What is known of a call of the task when it has failed. */
-interface Call {
-  span?: SpanContext | undefined;
-  batch?: FailedBatch | undefined;
-  /** Another job has taken its key, or it was removed: graphile-worker will not run it again. */
-  superseded?: boolean;
+/** A batch job that failed, in part or as a whole. */
+interface FailedBatch {
+  readonly error: AggregateError;
+  /** What the task returned, for graphile-worker, which finds out itself which entries to keep. */
+  readonly result: unknown[];
 }
 
 /**
- * Adds a job as a task: an enqueue span around `utils.addJob`, and a carrier for `withTask` in a flag of the job; the
- * payload is stored as it is. Resolves to what `utils.addJob` resolves to; what it throws comes through untouched.
+ * `utils.addJob` with tags: it runs within an enqueue span, and the job gets a carrier as one of its flags, while the
+ * payload stays as it is. Resolves and rejects as `utils.addJob` does. `task.id` is the job's id. A job that took the
+ * place of one with its key is not counted. Works without an SDK.
  *
  * @throws TaskConfigError for an illegal tag or option; nothing was added.
  */
@@ -71,34 +75,23 @@ export async function addJob<J>(
   checkObject("addJob(): its first argument", utils);
   checkFunction("addJob(): the addJob of its first argument", utils.addJob);
   checkObject("addJob(): its spec", spec);
-  const { tags, relation, baggage, tracerProvider, meterProvider, ...jobSpec } = spec;
+  const [own, jobSpec] = splitProducerOptions(spec);
   const { runAt, maxAttempts } = jobSpec;
-  const options = { tags, relation, baggage, tracerProvider, meterProvider, maxAttempts };
+  const names = { funcName: identifier, engine: GRAPHILE_WORKER, system: GRAPHILE_WORKER };
   return await enqueueTask(
-    { ...options, funcName: identifier, delay: delayUntil(runAt), engine: GRAPHILE_WORKER, system: GRAPHILE_WORKER },
+    { ...own, ...names, maxAttempts, delay: delayUntil(runAt) },
     (carrier) => utils.addJob(identifier, payload, withCarrier(jobSpec, carrier)),
-    { idOf: (job) => idOf(stored(job)), isStored: (job) => !stored(job).revision },
+    { idOf, isStored: (job) => !fieldsOf(job).revision },
   );
 }
 
-// What is no date is for graphile-worker to refuse.
-function delayUntil(runAt: Date | undefined): number {
-  return runAt instanceof Date ? Math.max(0, runAt.getTime() - Date.now()) || 0 : 0;
-}
-
-function idOf({ id }: Partial<GraphileJob>): string | undefined {
-  return id === undefined ? undefined : String(id);
-}
-
-// Whatever stands in for graphile-worker's utils may return anything.
-function stored(job: unknown): Partial<GraphileJob> {
-  return typeof job === "object" && job !== null ? job : {};
-}
-
 /**
- * Wraps a task of graphile-worker's: each run is an attempt. The task gets the payload and the helpers it would get
- * anyway; jobs of any producer are welcome. A `NonRetryableError` fails the job for good. What the task throws comes
- * through untouched, but for what graphile-worker cannot store, or on 0.16 a falsy value: that is the cause of an Error.
+ * Wraps a task of graphile-worker's, so that each run of a job is an attempt: in its task's context, within a span that
+ * gets the outcome. The task gets the payload and the helpers that it would get anyway. A stopping worker aborts the
+ * task's signal, and how the job then ends is up to the task. A `NonRetryableError` fails the job for good. What the
+ * task throws reaches graphile-worker as it is, unless that cannot store its text, or takes it for success, as 0.16 does
+ * with a falsy value: an Error with the value for its `cause` stands for it. Jobs of any producer are welcome: without
+ * a carrier they have no tags.
  *
  * @throws TaskConfigError for an option out of range.
  */
@@ -109,82 +102,95 @@ export function withTask<P, H extends GraphileTaskHelpers, R>(
   checkFunction("withTask(): its first argument", task);
   checkKeys("withTask()", options, KEYS);
   const schema = schemaOf(options.schema);
-  const runAttempt = attemptRunner(task.name, options);
-  // of failed attempts, for the next one to link to if it runs here
+  const runHandler = handlerRunner(task.name, options);
+  /** Spans of attempts that failed, for the next attempt to link to, if it runs in this process. */
   const spans = new Recent<SpanContext>();
   return async (payload, helpers): Promise<Awaited<R>> => {
-    const { job } = helpers;
-    const call: Call = {};
-    const run = (): Promise<Awaited<R>> =>
-      callTask(task, payload, helpers, call).catch(async (error: unknown) => {
-        call.superseded = await isSuperseded(helpers, schema);
-        throw error;
-      });
-    try {
-      return await runAttempt<Awaited<R>>(infoOf(job, spans.take(attemptKey(job)), call), run);
-    } catch (error) {
-      if (call.span !== undefined) spans.keep(attemptKey(job, 1), call.span);
-      // what the task returned, but for what cannot be told
-      if (call.batch !== undefined) return call.batch.result as Awaited<R>;
-      if (isNonRetryableError(error)) void HOME.runInAsyncScope(() => failJob(helpers, schema, error));
-      throw tellable(error);
-    }
+    const { job, abortSignal } = helpers;
+    let batch: FailedBatch | undefined;
+    const info = attemptInfo(job, spans.take(attemptKey(job)));
+    const stop = abortSignal && { signal: abortSignal, message: STOPPING };
+    const handled = { ...info, stop, foresee: () => verdictOf(helpers, schema) };
+    const end = await runHandler(handled, async (): Promise<Awaited<R>> => {
+      const result = await task(payload, helpers);
+      batch = await failedBatch(payload, result);
+      if (batch !== undefined) throw batch.error;
+      return result;
+    });
+    if (end.outcome === "success") return end.value;
+    const { error, span } = end;
+    if (span !== undefined) spans.keep(attemptKey(job, 1), span);
+    // it is what the task returned, with other errors in the place of those that cannot be told
+    if (batch !== undefined) return batch.result as Awaited<R>;
+    if (isNonRetryableError(error)) void HOME.runInAsyncScope(() => failJob(helpers, schema, error));
+    throw storableError(error, THROWER);
   };
+}
+
+// What is no date is for graphile-worker to refuse.
+function delayUntil(runAt: Date | undefined): number {
+  return runAt instanceof Date ? Math.max(0, runAt.getTime() - Date.now()) || 0 : 0;
+}
+
+// Whatever stands in for graphile-worker's utils may return anything.
+function idOf(job: unknown): string | undefined {
+  const { id } = fieldsOf(job);
+  return id === undefined ? undefined : String(id);
 }
 
 function attemptKey({ id, attempts }: GraphileJob, later = 0): string {
   return `${id}/${attempts + later}`;
 }
 
-function infoOf(job: GraphileJob, previous: SpanContext | undefined, call: Call): AttemptInfo {
-  const { id, task_identifier, attempts, max_attempts, last_error, flags } = job;
+function attemptInfo(job: GraphileJob, previous: SpanContext | undefined): HandledJob {
   return {
-    taskId: String(id),
-    funcName: task_identifier,
+    taskId: String(job.id),
+    funcName: job.task_identifier,
     engine: GRAPHILE_WORKER,
     system: GRAPHILE_WORKER,
     attempt: attemptOf(job),
-    maxAttempts: wireCount(max_attempts) || undefined,
-    carrier: carrierIn(flags),
+    maxAttempts: wireCount(job.max_attempts) || undefined,
+    carrier: carrierIn(job.flags),
     dueAt: dueAtOf(job),
     // an attempt that ended in any way has removed the job, or left an error
-    redelivered: attempts > 1 && last_error === null,
+    redelivered: job.attempts > 1 && job.last_error === null,
     previous,
-    giveUpIf: () => call.superseded === true,
   };
 }
 
-// Only a job with a key can be replaced or removed while it runs: it has lost the key then.
-async function isSuperseded(helpers: GraphileTaskHelpers, schema: string): Promise<boolean> {
+// A job that was replaced or removed while it ran is not run again. It had a key, and has lost that by now.
+async function verdictOf(helpers: GraphileTaskHelpers, schema: string): Promise<Verdict> {
   const { id, task_identifier, key } = helpers.job;
-  if (key === null) return false;
+  if (key === null) return undefined;
   const over = "id = $1 and task_identifier = $2 and key is null and attempts >= max_attempts";
   const text = `select 1 from ${quoted(schema)}.jobs where ${over}`;
-  const ask = async (): Promise<boolean> => (await helpers.query(text, [id, task_identifier])).rows.length > 0;
-  return await quietly("looking for a job that failed", ask, false);
+  const ask = async (): Promise<number> => (await helpers.query(text, [id, task_identifier])).rows.length;
+  return (await quietly("looking for a job that failed", ask, 0)) > 0 ? "failure" : undefined;
 }
 
-async function callTask<P, H extends GraphileTaskHelpers, R>(
-  task: (payload: P, helpers: H) => R,
-  payload: P,
-  helpers: H,
-  call: Call,
-): Promise<Awaited<R>> {
-  const attempt = currentAttempt();
-  call.span = safely("reading a span's context", () => attempt?.span.spanContext(), undefined);
-  const { abortSignal } = helpers;
-  const stop = abortSignal && attempt && passOnAbort(abortSignal, attempt.context, "graphile-worker is shutting down");
-  try {
-    const result = await task(payload, helpers);
-    call.batch = await failedBatch(payload, result);
-    if (call.batch === undefined) return result;
-    throw call.batch.error;
-  } finally {
-    stop?.();
-  }
+// graphile-worker takes a job for a batch where its payload and its result are arrays of one length, and keeps the
+// entries whose promise has rejected for the next attempt.
+async function failedBatch(payload: unknown, result: unknown): Promise<FailedBatch | undefined> {
+  if (!Array.isArray(payload) || !Array.isArray(result) || payload.length !== result.length) return undefined;
+  const settled = await Promise.allSettled(result);
+  const reasons = settled.flatMap((entry) => (entry.status === "rejected" ? [entry.reason] : []));
+  if (reasons.length === 0) return undefined;
+  const error = new AggregateError(reasons, `${reasons.length} of ${result.length} entries of the batch failed`);
+  return { error, result: result.map((entry, index) => storableEntry(entry, settled[index])) };
 }
 
-// By the columns of the row as well: another schema may have a job of that number.
+function storableEntry(entry: unknown, end: PromiseSettledResult<unknown> | undefined): unknown {
+  if (end?.status !== "rejected") return entry;
+  const told = storableError(end.reason, THROWER);
+  if (told === end.reason) return entry;
+  const rejected = Promise.reject(told);
+  // graphile-worker hears it later than Node would have it heard
+  rejected.catch(() => {});
+  return rejected;
+}
+
+// graphile-worker has no way for a running job to say so (graphile/worker#148), and takes the word of its SQL function
+// only once it has let go of the job. Another schema may have a job of that number, so the row's columns are compared.
 function failJob(helpers: GraphileTaskHelpers, schema: string, error: unknown): Promise<void> {
   const { id, task_identifier, created_at } = helpers.job;
   const jobs = `${quoted(schema)}.jobs`;

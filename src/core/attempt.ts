@@ -18,9 +18,10 @@ import { attemptsLeft } from "./retry.js";
 import { type AttemptRun, type AttemptSettings, RunningAttempt } from "./running-attempt.js";
 import { copyTags, NO_TAGS } from "./tags.js";
 import { spanContextIn, telemetryOf } from "./telemetry.js";
-import type { AttemptInfo, TaskContext, TaskTelemetryOptions } from "./types.js";
+import type { AttemptInfo, TaskContext } from "./types.js";
 
-type Shared = Pick<AttemptSettings, "functionName" | "telemetry">;
+/** What all attempts of a function share. */
+type HandledFunction = Pick<AttemptSettings, "functionName" | "telemetry">;
 
 /**
  * Runs `fn` as one attempt of a task: inside its context, within a CONSUMER span that gets its outcome. What
@@ -35,36 +36,28 @@ export async function runAttempt<T>(attempt: AttemptInfo, fn: () => T | Promise<
   checkObject("runAttempt(): its first argument", attempt);
   checkFunction("runAttempt(): its second argument", fn);
   checkKeys("runAttempt()", attempt, INFO_KEYS);
-  return await run(attempt, fn, { functionName: fn.name, telemetry: telemetryOf(attempt) });
+  const { run, settings } = readAttempt(attempt, { functionName: fn.name, telemetry: telemetryOf(attempt) });
+  return await new RunningAttempt(run, settings, answerOf<T>).start(fn, run.signal);
 }
-
-/** {@link runAttempt} for the many attempts of one function. */
-export type AttemptRunner = <T>(
-  attempt: Omit<AttemptInfo, keyof TaskTelemetryOptions>,
-  fn: () => T | Promise<T>,
-) => Promise<T>;
 
 /**
- * Checks and makes once what the attempts of a function share; the spans tell that function's name.
+ * Checks what is said of an attempt, and completes it by what its carrier says.
  *
- * @throws TaskConfigError for an option out of range.
+ * @throws TaskConfigError for a value out of range.
  */
-export function attemptRunner(functionName: string, options: TaskTelemetryOptions): AttemptRunner {
-  const shared = { functionName, telemetry: telemetryOf(options) };
-  return (attempt, fn) => run(attempt, fn, shared);
-}
-
-function run<T>(attempt: AttemptInfo, fn: () => T | Promise<T>, shared: Shared): Promise<T> {
-  const settings = settingsOf(attempt, shared);
-  const one = runOf(attempt, settings);
-  return new RunningAttempt(one, settings, answerOf<T>).start(fn, one.signal);
+export function readAttempt(
+  info: AttemptInfo,
+  shared: HandledFunction,
+): { run: AttemptRun; settings: AttemptSettings } {
+  const settings = settingsOf(info, shared);
+  return { run: runOf(info, settings), settings };
 }
 
 function answerOf<T>(result: AttemptResult<T>): T | Promise<T> {
   return result.outcome === "success" ? result.value : Promise.reject(result.error);
 }
 
-function settingsOf(info: AttemptInfo, { functionName, telemetry }: Shared): AttemptSettings {
+function settingsOf(info: AttemptInfo, { functionName, telemetry }: HandledFunction): AttemptSettings {
   const { engine, system, destination, timeout, deferIf, giveUpIf } = info;
   if (deferIf !== undefined) checkFunction("deferIf", deferIf);
   if (giveUpIf !== undefined) checkFunction("giveUpIf", giveUpIf);

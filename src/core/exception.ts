@@ -1,6 +1,7 @@
 import { clip, textOf } from "./fields.js";
+import { safely } from "./guard.js";
 import { ERROR_TYPE_OTHER } from "./semconv.js";
-import { storable } from "./text.js";
+import { isStorable, storable } from "./text.js";
 
 /** Something thrown, as bounded text that is well-formed and without NUL, so that every store and backend takes it. */
 export interface ExceptionText {
@@ -25,6 +26,28 @@ export function describeException(error: unknown): ExceptionText {
     // falls through: an error that cannot be read is described like any other value
   }
   return { type: ERROR_TYPE_OTHER, message: shown(error), stack: undefined };
+}
+
+/**
+ * The very value that was thrown, where a library can keep what it reads of it; else an Error that says the same as far
+ * as it can be stored, of the same class where it had one, with the value for its `cause`. For libraries whose database
+ * refuses a text, and with it the end of the job, or that take a falsy value for success. `thrower` names who threw
+ * what is no Error. Never throws.
+ */
+export function storableError(thrown: unknown, thrower: string): unknown {
+  if (thrown && safely("reading an error", () => isStorableError(thrown), false)) return thrown;
+  const { type, message, stack } = describeException(thrown);
+  if (type === ERROR_TYPE_OTHER) return new Error(`${thrower} threw ${message || '""'}`, { cause: thrown });
+  const own = { name: type, message: message || type, stack, cause: thrown };
+  // not assigned: what is frozen, or has only a getter, above it could not be
+  return Object.create(Object(thrown), Object.getOwnPropertyDescriptors(own));
+}
+
+// Reads what libraries read, and throws where they would.
+function isStorableError(thrown: unknown): boolean {
+  // a value of any kind, as an object
+  const { message, stack } = Object(thrown) as { message?: unknown; stack?: unknown };
+  return isStorable(`${message || String(thrown)}`) && isStorable(String(stack));
 }
 
 // Errors of another realm (vm, worker, jest) are not instances of this realm's Error.

@@ -1,5 +1,5 @@
 import { namesOf } from "./checks.js";
-import type { AttemptInfo, TaskContext, TaskInfo, TaskTelemetryOptions } from "./types.js";
+import type { AttemptInfo, ProducerOptions, TaskContext, TaskInfo, TaskTelemetryOptions } from "./types.js";
 
 /** For the sets of options that include them. */
 export const TELEMETRY_KEYS: Record<keyof TaskTelemetryOptions, true> = {
@@ -36,3 +36,19 @@ export const INFO_KEYS: ReadonlySet<string> = namesOf<TaskInfo & AttemptInfo & T
   deferIf: true,
   giveUpIf: true,
 });
+
+/** Takes this library's part out of the options of an adapter's producer; the other part is for its own library. */
+export function splitProducerOptions<O extends ProducerOptions>(
+  options: O,
+): readonly [ProducerOptions, Omit<O, keyof ProducerOptions>] {
+  const { tags, relation, baggage, tracerProvider, meterProvider, ...others } = options;
+  return [{ tags, relation, baggage, tracerProvider, meterProvider }, others];
+}
+
+/** Takes this library's part out of the options of an adapter's consumer; the other part is for its own library. */
+export function splitTelemetryOptions<O extends TaskTelemetryOptions>(
+  options: O,
+): readonly [TaskTelemetryOptions, Omit<O, keyof TaskTelemetryOptions>] {
+  const { tracerProvider, meterProvider, loggerProvider, baggage, logs, onLog, ...others } = options;
+  return [{ tracerProvider, meterProvider, loggerProvider, baggage, logs, onLog }, others];
+}

@@ -19,10 +19,15 @@ export function wireTime(value: unknown): number | undefined {
   return typeof value === "number" && value > 0 && value <= MAX_TIME ? value : undefined;
 }
 
+/** The properties of a value that may be anything; none where it is no object. Reading them may run code, and throw. */
+export function fieldsOf(value: unknown): Record<string, unknown> {
+  // any object's properties may be read by name, and are unknown
+  return typeof value === "object" && value !== null ? (value as Record<string, unknown>) : {};
+}
+
 /** A span's identity as it was stored. `undefined` for anything that is not a valid one. Never throws. */
 export function wireSpanContext(value: unknown): SpanContext | undefined {
-  if (typeof value !== "object" || value === null) return undefined;
-  const { traceId, spanId, traceFlags } = value as Record<string, unknown>;
+  const { traceId, spanId, traceFlags } = fieldsOf(value);
   if (typeof traceId !== "string" || typeof spanId !== "string") return undefined;
   const flags = wireCount(traceFlags);
   if (flags === undefined || flags > MAX_TRACE_FLAGS) return undefined;

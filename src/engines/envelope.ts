@@ -1,8 +1,10 @@
 import { INVALID_SPAN_CONTEXT, type SpanContext } from "@opentelemetry/api";
 import { inject } from "../core/carrier.js";
 import type { Carrier } from "../core/types.js";
-import { wireCount, wireSpanContext, wireTime } from "../core/wire.js";
+import { fieldsOf, wireCount, wireSpanContext, wireTime } from "../core/wire.js";
 import type { Settlement, TaskMessage } from "./engine.js";
+
+export { fieldsOf } from "../core/wire.js";
 
 /** The reserved key under which a stored task holds what is not the user's. */
 export const ENVELOPE_KEY = "otel-taskflow";
@@ -58,9 +60,4 @@ export function readNextAttempt(stored: unknown): NextAttempt | undefined {
   const dueAt = wireTime(fields.dueAt);
   if (attempt === undefined || dueAt === undefined) return undefined;
   return { attempt, dueAt, previous: wireSpanContext(fields.previous) };
-}
-
-/** What a value that may be anything has as properties. */
-export function fieldsOf(value: unknown): Record<string, unknown> {
-  return typeof value === "object" && value !== null ? (value as Record<string, unknown>) : {};
 }

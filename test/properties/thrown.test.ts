@@ -1,6 +1,8 @@
 import { SpanStatusCode } from "@opentelemetry/api";
 import fc from "fast-check";
 import { enqueueTask, runAttempt, type TaskEvent } from "otel-taskflow";
+import { withTask as bullmqTask } from "otel-taskflow/bullmq";
+import { withTask as graphileTask } from "otel-taskflow/graphile-worker";
 import { describe, expect, test } from "vitest";
 import { watchUnhandled } from "../hostile/fixtures.js";
 import { createTasks } from "../support/tasks.js";
@@ -111,6 +113,39 @@ describe.each(Object.entries(ways))("any value %s", (_, fail) => {
     );
   });
 });
+
+const graphileJob = {
+  id: "1",
+  key: null,
+  task_identifier: "job",
+  payload: {},
+  attempts: 1,
+  max_attempts: 3,
+  flags: null,
+};
+const adapters: Record<string, (fail: () => Promise<never>) => Promise<unknown>> = {
+  // they are called with as much of a job as they read
+  bullmq: (fail) => bullmqTask(fail)({ id: "1", name: "job", opts: {}, attemptsMade: 0, timestamp: 1 } as never),
+  "graphile-worker": (fail) => graphileTask(fail)({}, { job: graphileJob } as never),
+};
+
+test.each(Object.entries(adapters))(
+  "any value reaches a worker of %s as what it can read and store",
+  async (_, run) => {
+    startTelemetry();
+    await fc.assert(
+      fc.asyncProperty(anything(), async ({ make }) => {
+        const caught = await reasonOf(run(() => Promise.reject(make())));
+        const { message, stack } = Object(caught?.reason) as Partial<Error>;
+        expect(Boolean(caught?.reason)).toBe(true);
+        for (const text of [`${message || String(caught?.reason)}`, String(stack)]) {
+          expect([text.isWellFormed(), text.includes("\0")]).toEqual([true, false]);
+        }
+      }),
+      { numRuns: RUNS, examples: EXAMPLES },
+    );
+  },
+);
 
 test("any value returned is returned unchanged, its span ended without an error", async () => {
   const telemetry = startTelemetry();

@@ -7,11 +7,10 @@ export {
   type BullmqJobOptions,
   type BullmqJobQueue,
   type BullmqTaskOptions,
-  withCarrier,
   withTask,
 } from "../../adapters/bullmq.js";
 export { bullmqEngine } from "./engine.js";
-export type { BullmqJob } from "./job.js";
+export { type BullmqJob, withCarrier } from "./job.js";
 export type {
   BullmqProcessor,
   BullmqQueue,

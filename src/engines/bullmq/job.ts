@@ -39,6 +39,19 @@ export interface BullmqJob {
   readonly repeatJobKey?: string | undefined;
 }
 
+/**
+ * Puts what `enqueueTask` hands to `send` into a job's options, for schedulers and flows. A scheduler repeats its
+ * options for ever: enqueue with the relation `"link"`, or all its jobs end up in one trace.
+ */
+export function withCarrier<O extends object>(options: O, carrier: Carrier): O {
+  return { ...options, [ENVELOPE_KEY]: carrier };
+}
+
+/** The carrier that a job's producer put into its options; anything, where that was none of ours. */
+export function carrierIn({ opts }: BullmqJob): Carrier | undefined {
+  return opts[ENVELOPE_KEY];
+}
+
 export function routeOf(queue: string | undefined): TaskRoute {
   return { engine: BULLMQ, system: BULLMQ, destination: queue };
 }

@@ -1,6 +1,10 @@
+import type { TaskRoute } from "../../core/attributes.js";
 import { wireTime } from "../../core/wire.js";
 import type { AddressedJob } from "./carried-data.js";
 import type { Scheduler } from "./carriers.js";
+
+/** Value of `task.engine`, and of `messaging.system`, for which there is no convention. */
+const PG_BOSS = "pg-boss";
 
 /** What pg-boss takes for one claim of a job: its id, from 12.35 on with the number of the claim. */
 export type JobClaim = string | { readonly id: string; readonly retryCount: number };
@@ -57,6 +61,11 @@ interface JobUpdate {
   readonly singletonKey?: string;
   readonly startAfter?: number;
   readonly retryLimit?: number;
+}
+
+/** Where the tasks of a queue go to, as their spans and metrics say it. */
+export function routeOf(queue: string): TaskRoute {
+  return { engine: PG_BOSS, system: PG_BOSS, destination: queue };
 }
 
 /** Names the very claim of a fetched job, so that nothing is settled which another worker has claimed since. */

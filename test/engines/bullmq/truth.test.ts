@@ -153,6 +153,14 @@ await describeVersions("the wait of a job", (open, bullmq) => {
   });
 });
 
+test("an error that is frozen, and cannot be stored, is told by another of its class", async () => {
+  const error = Object.freeze(new SyntaxError("unexpected \0"));
+  const job = { id: "1", name: "parse", data: {}, opts: {}, timestamp: 1, attemptsMade: 0 };
+  const told: unknown = await withTask(async (_job: typeof job) => Promise.reject(error))(job).catch((one) => one);
+  expect(told).toBeInstanceOf(SyntaxError);
+  expect(told).toMatchObject({ name: "SyntaxError", message: "unexpected \uFFFD", cause: error });
+});
+
 test.each([
   ["on the run after the loss", { attemptsStarted: 2, stalledCounter: 1 }, true],
   ["on none after that put itself off", { attemptsStarted: 3, stalledCounter: 1 }, undefined],

@@ -1,0 +1,96 @@
+import type { SpanContext } from "@opentelemetry/api";
+import { readAttempt } from "./attempt.js";
+import { CurrentTask } from "./current-task.js";
+import { TaskCancelledError } from "./errors.js";
+import type { AttemptResult } from "./finish.js";
+import { quietly, safely } from "./guard.js";
+import { onAbort } from "./on-abort.js";
+import { attemptsLeft } from "./retry.js";
+import { type AttemptSettings, RunningAttempt } from "./running-attempt.js";
+import { telemetryOf } from "./telemetry.js";
+import type { AttemptInfo, TaskContext, TaskTelemetryOptions } from "./types.js";
+
+/** What a library will do with a job whose handler threw; `undefined` where it goes by the attempts that are left. */
+export type Verdict = "deferred" | "failure" | undefined;
+
+/** A library's wish that a handler stops. */
+export interface StopRequest {
+  readonly signal: AbortSignal;
+  /** The message of the `TaskCancelledError` that the task's signal aborts with. */
+  readonly message: string;
+}
+
+/** A job that a library hands to a handler, as an attempt. */
+export interface HandledJob extends Omit<AttemptInfo, keyof TaskTelemetryOptions | "deferIf" | "giveUpIf"> {
+  /** Aborts the task's signal and nothing more: the attempt ends as its handler does. Default: none. */
+  readonly stop?: StopRequest | undefined;
+  /**
+   * Asked within the attempt once its handler has thrown, and awaited before the outcome is judged. Where it throws or
+   * rejects, that is told to diag and the attempts that are left decide. Default: they always do.
+   */
+  readonly foresee?: ((thrown: unknown) => Promise<Verdict>) | undefined;
+}
+
+/** How a handler's attempt ended, and its span, for the next attempt to link to; `undefined` where that is no span. */
+export type HandledEnd<T> = AttemptResult<T> & { readonly span: SpanContext | undefined };
+
+/** Runs a job as an attempt. Rejects with a `TaskConfigError` where the job is none, and never for what was thrown. */
+export type HandlerRunner = <T>(
+  job: HandledJob,
+  handler: (task: TaskContext) => T | Promise<T>,
+) => Promise<HandledEnd<T>>;
+
+/**
+ * Makes what a library's adapter runs its jobs by. `functionName` is the handler's own, which the spans tell.
+ *
+ * @throws TaskConfigError for an option out of range.
+ */
+export function handlerRunner(functionName: string, options: TaskTelemetryOptions): HandlerRunner {
+  const shared = { functionName, telemetry: telemetryOf(options) };
+  return (job, handler) => runHandler(job, handler, shared);
+}
+
+async function runHandler<T>(
+  job: HandledJob,
+  handler: (task: TaskContext) => T | Promise<T>,
+  shared: Pick<AttemptSettings, "functionName" | "telemetry">,
+): Promise<HandledEnd<T>> {
+  const { stop, foresee } = job;
+  const { run, settings } = readAttempt(job, shared);
+  let verdict: Verdict;
+  const decide: AttemptSettings["decide"] = (error, task) =>
+    verdict === undefined ? attemptsLeft(error, task) : { outcome: verdict };
+  const attempt = new RunningAttempt<T, AttemptResult<T>>(run, { ...settings, decide }, (end) => end);
+  const { context: task, span } = attempt;
+  const handle = (): T | Promise<T> => handler(task);
+  const stoppable = stop === undefined ? handle : () => passOnStop(stop, task, handle);
+  const judge = async (thrown: unknown): Promise<void> => {
+    verdict = await quietly("foreseeing what becomes of a job", () => foresee?.(thrown), undefined);
+  };
+  const end = await attempt.start(foresee === undefined ? stoppable : () => judged(stoppable, judge), run.signal);
+  return { ...end, span: safely("reading a span's context", () => span.spanContext(), undefined) };
+}
+
+async function passOnStop<T>(
+  { signal, message }: StopRequest,
+  task: CurrentTask,
+  handle: () => T | Promise<T>,
+): Promise<T> {
+  const stopPassing = onAbort(signal, () => {
+    CurrentTask.abort(task, new TaskCancelledError(message, { cause: signal.reason }));
+  });
+  try {
+    return await handle();
+  } finally {
+    stopPassing();
+  }
+}
+
+async function judged<T>(handle: () => T | Promise<T>, judge: (thrown: unknown) => Promise<void>): Promise<T> {
+  try {
+    return await handle();
+  } catch (error) {
+    await judge(error);
+    throw error;
+  }
+}
