@@ -1,15 +1,16 @@
 import { warn } from "../core/guard.js";
 import { storable } from "../core/text.js";
+import { fieldsOf } from "../core/wire.js";
 import { failureOutput } from "../engines/pg-boss/failure-output.js";
 
-/** Levels that pg-boss and PostgreSQL can go down without running out of stack. */
+/** Levels of nesting that neither pg-boss nor PostgreSQL runs out of stack over. */
 const MAX_DEPTH = 1_000;
-/** What pg-boss reads of any object, besides its own enumerable properties. */
+/** pg-boss reads these of any object, wherever it has them from, and all enumerable properties of its own. */
 const ERROR_FIELDS: readonly string[] = ["name", "message", "stack", "code", "cause", "errors"];
-/** Characters that an object costs: many that refer to each other make a copy without end. */
+/** Characters that an object counts for: many that refer to each other would make a copy without end. */
 const OBJECT_COST = 8;
 
-/** One copy that is being made. */
+/** A copy in the making. */
 interface Copying {
   /** Characters and values that it may still hold. */
   left: number;
@@ -18,16 +19,18 @@ interface Copying {
 }
 
 /**
- * What a handler returned as pg-boss can store it: one output that cannot be stored would fail the whole batch. Holds
- * what pg-boss itself would keep, with U+FFFD for what PostgreSQL refuses in a text. What cannot be read, or exceeds
- * `most` characters, is left out as a whole and told to diag. Never throws.
+ * Copies what a handler returned into what pg-boss can store, since one output that it cannot would fail the whole
+ * batch. The copy holds what pg-boss itself would keep, with U+FFFD for what PostgreSQL refuses in a text. A value that
+ * cannot be read, or has more than `most` characters, is left out as a whole and told to diag. Never throws.
  */
 export function resultOutput(value: unknown, most: number): unknown {
   if (value === undefined || value === null || typeof value === "function") return undefined;
   return tryCopy("what a job returned cannot be stored", value, most);
 }
 
-/** What a failed job keeps of what was thrown: all that pg-boss would, and name and message in any case. Never throws. */
+/**
+ * Copies what a handler threw as {@link resultOutput} does; name and message are kept in any case. Never throws.
+ */
 export function errorOutput(error: unknown, most: number): object {
   const { name, message, stack } = failureOutput(error, 0);
   const nothing = error === undefined || error === null || typeof error === "function";
@@ -77,14 +80,14 @@ function objectCopy(value: object, copying: Copying): unknown {
 }
 
 function fieldsCopy(value: object, copying: Copying): object {
-  // whoever reads an element beyond the end pays for it: an array may claim any length
+  // its length is paid for before an element is read, as an array may claim any
   if (Array.isArray(value))
     return Array.from({ length: spend(copying, value.length) }, (_, n) => copyOf(value[n], copying));
   const copy: Record<string, unknown> = {};
   for (const field of ERROR_FIELDS) keep(copy, field, errorField(value, field), copying);
   for (const key of Object.keys(value)) {
     if (key === "__proto__" || ERROR_FIELDS.includes(key)) continue;
-    keep(copy, storable(key), (value as Record<string, unknown>)[key], copying);
+    keep(copy, storable(key), fieldsOf(value)[key], copying);
   }
   return copy;
 }
@@ -96,10 +99,10 @@ function keep(copy: Record<string, unknown>, key: string, value: unknown, copyin
   copy[key] = kept;
 }
 
-// Found on the prototype as well; nothing where it cannot be read, as nothing else reads it there.
+// It may be found on a prototype. One that cannot be read is left out by itself.
 function errorField(value: object, field: string): unknown {
   try {
-    const found = (value as Record<string, unknown>)[field];
+    const found = fieldsOf(value)[field];
     return found === null && !Object.hasOwn(value, field) ? undefined : found;
   } catch {
     return undefined;
@@ -107,20 +110,20 @@ function errorField(value: object, field: string): unknown {
 }
 
 function asJson(value: object): unknown {
-  const { toJSON } = value as { toJSON?: unknown };
+  const { toJSON } = fieldsOf(value);
   return typeof toJSON === "function" ? toJSON.call(value) : value;
 }
 
-// As pg-boss names what it does not read.
+// pg-boss writes these texts in the place of what it does not read.
 function opaqueText(value: object): string | undefined {
   if (Buffer.isBuffer(value)) return "[object Buffer]";
-  const { pipe, on } = value as { pipe?: unknown; on?: unknown };
+  const { pipe, on } = fieldsOf(value);
   return typeof pipe === "function" && typeof on === "function" ? "[object Stream]" : undefined;
 }
 
 function spend(copying: Copying, size: number): number {
   copying.left -= size;
-  // an array may claim to have NaN elements
+  // an array may claim to have NaN elements, and nothing compares with that
   if (!(copying.left >= 0)) throw new RangeError("it is too large");
   return size;
 }

@@ -16,6 +16,8 @@ import type { Backend } from "./backends.js";
 export interface Rig extends TestTelemetry {
   readonly boss: PgBoss;
   readonly queue: string;
+  /** Lets a job that was fetched appear to have been left alone since yesterday, and has pg-boss look for such jobs. */
+  lose(id: string | null, since: "started_on" | "heartbeat_on"): Promise<void>;
   send(data?: unknown, options?: SendOptions & SendJobOptions): Promise<string | null>;
   work(handler: (job: TaskJob) => unknown, options?: Partial<WorkOptions>): Promise<string>;
   /** Waits until a job of the queue is in this state; resolves to it. */
@@ -66,6 +68,11 @@ export async function openRig(connection: ConstructorOptions, telemetry: TestTel
   await boss.createQueue(queue, { retryLimit: 0 });
   return {
     ...{ ...telemetry, boss, queue },
+    async lose(id, since) {
+      const sql = `update ${connection.schema ?? "pgboss"}.job set ${since} = now() - interval '1 day' where id = $1`;
+      await boss.getDb().executeSql(sql, [id]);
+      await boss.supervise(queue);
+    },
     send: (data, own) => sendJob(boss, queue, data, { tracerProvider, ...own }),
     work: (handler, own) => workTask(boss, queue, { ...POLLING, tracerProvider, ...own }, handler),
     job: (id, state) =>

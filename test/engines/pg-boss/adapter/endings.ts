@@ -118,6 +118,19 @@ export function endingCases(test: RigTest): void {
     expect(spans[0]?.attributes["error.type"]).toBe("TaskTimeoutError");
     expect([reasons, spans[1]?.attributes["task.redelivered"]]).toEqual([["TASK_TIMEOUT"], undefined]);
   });
+
+  test.for([
+    ["did not end in time", "started_on", "job timed out"],
+    ["gave no sign of life", "heartbeat_on", "job heartbeat timeout"],
+  ] as const)("a run after one whose worker %s is redelivered", async ([, since, message], { rig }) => {
+    const id = await rig.send({}, { retryLimit: 1, heartbeatSeconds: 10 });
+    await rig.boss.fetch(rig.queue);
+    await rig.lose(id, since);
+    expect((await rig.job(id, "retry")).output).toEqual({ value: { message } });
+    await rig.work(() => {});
+    const [attempt] = await rig.attempts(1);
+    expect(attempt?.attributes).toMatchObject({ "task.attempt": 1, "task.redelivered": true });
+  });
 }
 
 /** Throws whatever is asked of it. */
