@@ -23,5 +23,6 @@ export default defineConfig({
     // most of the time is spent waiting: for servers, other processes, delays
     maxWorkers: 4,
     typecheck: { enabled: false },
+    coverage: { provider: "v8", include: ["src/**"], reporter: ["text", "html"] },
   },
 });

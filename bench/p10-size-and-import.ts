@@ -2,8 +2,7 @@
 import { execFileSync } from "node:child_process";
 import { createRequire } from "node:module";
 import { fileURLToPath } from "node:url";
-import { gzipSync } from "node:zlib";
-import { build } from "esbuild";
+import { bundleSize } from "./harness/bundle-size.js";
 import type { Measurement, Round } from "./harness/measurement.js";
 
 const requireFrom = createRequire(import.meta.url);
@@ -17,7 +16,7 @@ export const measurements: readonly Measurement[] = [
     rounds: 1,
     warmUp: 0,
     pairs: 1,
-    ours: () => bundleSize,
+    ours: () => async () => (await bundleSize(fileURLToPath(import.meta.resolve("otel-taskflow")))) / 1000,
   },
   {
     what: "importing the core entry in a fresh process, above `@opentelemetry/api` alone",
@@ -32,19 +31,6 @@ export const measurements: readonly Measurement[] = [
     peer: () => requiring("@opentelemetry/api"),
   },
 ];
-
-async function bundleSize(): Promise<number> {
-  const { outputFiles } = await build({
-    entryPoints: [fileURLToPath(import.meta.resolve("otel-taskflow"))],
-    external: ["@opentelemetry/api"],
-    bundle: true,
-    minify: true,
-    write: false,
-    platform: "node",
-    format: "esm",
-  });
-  return outputFiles.reduce((sum, { contents }) => sum + gzipSync(contents, { level: 9 }).length, 0) / 1000;
-}
 
 function importing(specifier: string): Round {
   return loading("module", `await import(${JSON.stringify(import.meta.resolve(specifier))})`);

@@ -3,6 +3,9 @@ import { existsSync, mkdtempSync, readFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { beforeAll, describe, expect, inject, test } from "vitest";
+import { bundleSize } from "../../bench/harness/bundle-size.js";
+
+const MAX_CORE_BYTES = 20_000;
 
 interface SourceMap {
   readonly sources: readonly string[];
@@ -43,6 +46,12 @@ describe.each([
       sources.filter((source) => !source.startsWith("package/src/") || !existsSync(join(unpacked, source))),
     ).toEqual([]);
   });
+});
+
+test("the core entry is at most 20 kB, minified and gzipped", async () => {
+  const size = await bundleSize(join(unpacked, "package/dist/esm/index.js"));
+  const over = `${size - MAX_CORE_BYTES} bytes too many: make room in the core, or leave out what few need`;
+  expect(size, over).toBeLessThanOrEqual(MAX_CORE_BYTES);
 });
 
 test.each(entries)("what %s exports is called in the build as it is in the source", async (entry) => {

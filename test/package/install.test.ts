@@ -25,7 +25,7 @@ test("the tarball holds the built library, its manifest, and what the README lea
     .trim()
     .split("\n");
   const top = new Set(files.map((file) => file.split("/")[1]));
-  const papers = ["CHANGELOG.md", "LICENSE", "README.md", "SECURITY.md", "package.json"];
+  const papers = ["CHANGELOG.md", "CONTRIBUTING.md", "LICENSE", "README.md", "SECURITY.md", "package.json"];
   expect([...top].sort()).toEqual([...papers, "dist", "docs", "examples", "src"].sort());
   const links = readFileSync("README.md", "utf8").matchAll(/\]\(([\w./-]+)\)/g);
   const missing = [...links].filter(([, link = ""]) => !files.some((file) => file.startsWith(`package/${link}`)));

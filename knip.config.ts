@@ -1,0 +1,30 @@
+import type { KnipConfig } from "knip";
+import manifest from "./package.json" with { type: "json" };
+
+// "./dist/esm/sdk/index.js" is built from src/sdk/index.ts
+const sources = Object.values<string | { import: { default: string } }>(manifest.exports).flatMap((target) =>
+  typeof target === "string" ? [] : [target.import.default.replace("./dist/esm/", "src/").replace(/js$/, "ts")],
+);
+
+const config: KnipConfig = {
+  entry: [
+    ...sources,
+    "examples/**/*.ts",
+    // started as programs of their own
+    "bench/{main,p*,harness/*}.ts",
+    "soak/run.ts",
+    "test/e2e/*.ts",
+    "test/engines/{process/*,table}.ts",
+    "test/manager/decorated/mailer.ts",
+  ],
+  // projects of their own, with their own packages
+  project: ["**/*.{ts,mjs}", "!test/compat/cells/**", "!test/package/fixtures/**"],
+  // exported for who reads the declarations
+  ignoreExportsUsedInFile: true,
+  // imported under a name that is put together while a test runs
+  ignoreDependencies: ["@opentelemetry/api-logs", "express4"],
+  // one of the servers that .ci/run installs
+  ignoreBinaries: ["redis-server"],
+};
+
+export default config;
