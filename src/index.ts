@@ -1,5 +1,4 @@
 export { runAttempt } from "./core/attempt.js";
-export { getTaskContext } from "./core/context.js";
 export { type ContinueInfo, carryAttempt, continueAttempt } from "./core/continue.js";
 export { type EnqueueOptions, enqueueTask } from "./core/enqueue.js";
 export {
@@ -19,6 +18,7 @@ export {
   TaskTimeoutError,
   UnknownTaskError,
 } from "./core/errors.js";
+export { getTaskContext } from "./core/live-attempt.js";
 export { taskLog, taskLogFields } from "./core/log.js";
 export type {
   AttemptInfo,

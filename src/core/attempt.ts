@@ -11,7 +11,6 @@ import {
   MAX_TIMER_MS,
 } from "./checks.js";
 import { activeContext } from "./context.js";
-import type { AttemptResult } from "./finish.js";
 import { ask, warn } from "./guard.js";
 import { INFO_KEYS } from "./info-keys.js";
 import { attemptsLeft } from "./retry.js";
@@ -37,7 +36,9 @@ export async function runAttempt<T>(attempt: AttemptInfo, fn: () => T | Promise<
   checkFunction("runAttempt(): its second argument", fn);
   checkKeys("runAttempt()", attempt, INFO_KEYS);
   const { run, settings } = readAttempt(attempt, { functionName: fn.name, telemetry: telemetryOf(attempt) });
-  return await new RunningAttempt(run, settings, answerOf<T>).start(fn, run.signal);
+  const end = await new RunningAttempt<T>(run, settings).start(fn, { signal: run.signal });
+  if (end.outcome === "success") return end.value;
+  throw end.error;
 }
 
 /**
@@ -51,10 +52,6 @@ export function readAttempt(
 ): { run: AttemptRun; settings: AttemptSettings } {
   const settings = settingsOf(info, shared);
   return { run: runOf(info, settings), settings };
-}
-
-function answerOf<T>(result: AttemptResult<T>): T | Promise<T> {
-  return result.outcome === "success" ? result.value : Promise.reject(result.error);
 }
 
 function settingsOf(info: AttemptInfo, { functionName, telemetry }: HandledFunction): AttemptSettings {

@@ -2,11 +2,12 @@ import { trace } from "@opentelemetry/api";
 import { contextAttributes } from "./attributes.js";
 import { type ExtractedOrigin, extract, inject, injectContext, withOwnBaggage } from "./carrier.js";
 import { checkFunction, checkKeys, checkObject } from "./checks.js";
-import { type ActiveAttempt, AttemptScope, activeContext, attemptIn, withContext } from "./context.js";
+import { activeContext, withContext } from "./context.js";
 import { CurrentTask } from "./current-task.js";
-import { type Continued, finishContinued } from "./finish.js";
+import { type AttemptEnd, finishContinued } from "./finish.js";
 import { safely } from "./guard.js";
 import { INFO_KEYS } from "./info-keys.js";
+import { attemptIn, LiveAttempt } from "./live-attempt.js";
 import { OPERATION_CONTINUE } from "./semconv.js";
 import { NO_TAGS } from "./tags.js";
 import { contextWithSpan, type Telemetry, telemetryOf } from "./telemetry.js";
@@ -30,7 +31,7 @@ function carried(): Carrier {
   const active = activeContext();
   const attempt = attemptIn(active);
   if (attempt === undefined) return injectContext(active);
-  const { taskId: id, funcName: name, tags, maxAttempts, attempt: number } = attempt.context;
+  const { taskId: id, funcName: name, tags, maxAttempts, attempt: number } = attempt.task;
   // without a context manager the running attempt is known, but its span is not active
   const within = trace.getSpan(active) === undefined ? contextWithSpan(active, attempt.span) : active;
   const unknown = { retries: undefined, enqueuedAt: undefined, dueAt: undefined, parentId: undefined };
@@ -54,28 +55,27 @@ export async function continueAttempt<T>(info: ContinueInfo, fn: () => T | Promi
   const found = { ...extracted, context: withOwnBaggage(extracted.context, extracted.tags ?? NO_TAGS) };
   const attempt = attemptOf(found, telemetry);
   if (attempt === undefined) return await withContext(found.context, fn);
-  const scope = new AttemptScope(contextWithSpan(found.context, attempt.span), attempt);
-  const ended = await new Promise<Continued<T>>((resolve) => scope.run(() => void endOf(fn).then(resolve)));
-  finishContinued(attempt, ended);
-  scope.close();
-  if ("error" in ended) throw ended.error;
-  return ended.value;
+  const end = await new Promise<AttemptEnd<T>>((resolve) => attempt.run(() => void endOf(fn).then(resolve)));
+  finishContinued(attempt, end);
+  attempt.close();
+  if (end.outcome === "success") return end.value;
+  throw end.error;
 }
 
-function attemptOf(found: ExtractedOrigin, telemetry: Telemetry): ActiveAttempt | undefined {
+function attemptOf(found: ExtractedOrigin, telemetry: Telemetry): LiveAttempt | undefined {
   const { id, name, maxAttempts, tags = NO_TAGS, attempt = 0 } = found;
   if (id === undefined || name === undefined) return undefined;
   const task = new CurrentTask({ id, name, maxAttempts, tags }, attempt);
   const span = telemetry.startSpan(OPERATION_CONTINUE, name, found.context, () => ({
     attributes: contextAttributes(task),
   }));
-  return { context: task, span, telemetry, measures: undefined, ended: false, logged: 0, dropped: 0 };
+  return new LiveAttempt(task, span, telemetry, contextWithSpan(found.context, span));
 }
 
-async function endOf<T>(fn: () => T | Promise<T>): Promise<Continued<T>> {
+async function endOf<T>(fn: () => T | Promise<T>): Promise<AttemptEnd<T>> {
   try {
-    return { value: await fn() };
+    return { outcome: "success", value: await fn() };
   } catch (error) {
-    return { error };
+    return { outcome: "error", error };
   }
 }

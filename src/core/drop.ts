@@ -1,10 +1,10 @@
 import { INVALID_SPAN_CONTEXT, trace } from "@opentelemetry/api";
 import type { TaskRoute } from "./attributes.js";
 import type { TaskOrigin } from "./carrier.js";
-import { type ActiveAttempt, AttemptScope } from "./context.js";
 import { CurrentTask } from "./current-task.js";
-import type { AttemptResult } from "./finish.js";
+import type { AttemptEnd } from "./finish.js";
 import { quietly } from "./guard.js";
+import { LiveAttempt } from "./live-attempt.js";
 import { countDropped } from "./metrics.js";
 import type { Telemetry } from "./telemetry.js";
 import type { TaskContext } from "./types.js";
@@ -17,21 +17,19 @@ export interface DropPlan {
   readonly reason: unknown;
   readonly route: TaskRoute;
   readonly telemetry: Telemetry;
-  readonly notify: ((result: AttemptResult<unknown>, context: TaskContext) => unknown) | undefined;
+  readonly notify: ((end: AttemptEnd<unknown>, task: TaskContext) => unknown) | undefined;
 }
 
 /** Tells of a task's end where no attempt runs: inside the task's context, without a span. Never rejects. */
 export async function dropTask({ origin, attempt, reason, route, telemetry, notify }: DropPlan): Promise<void> {
-  const context = new CurrentTask(origin, attempt);
-  CurrentTask.abort(context, reason);
-  const span = trace.wrapSpanContext(INVALID_SPAN_CONTEXT);
-  const state = { ended: true, logged: 0, dropped: 0, measures: undefined };
-  const idle: ActiveAttempt = { context, span, telemetry, ...state };
+  const task = new CurrentTask(origin, attempt);
+  CurrentTask.abort(task, reason);
+  const dropped = new LiveAttempt(task, trace.wrapSpanContext(INVALID_SPAN_CONTEXT), telemetry, origin.context);
+  dropped.markEnded();
   countDropped(telemetry.instruments(), origin.name, route);
-  const scope = new AttemptScope(origin.context, idle);
-  const tell = (): unknown => notify?.({ outcome: "cancelled", error: reason }, context);
+  const tell = (): unknown => notify?.({ outcome: "cancelled", error: reason }, task);
   await new Promise<void>((resolve) => {
-    scope.run(() => void quietly(`a hook of task ${origin.name}`, tell, undefined).then(() => resolve()));
+    dropped.run(() => void quietly(`a hook of task ${origin.name}`, tell, undefined).then(() => resolve()));
   });
-  scope.close();
+  dropped.close();
 }

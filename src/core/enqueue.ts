@@ -18,11 +18,12 @@ import {
   namesOf,
   show,
 } from "./checks.js";
-import { activeContext, attemptIn, isSuppressed, SUPPRESS_TRACING, withContext } from "./context.js";
+import { activeContext, isSuppressed, SUPPRESS_TRACING, withContext } from "./context.js";
 import { describeException } from "./exception.js";
 import { type Failure, finishSpan } from "./finish.js";
 import { ask, atOnce, safely, warn } from "./guard.js";
 import { INFO_KEYS } from "./info-keys.js";
+import { attemptIn } from "./live-attempt.js";
 import { countEnqueued } from "./metrics.js";
 import { EVENT_ENQUEUE_EXCEPTION, EVENT_MESSAGING_SEND_EXCEPTION, OPERATION_ENQUEUE } from "./semconv.js";
 import { copyTags, NO_TAGS } from "./tags.js";
@@ -102,7 +103,7 @@ export function enqueue<T>(
   const active = attempt && trace.getSpan(around) === undefined ? contextWithSpan(around, attempt.span) : around;
   const { name, relation, route, telemetry } = settings;
   const maxAttempts = retries === undefined ? settings.maxAttempts : retries + 1;
-  const parentId = attempt?.context.taskId;
+  const parentId = attempt?.task.taskId;
   const span = telemetry.startSpan(OPERATION_ENQUEUE, name, active, () => ({
     kind: SpanKind.PRODUCER,
     attributes: enqueueAttributes({ id, name, tags, parentId }, route),

@@ -1,8 +1,9 @@
 import { type Attributes, type HrTime, type Span, SpanStatusCode } from "@opentelemetry/api";
 import { contextAttributes, type TaskRoute } from "./attributes.js";
-import { type ActiveAttempt, activeContext } from "./context.js";
+import { activeContext } from "./context.js";
 import { describeException, type ExceptionText } from "./exception.js";
 import { safely } from "./guard.js";
+import type { LiveAttempt } from "./live-attempt.js";
 import { emitRecordFrom } from "./record.js";
 import {
   ATTR_ERROR_TYPE,
@@ -17,24 +18,25 @@ import {
   EVENT_MESSAGING_PROCESS_EXCEPTION,
   EVENT_PROCESS_EXCEPTION,
 } from "./semconv.js";
+import type { SpanClock } from "./span-clock.js";
 import { contextWithSpan, type Telemetry } from "./telemetry.js";
 import type { TaskOutcome } from "./types.js";
 
-/** How an attempt ended; `delay` is the wait before the next one, in ms, where it is known. */
-export type AttemptResult<T> =
+/**
+ * How an attempt, or a part of one that ran elsewhere, ended. `delay` is the wait before the next attempt, in
+ * milliseconds, where it is known.
+ */
+export type AttemptEnd<T> =
   | { readonly outcome: "success"; readonly value: T }
   | { readonly outcome: Exclude<TaskOutcome, "success">; readonly error: unknown; readonly delay?: number | undefined };
 
-/** How the part of an attempt that ran elsewhere ended. */
-export type Continued<T> = { readonly value: T } | { readonly error: unknown };
-
 /** An attempt that is over, and how its span is to say so. */
-export interface EndedAttempt extends ActiveAttempt {
-  readonly route: TaskRoute;
+export interface EndedAttempt extends LiveAttempt {
+  readonly settings: { readonly route: TaskRoute };
   /** When it settled, on performance.now()'s axis: hooks ran after it. 0 where nobody measures. */
   readonly endedAt: number;
-  /** The same for its span; `undefined` where that ends now. */
-  readonly endTime: HrTime | undefined;
+  /** Gives that moment for the span; `undefined` where the span ends now. */
+  readonly clock: SpanClock | undefined;
 }
 
 /** A failure on its way to a span, and to a log record where that is asked for. */
@@ -55,52 +57,51 @@ export function finishSpan(span: Span, failure?: Failure): void {
 }
 
 /** Ends the span of the part of an attempt that ran elsewhere. */
-export function finishContinued(attempt: ActiveAttempt, ended: Continued<unknown>): void {
+export function finishContinued(attempt: LiveAttempt, end: AttemptEnd<unknown>): void {
   const { span, dropped } = attempt;
   if (dropped > 0) safely("finishing a span", () => span.setAttribute(ATTR_TASK_LOG_DROPPED, dropped), undefined);
-  attempt.ended = true;
-  if ("value" in ended) finishSpan(span);
-  else finishSpan(span, failureOf(attempt, describeException(ended.error), EVENT_CONTINUE_EXCEPTION, "error"));
+  attempt.markEnded();
+  if (end.outcome === "success") finishSpan(span);
+  else finishSpan(span, failureOf(attempt, describeException(end.error), EVENT_CONTINUE_EXCEPTION, "error"));
 }
 
-/** Ends an attempt's span and measures, once. */
-export function finishAttempt(attempt: EndedAttempt, result: AttemptResult<unknown>): void {
-  if (attempt.ended) return;
-  const { outcome } = result;
-  const { endedAt, endTime } = attempt;
+/** Ends an attempt's span and measures. Called once. */
+export function finishAttempt(attempt: EndedAttempt, end: AttemptEnd<unknown>): void {
+  const { outcome } = end;
+  const { endedAt, clock } = attempt;
   const failed = outcome === "retry" || outcome === "failure" || outcome === "error";
-  const exception = failed ? describeException(result.error) : undefined;
-  safely("finishing an attempt span", () => describe(attempt, result, exception, endTime), undefined);
+  const exception = failed ? describeException(end.error) : undefined;
+  const endTime = clock?.at(endedAt);
+  safely("finishing an attempt span", () => describe(attempt, end, exception, endTime), undefined);
   attempt.measures?.end({ outcome, errorType: exception?.type, endedAt });
-  attempt.ended = true;
+  attempt.markEnded();
   safely("ending an attempt span", () => attempt.span.end(endTime), undefined);
 }
 
 function describe(
   attempt: EndedAttempt,
-  result: AttemptResult<unknown>,
+  end: AttemptEnd<unknown>,
   exception: ExceptionText | undefined,
   endTime: HrTime | undefined,
 ): void {
-  const attributes: Attributes = { [ATTR_TASK_OUTCOME]: result.outcome };
+  const attributes: Attributes = { [ATTR_TASK_OUTCOME]: end.outcome };
   if (attempt.dropped > 0) attributes[ATTR_TASK_LOG_DROPPED] = attempt.dropped;
-  if (result.outcome === "retry" && result.delay !== undefined) {
-    attributes[ATTR_TASK_RETRY_DELAY] = result.delay / 1000;
-  }
+  if (end.outcome === "retry" && end.delay !== undefined) attributes[ATTR_TASK_RETRY_DELAY] = end.delay / 1000;
   attempt.span.setAttributes(attributes);
   if (exception === undefined) return;
-  const eventName = attempt.route.system === undefined ? EVENT_PROCESS_EXCEPTION : EVENT_MESSAGING_PROCESS_EXCEPTION;
-  const level = result.outcome === "retry" ? "warn" : "error";
+  const eventName =
+    attempt.settings.route.system === undefined ? EVENT_PROCESS_EXCEPTION : EVENT_MESSAGING_PROCESS_EXCEPTION;
+  const level = end.outcome === "retry" ? "warn" : "error";
   tell(attempt.span, failureOf(attempt, exception, eventName, level), endTime);
 }
 
 function failureOf(
-  { telemetry, context }: ActiveAttempt,
+  { telemetry, task }: LiveAttempt,
   exception: ExceptionText,
   eventName: string,
   level: Failure["level"],
 ): Failure {
-  return { exception, eventName, level, telemetry, task: () => contextAttributes(context) };
+  return { exception, eventName, level, telemetry, task: () => contextAttributes(task) };
 }
 
 /** @see https://opentelemetry.io/docs/specs/semconv/exceptions/ */

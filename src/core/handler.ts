@@ -2,7 +2,7 @@ import type { SpanContext } from "@opentelemetry/api";
 import { readAttempt } from "./attempt.js";
 import { CurrentTask } from "./current-task.js";
 import { TaskCancelledError } from "./errors.js";
-import type { AttemptResult } from "./finish.js";
+import type { AttemptEnd } from "./finish.js";
 import { quietly, safely } from "./guard.js";
 import { onAbort } from "./on-abort.js";
 import { attemptsLeft } from "./retry.js";
@@ -32,7 +32,7 @@ export interface HandledJob extends Omit<AttemptInfo, keyof TaskTelemetryOptions
 }
 
 /** How a handler's attempt ended, and its span, for the next attempt to link to; `undefined` where that is no span. */
-export type HandledEnd<T> = AttemptResult<T> & { readonly span: SpanContext | undefined };
+export type HandledEnd<T> = AttemptEnd<T> & { readonly span: SpanContext | undefined };
 
 /** Runs a job as an attempt. Rejects with a `TaskConfigError` where the job is none, and never for what was thrown. */
 export type HandlerRunner = <T>(
@@ -60,14 +60,15 @@ async function runHandler<T>(
   let verdict: Verdict;
   const decide: AttemptSettings["decide"] = (error, task) =>
     verdict === undefined ? attemptsLeft(error, task) : { outcome: verdict };
-  const attempt = new RunningAttempt<T, AttemptResult<T>>(run, { ...settings, decide }, (end) => end);
-  const { context: task, span } = attempt;
+  const attempt = new RunningAttempt<T>(run, { ...settings, decide });
+  const { task, span } = attempt;
   const handle = (): T | Promise<T> => handler(task);
   const stoppable = stop === undefined ? handle : () => passOnStop(stop, task, handle);
   const judge = async (thrown: unknown): Promise<void> => {
     verdict = await quietly("foreseeing what becomes of a job", () => foresee?.(thrown), undefined);
   };
-  const end = await attempt.start(foresee === undefined ? stoppable : () => judged(stoppable, judge), run.signal);
+  const call = foresee === undefined ? stoppable : () => judged(stoppable, judge);
+  const end = await attempt.start(call, { signal: run.signal });
   return { ...end, span: safely("reading a span's context", () => span.spanContext(), undefined) };
 }
 

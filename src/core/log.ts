@@ -1,7 +1,8 @@
 import { type Attributes, type Context, isSpanContextValid, type Span, trace } from "@opentelemetry/api";
-import { type ActiveAttempt, AttemptScope, activeContext, attemptIn } from "./context.js";
+import { activeContext } from "./context.js";
 import { addFields, clip, type Fields, keysOf, readField, textOf } from "./fields.js";
 import { safely, warn } from "./guard.js";
+import { attemptIn, type LiveAttempt } from "./live-attempt.js";
 import { emitRecord } from "./record.js";
 import { ATTR_TASK_LOG_LEVEL } from "./semconv.js";
 import { Silenced } from "./silenced.js";
@@ -68,24 +69,17 @@ function write(message: string, fields: Fields): void {
 }
 
 // The span that takes the line as an event: a user's own span if one is active, else the attempt's.
-function eventSpan(active: Context, attempt: ActiveAttempt | undefined): Span | undefined {
+function eventSpan(active: Context, attempt: LiveAttempt | undefined): Span | undefined {
   try {
     const span = trace.getSpan(active);
     if (attempt === undefined) return span?.isRecording() ? span : undefined;
     if (attempt.ended || attempt.telemetry.logs === "record") return undefined;
     if (span !== undefined && span !== attempt.span && span.isRecording()) return span;
-    return attempt.span.isRecording() && hasRoom(attempt) ? attempt.span : undefined;
+    return attempt.span.isRecording() && attempt.takeLine(MAX_EVENTS) ? attempt.span : undefined;
   } catch (error) {
     warn("finding the active span failed", error);
     return undefined;
   }
-}
-
-function hasRoom(attempt: ActiveAttempt): boolean {
-  const room = attempt.logged < MAX_EVENTS;
-  if (room) attempt.logged += 1;
-  else attempt.dropped += 1;
-  return room;
 }
 
 function addEvent(span: Span, message: string, attributes: Attributes): void {
@@ -103,15 +97,17 @@ function levelOf(fields: Fields): TaskLogLevel {
 }
 
 // What onLog writes itself, now or later, does not reach it again.
-function callOnLog(message: string, fields: Fields, attempt: ActiveAttempt, active: Context): void {
+function callOnLog(message: string, fields: Fields, attempt: LiveAttempt, active: Context): void {
   const own = keysOf(fields).filter((key) => key !== "level");
   const copy = Object.fromEntries(own.map((key) => [key, readField(fields, key)]));
-  const line = { level: levelOf(fields), message, fields: copy, context: attempt.context };
-  new AttemptScope(active, new Silenced(attempt)).run(() => {
+  const line = { level: levelOf(fields), message, fields: copy, context: attempt.task };
+  const silenced = new Silenced(attempt, active);
+  silenced.run(() => {
     // an async onLog passes for one that returns void: its rejection is caught too
     const returned: unknown = safely("onLog", () => attempt.telemetry.onLog?.(line), undefined);
     if (isThenable(returned)) Promise.resolve(returned).catch((error: unknown) => warn("onLog failed", error));
   });
+  silenced.close();
 }
 
 function correlationFields(active: Context): Record<string, unknown> {
@@ -124,11 +120,11 @@ function correlationFields(active: Context): Record<string, unknown> {
     fields.trace_flags = spanContext.traceFlags.toString(16).padStart(2, "0");
   }
   if (attempt !== undefined) {
-    fields.task_id = attempt.context.taskId;
-    fields.task_name = attempt.context.funcName;
-    fields.task_attempt = attempt.context.attempt;
+    fields.task_id = attempt.task.taskId;
+    fields.task_name = attempt.task.funcName;
+    fields.task_attempt = attempt.task.attempt;
     // a copy: whatever redacts a line writes to it
-    const tags = { ...attempt.context.tags };
+    const tags = { ...attempt.task.tags };
     if (Object.keys(tags).length > 0) fields.task_tags = tags;
   }
   return fields;

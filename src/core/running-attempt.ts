@@ -1,19 +1,19 @@
-import type { HrTime, Span, SpanContext, SpanOptions } from "@opentelemetry/api";
+import type { SpanContext, SpanOptions } from "@opentelemetry/api";
 import { attemptSpanOptions, parentContext } from "./attempt-span.js";
 import type { TaskRoute } from "./attributes.js";
 import type { TaskOrigin } from "./carrier.js";
-import { AttemptScope } from "./context.js";
 import { CurrentTask } from "./current-task.js";
 import { isTaskCancelledError, isTaskTimeoutError, TaskCancelledError, TaskTimeoutError } from "./errors.js";
-import { type AttemptResult, type EndedAttempt, finishAttempt } from "./finish.js";
+import { type AttemptEnd, type EndedAttempt, finishAttempt } from "./finish.js";
 import { debug, quietly, safely } from "./guard.js";
+import { LiveAttempt } from "./live-attempt.js";
 import { AttemptMeasures } from "./metrics.js";
 import { onAbort } from "./on-abort.js";
 import type { RetryDecision } from "./retry.js";
 import type { Rostered } from "./roster.js";
 import { OPERATION_PROCESS } from "./semconv.js";
 import { type SpanClock, spanClock } from "./span-clock.js";
-import { contextWithSpan, isSpan, type Telemetry } from "./telemetry.js";
+import { contextWithSpan, type Telemetry } from "./telemetry.js";
 import { adopt, isThenable } from "./thenable.js";
 import type { TaskContext, TaskOutcome } from "./types.js";
 
@@ -41,192 +41,196 @@ export interface AttemptSettings {
   /** The task function's own name, where it has one. */
   readonly functionName: string;
   readonly telemetry: Telemetry;
-  readonly decide: (error: unknown, context: TaskContext) => RetryDecision | { readonly outcome: "deferred" };
+  readonly decide: (error: unknown, task: TaskContext) => RetryDecision | { readonly outcome: "deferred" };
   /** Told of the end inside the task's context, and awaited, before the span ends. */
-  readonly notify: ((result: AttemptResult<unknown>, context: TaskContext) => unknown) | undefined;
+  readonly notify: ((end: AttemptEnd<unknown>, task: TaskContext) => unknown) | undefined;
 }
 
-type Ending<T> =
-  | { readonly kind: "returned"; readonly value: T }
-  | { readonly kind: "thrown"; readonly error: unknown }
-  | { readonly kind: "aborted"; readonly reason: unknown; readonly deferred?: boolean };
+/** What starting an attempt takes besides its function. */
+export interface StartOptions<T> {
+  /** The engine's own signal: aborting it cancels the attempt. */
+  readonly signal?: AbortSignal | undefined;
+  /**
+   * Stores the end; called once, inside the attempt's asynchronous context, and neither throws nor rejects. A cancelled
+   * attempt is stored before its hooks, so that whoever cancels waits for none; any other after its span has ended.
+   */
+  readonly store?: ((end: AttemptEnd<T>) => void | Promise<void>) | undefined;
+}
 
-/** An attempt from its start to its end: the span, the task's context, and the one settlement that counts. */
-export class RunningAttempt<T, R> implements EndedAttempt, Rostered {
-  readonly context: CurrentTask;
-  readonly span: Span;
-  readonly telemetry: Telemetry;
-  measures: AttemptMeasures | undefined;
-  place = -1;
-  ended = false;
-  logged = 0;
-  dropped = 0;
-  endedAt = 0;
-  readonly #settings: AttemptSettings;
-  readonly #conclude: (result: AttemptResult<T>) => R | Promise<R>;
-  /** Seconds from due to start. */
-  readonly #wait: number | undefined;
+const NO_OPTIONS = Object.freeze({});
+
+/** An attempt from its start to its end: its span, its limits, and the one end that counts. */
+export class RunningAttempt<T> extends LiveAttempt implements EndedAttempt, Rostered {
+  declare readonly task: CurrentTask;
+  readonly settings: AttemptSettings;
   /** Where hooks run between the attempt's end and its span's, or a test has put the clock. */
-  readonly #clock: SpanClock | undefined;
-  #scope: AttemptScope | undefined;
+  readonly clock: SpanClock | undefined;
+  place = -1;
   /** Set when the attempt has settled; hooks may still be running then. */
   outcome: TaskOutcome | undefined;
-  #resolve: ((conclusion: R | Promise<R>) => void) | undefined;
+  endedAt = 0;
+  /** Seconds from due to start. */
+  readonly #wait: number | undefined;
+  #store: StartOptions<T>["store"];
+  #resolve: ((end: AttemptEnd<T>) => void) | undefined;
   #unwatch: (() => void) | undefined;
   #stopWaiting: (() => void) | undefined;
   #abandoned = false;
 
-  constructor(run: AttemptRun, settings: AttemptSettings, conclude: (result: AttemptResult<T>) => R | Promise<R>) {
+  constructor(run: AttemptRun, settings: AttemptSettings) {
     const { origin, dueAt } = run;
-    this.#settings = settings;
-    this.#conclude = conclude;
-    this.telemetry = settings.telemetry;
-    this.context = new CurrentTask(origin, run.attempt, run.redelivered);
+    const { telemetry } = settings;
     const wait = dueAt === undefined ? undefined : Math.max(0, Date.now() - dueAt) / 1000;
-    this.#wait = wait;
-    const parent = parentContext(origin);
     const clock = spanClock(settings.notify !== undefined);
-    this.#clock = clock;
+    const parent = parentContext(origin);
     const options = (): SpanOptions => attemptSpanOptions(run, settings, wait, clock?.start);
-    this.span = this.telemetry.startSpan(OPERATION_PROCESS, origin.name, parent, options);
-    this.#scope = new AttemptScope(contextWithSpan(parent, this.span), this);
-  }
-
-  /**
-   * Calls the function; resolves to what `conclude` made of the result, once hooks have run and the span has ended.
-   * Rejects only as that does. Apart from the constructor, so that the attempt can be found while its function runs.
-   */
-  start(fn: () => T | Promise<T>, signal: AbortSignal | undefined): Promise<R> {
-    return new Promise((resolve) => {
-      this.#resolve = resolve;
-      this.#scope?.run(() => this.#begin(fn, signal));
-    });
+    const span = telemetry.startSpan(OPERATION_PROCESS, origin.name, parent, options);
+    super(new CurrentTask(origin, run.attempt, run.redelivered), span, telemetry, contextWithSpan(parent, span));
+    this.settings = settings;
+    this.clock = clock;
+    this.#wait = wait;
   }
 
   get id(): string {
-    return this.context.taskId;
+    return this.task.taskId;
   }
 
-  get route(): TaskRoute {
-    return this.#settings.route;
+  /**
+   * Calls the function. Resolves to its end when hooks have run, the span has ended and the end is stored; never
+   * rejects. Apart from the constructor, so that the attempt can be found while its function runs.
+   */
+  start(fn: () => T | Promise<T>, { signal, store }: StartOptions<T> = NO_OPTIONS): Promise<AttemptEnd<T>> {
+    this.#store = store;
+    return new Promise((resolve) => {
+      this.#resolve = resolve;
+      this.run(() => this.#begin(fn, signal));
+    });
   }
 
-  get endTime(): HrTime | undefined {
-    return this.#clock?.at(this.endedAt);
+  #begin(fn: () => T | Promise<T>, signal: AbortSignal | undefined): void {
+    const { route, timeout } = this.settings;
+    const instruments = this.telemetry.instruments();
+    this.measures = instruments && new AttemptMeasures(instruments, this.task.funcName, route, this.#wait);
+    const stop = signal && onAbort(signal, () => this.abort(cancelReason(signal.reason)));
+    // a signal that had aborted has ended the attempt: its function is not called
+    if (this.outcome !== undefined) return;
+    this.#unwatch = timeout === undefined ? stop : limit(this, timeout, stop);
+    call(
+      fn,
+      (value) => this.#returned(value),
+      (error) => this.#threw(error),
+    );
   }
 
-  /** Ends the attempt now, whatever its function does; false if it had ended already. First settlement wins. */
+  #returned(value: T): void {
+    if (this.#isInTime(value)) this.#settle({ outcome: "success", value });
+  }
+
+  #threw(error: unknown): void {
+    if (this.#isInTime(error)) this.#settle({ ...this.settings.decide(error, this.task), error });
+  }
+
+  /** Ends the attempt now, whatever its function does; false if it had ended already. The first end counts. */
   abort(reason: unknown): boolean {
-    return this.#end({ kind: "aborted", reason });
+    return this.#cut("cancelled", reason);
   }
 
   /** {@link abort}, and no waiting for hooks either; `deferred` where the same attempt will run again elsewhere. */
   abandon(reason: unknown, deferred: boolean): boolean {
     this.#abandoned = true;
-    this.#stopWaiting?.();
-    return this.#end({ kind: "aborted", reason, deferred });
+    if (this.#stopWaiting !== undefined) this.run(this.#stopWaiting);
+    return this.#cut(deferred ? "deferred" : "cancelled", reason);
   }
 
-  #end(ending: Ending<T>): boolean {
+  #cut(outcome: "cancelled" | "deferred", reason: unknown): boolean {
     if (this.outcome !== undefined) return false;
-    this.#scope?.run(() => this.#settle(ending));
+    this.run(() => {
+      this.endedAt = performance.now();
+      // a timeout is the task's own failure, which its policy judges
+      const decided = isTaskTimeoutError(reason) ? this.settings.decide(reason, this.task) : { outcome };
+      this.#settle({ ...decided, error: reason }, () => CurrentTask.abort(this.task, reason));
+    });
     return true;
   }
 
-  #begin(fn: () => T | Promise<T>, signal: AbortSignal | undefined): void {
-    const instruments = this.telemetry.instruments();
-    this.measures =
-      instruments && new AttemptMeasures(instruments, this.context.funcName, this.#settings.route, this.#wait);
-    const stop = signal && onAbort(signal, () => this.abort(cancelReason(signal.reason)));
-    // a signal that had aborted has ended the attempt: its function is not called
+  #isInTime(what: unknown): boolean {
+    const inTime = this.outcome === undefined;
+    if (!inTime) debug(`task ${this.task.funcName} went on after its attempt had ended`, what);
+    else if (this.measures !== undefined || this.clock !== undefined) this.endedAt = performance.now();
+    return inTime;
+  }
+
+  #settle(end: AttemptEnd<T>, abortSignal?: () => void): void {
+    // the policy's own code may have ended the attempt
     if (this.outcome !== undefined) return;
-    this.#unwatch = this.#limit(stop);
-    call(fn, (ending) => this.#settle(ending));
-  }
-
-  #settle(ending: Ending<T>): void {
-    if (this.outcome !== undefined) {
-      debug(`task ${this.context.funcName} went on after its attempt had ended`, ending);
-      return;
-    }
-    if (this.measures !== undefined || (this.#clock !== undefined && isSpan(this.span)))
-      this.endedAt = performance.now();
-    const result = this.#judge(ending);
-    this.outcome = result.outcome;
+    this.outcome = end.outcome;
     this.#unwatch?.();
-    if (ending.kind === "aborted") this.#abortSignal(ending.reason);
-    const { notify } = this.#settings;
-    if (notify === undefined) this.#finish(result);
-    else this.#notify(notify, result).then(() => this.#finish(result));
+    // the task's own listeners may do anything
+    if (abortSignal !== undefined) safely("aborting a task's signal", abortSignal, undefined);
+    const stored = end.outcome === "cancelled" ? this.#store?.(end) : undefined;
+    if (isThenable(stored)) stored.then(() => this.#tell(end));
+    else this.#tell(end);
   }
 
-  #finish(result: AttemptResult<T>): void {
-    finishAttempt(this, result);
-    const resolve = this.#resolve;
-    // Code that runs on, and tasks enqueued from here, hold this attempt. It must not hold what belongs to its own
-    // enqueuer, or a chain of tasks would never be freed: the scope, and the promise made outside of it.
-    this.#scope?.close();
-    this.#scope = undefined;
-    this.#resolve = undefined;
-    resolve?.(this.#conclude(result));
-  }
-
-  // Starts the timeout; returns how to stop that, and what else may end the attempt from outside.
-  #limit(stop: (() => void) | undefined): (() => void) | undefined {
-    const { timeout } = this.#settings;
-    if (timeout === undefined) return stop;
-    const timer = setTimeout(() => this.abort(timeoutError(this.context, timeout)), timeout);
-    return () => {
-      clearTimeout(timer);
-      stop?.();
-    };
-  }
-
-  // The task's own listeners may do anything.
-  #abortSignal(reason: unknown): void {
-    safely("aborting a task's signal", () => CurrentTask.abort(this.context, reason), undefined);
-  }
-
-  #judge(ending: Ending<T>): AttemptResult<T> {
-    if (ending.kind === "returned") return { outcome: "success", value: ending.value };
-    const error = ending.kind === "thrown" ? ending.error : ending.reason;
-    if (ending.kind === "aborted" && !isTaskTimeoutError(error)) {
-      return { outcome: ending.deferred === true ? "deferred" : "cancelled", error };
-    }
-    return { ...this.#settings.decide(error, this.context), error };
-  }
-
-  // A hook that throws changes nothing; one that hangs is not waited for once the attempt is abandoned.
-  #notify(notify: NonNullable<AttemptSettings["notify"]>, result: AttemptResult<T>): Promise<void> {
-    return new Promise((resolve) => {
-      this.#stopWaiting = resolve;
-      const told = quietly(`a hook of task ${this.context.funcName}`, () => notify(result, this.context), undefined);
-      void told.then(() => resolve());
-      if (this.#abandoned) resolve();
-    });
-  }
-}
-
-function call<T>(fn: () => T | Promise<T>, settle: (ending: Ending<T>) => void): void {
-  let ending: Ending<T>;
-  try {
-    const returned = fn();
-    if (isThenable(returned)) {
-      adopt(returned).then(
-        (value) => settle({ kind: "returned", value }),
-        (error: unknown) => settle({ kind: "thrown", error }),
-      );
+  #tell(end: AttemptEnd<T>): void {
+    const { notify } = this.settings;
+    if (notify === undefined) {
+      this.#finish(end);
       return;
     }
-    ending = { kind: "returned", value: returned };
-  } catch (error) {
-    ending = { kind: "thrown", error };
+    // a hook that throws changes nothing; one that hangs is not waited for once the attempt is abandoned
+    this.#stopWaiting = () => this.#finish(end);
+    const told = quietly(`a hook of task ${this.task.funcName}`, () => notify(end, this.task), undefined);
+    void told.then(this.#stopWaiting);
+    if (this.#abandoned) this.#finish(end);
   }
-  settle(ending);
+
+  #finish(end: AttemptEnd<T>): void {
+    if (this.ended) return;
+    finishAttempt(this, end);
+    const resolve = this.#resolve;
+    const store = end.outcome === "cancelled" ? undefined : this.#store;
+    // Code that goes on, and tasks enqueued from here, hold this attempt. It must not hold what belongs to its own
+    // enqueuer, or a chain of tasks would never be freed: its scope, and the promise and store from outside of it.
+    this.close();
+    this.#resolve = this.#store = this.#stopWaiting = undefined;
+    const stored = store?.(end);
+    if (isThenable(stored)) stored.then(() => resolve?.(end));
+    else resolve?.(end);
+  }
 }
 
-function timeoutError(task: TaskContext, timeout: number): TaskTimeoutError {
-  return new TaskTimeoutError(`task ${task.funcName} took longer than its timeout of ${timeout} ms`);
+// Starts the timeout; returns how to stop that, and what else may end the attempt from outside.
+function limit(
+  attempt: Pick<RunningAttempt<unknown>, "task" | "abort">,
+  timeout: number,
+  stop: (() => void) | undefined,
+): () => void {
+  const timer = setTimeout(() => attempt.abort(timeoutError(attempt.task, timeout)), timeout);
+  return () => {
+    clearTimeout(timer);
+    stop?.();
+  };
+}
+
+function call<T>(fn: () => T | Promise<T>, returned: (value: T) => void, threw: (error: unknown) => void): void {
+  let value: T;
+  try {
+    const result = fn();
+    if (isThenable(result)) {
+      adopt(result).then(returned, threw);
+      return;
+    }
+    value = result;
+  } catch (error) {
+    threw(error);
+    return;
+  }
+  returned(value);
+}
+
+function timeoutError({ funcName }: TaskContext, timeout: number): TaskTimeoutError {
+  return new TaskTimeoutError(`task ${funcName} took longer than its timeout of ${timeout} ms`);
 }
 
 function cancelReason(reason: unknown): unknown {

@@ -1,42 +1,20 @@
-import type { Span } from "@opentelemetry/api";
-import type { ActiveAttempt } from "./context.js";
-import type { AttemptMeasures } from "./metrics.js";
-import type { Telemetry } from "./telemetry.js";
-import type { TaskContext } from "./types.js";
+import type { Context } from "@opentelemetry/api";
+import { LiveAttempt } from "./live-attempt.js";
 
-/** An attempt as `onLog` sees it: the same one, but its lines reach no `onLog`. */
-export class Silenced implements ActiveAttempt {
-  readonly context: TaskContext;
-  readonly span: Span;
-  readonly telemetry: Telemetry;
-  readonly measures: AttemptMeasures | undefined;
-  readonly #attempt: ActiveAttempt;
+/** An attempt as its `onLog` runs in it: the same one, but what is logged there reaches no `onLog` again. */
+export class Silenced extends LiveAttempt {
+  readonly #attempt: LiveAttempt;
 
-  constructor(attempt: ActiveAttempt) {
+  constructor(attempt: LiveAttempt, within: Context) {
+    super(attempt.task, attempt.span, { ...attempt.telemetry, onLog: undefined }, within);
     this.#attempt = attempt;
-    this.context = attempt.context;
-    this.span = attempt.span;
-    this.telemetry = { ...attempt.telemetry, onLog: undefined };
-    this.measures = attempt.measures;
   }
 
-  get ended(): boolean {
+  override get ended(): boolean {
     return this.#attempt.ended;
   }
 
-  get logged(): number {
-    return this.#attempt.logged;
-  }
-
-  set logged(lines: number) {
-    this.#attempt.logged = lines;
-  }
-
-  get dropped(): number {
-    return this.#attempt.dropped;
-  }
-
-  set dropped(lines: number) {
-    this.#attempt.dropped = lines;
+  override takeLine(most: number): boolean {
+    return this.#attempt.takeLine(most);
   }
 }

@@ -2,9 +2,9 @@ import { AsyncLocalStorage } from "node:async_hooks";
 import type { MeterProvider, TracerProvider } from "@opentelemetry/api";
 import type { TaskLoggerProvider } from "./types.js";
 
-// The only file that touches globalThis: what copies of this package share, and what every copy of
-// @opentelemetry/api shares. Versioned: a later, incompatible shape takes another key.
-const SLOT = Symbol.for("otel-taskflow.v1");
+// The only file that touches globalThis: it holds what copies of this package share, and reads what copies of
+// @opentelemetry/api share. A slot or attempt of another shape takes another version, so that no copy misreads it.
+const SLOT = Symbol.for("otel-taskflow.v2");
 const OTEL_API = Symbol.for("opentelemetry.js.api.1");
 const OTEL_LOGS_API = Symbol.for("io.opentelemetry.js.api.logs");
 const OTEL_LOGS_VERSION = 1;

@@ -1,5 +1,5 @@
 import { AsyncResource } from "node:async_hooks";
-import { outsideTasks } from "../core/context.js";
+import { outsideTasks } from "../core/live-attempt.js";
 
 /**
  * Timers, polls and turns of a queue belong to no task and no trace: they run in the context this file was loaded in,

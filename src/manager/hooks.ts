@@ -1,4 +1,4 @@
-import type { AttemptResult } from "../core/finish.js";
+import type { AttemptEnd } from "../core/finish.js";
 import type { TaskContext } from "../core/types.js";
 import { checkHooks, type TaskManagerOptions } from "./options.js";
 
@@ -9,21 +9,21 @@ import { checkHooks, type TaskManagerOptions } from "./options.js";
  */
 export function notifier(
   options: TaskManagerOptions,
-): ((result: AttemptResult<unknown>, context: TaskContext) => unknown) | undefined {
+): ((end: AttemptEnd<unknown>, task: TaskContext) => unknown) | undefined {
   const { onRetry, onSuccess, onFailure, onCancel } = checkHooks(options);
   if (!onRetry && !onSuccess && !onFailure && !onCancel) return undefined;
-  return (result, context) => {
-    switch (result.outcome) {
+  return (end, context) => {
+    switch (end.outcome) {
       case "success":
         return onSuccess?.({ context });
       case "retry":
-        return onRetry?.({ context, error: result.error, delay: result.delay });
+        return onRetry?.({ context, error: end.error, delay: end.delay });
       case "cancelled":
-        return onCancel?.({ context, error: result.error });
+        return onCancel?.({ context, error: end.error });
       case "deferred":
         return undefined;
       default:
-        return onFailure?.({ context, error: result.error });
+        return onFailure?.({ context, error: end.error });
     }
   };
 }

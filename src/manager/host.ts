@@ -1,10 +1,11 @@
 import { INVALID_SPAN_CONTEXT, type Span, type SpanContext } from "@opentelemetry/api";
 import { arrive, extract, type TaskOrigin } from "../core/carrier.js";
-import { activeContext, currentAttempt } from "../core/context.js";
+import { activeContext } from "../core/context.js";
 import { dropTask } from "../core/drop.js";
 import { NonRetryableError, TaskCancelledError, UnknownTaskError } from "../core/errors.js";
-import type { AttemptResult } from "../core/finish.js";
+import type { AttemptEnd } from "../core/finish.js";
 import { safely, warn } from "../core/guard.js";
+import { currentAttempt } from "../core/live-attempt.js";
 import { Roster } from "../core/roster.js";
 import { RunningAttempt } from "../core/running-attempt.js";
 import { NO_TAGS } from "../core/tags.js";
@@ -16,7 +17,7 @@ import type { Registry, SharedSettings, TaskFunction } from "./registry.js";
 /** Before a task that this process does not know is offered again. */
 const UNKNOWN_TASK_DELAY_MS = 5_000;
 
-type Attempt = RunningAttempt<unknown, Settlement>;
+type Attempt = RunningAttempt<unknown>;
 
 /** A call by which an attempt waits for the others. */
 interface Waiting {
@@ -64,12 +65,12 @@ export class Host implements EngineHost {
     const task = this.#registry.find(origin.name);
     if (task === undefined) return Promise.resolve(this.#unknownTask(origin.name));
     const call = args === undefined ? holdsNoTask : callOf(task.fn, args);
-    const attempt: Attempt = new RunningAttempt(this.#surrounded(delivery), task.attempt, (result) => {
-      if (result.outcome === "failure") this.#tellGaveUp(attempt.context, result.error);
-      return settlementOf(result, attempt);
-    });
+    const attempt: Attempt = new RunningAttempt(this.#surrounded(delivery), task.attempt);
     this.#running.add(attempt);
-    const settled = attempt.start(call, delivery.signal);
+    const settled = attempt.start(call, { signal: delivery.signal }).then((end) => {
+      if (end.outcome === "failure") this.#tellGaveUp(attempt.task, end.error);
+      return settlementOf(end, attempt);
+    });
     // first of all that wait for it: no one sees the attempt gone from here and not yet settled in the engine
     settled.then(() => this.#forget(attempt));
     return settled;
@@ -130,7 +131,7 @@ export class Host implements EngineHost {
     const running = this.#running.values().map((attempt) => ({ attempt, cut: attempt.abandon(reason, durable) }));
     const unfinished: UnfinishedTask[] = [];
     for (const { attempt, cut } of running) {
-      const { taskId, funcName } = attempt.context;
+      const { taskId, funcName } = attempt.task;
       if (cut) unfinished.push({ taskId, funcName, state: "active" });
       else if (attempt.outcome === "retry") unfinished.push({ taskId, funcName, state: "delayed" });
     }
@@ -179,18 +180,18 @@ export class Host implements EngineHost {
   }
 }
 
-function settlementOf(result: AttemptResult<unknown>, attempt: Attempt): Settlement {
-  switch (result.outcome) {
+function settlementOf(end: AttemptEnd<unknown>, attempt: Attempt): Settlement {
+  switch (end.outcome) {
     case "success":
       return { kind: "done" };
     case "retry":
-      return { kind: "retry", delay: result.delay ?? 0, error: result.error, span: identityOf(attempt.span) };
+      return { kind: "retry", delay: end.delay ?? 0, error: end.error, span: identityOf(attempt.span) };
     case "deferred":
       return { kind: "release", delay: 0 };
     case "cancelled":
-      return { kind: "cancelled", error: result.error };
+      return { kind: "cancelled", error: end.error };
     default:
-      return { kind: "fail", error: result.error };
+      return { kind: "fail", error: end.error };
   }
 }
 

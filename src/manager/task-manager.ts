@@ -1,9 +1,9 @@
 import type { TaskOrigin } from "../core/carrier.js";
 import { checkRelation, show } from "../core/checks.js";
-import { outsideTasks } from "../core/context.js";
 import { enqueue } from "../core/enqueue.js";
 import { TaskConfigError, TaskManagerClosedError } from "../core/errors.js";
 import { quietly, warn } from "../core/guard.js";
+import { outsideTasks } from "../core/live-attempt.js";
 import { createTelemetry } from "../core/telemetry.js";
 import { isThenable } from "../core/thenable.js";
 import { whenAborted } from "../core/when-aborted.js";

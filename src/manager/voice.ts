@@ -1,6 +1,6 @@
-import { outsideTasks } from "../core/context.js";
 import { describeException } from "../core/exception.js";
 import { quietly, safely } from "../core/guard.js";
+import { outsideTasks } from "../core/live-attempt.js";
 import { ERROR_TYPE_OTHER, SCOPE_NAME } from "../core/semconv.js";
 import { cut, storable } from "../core/text.js";
 import type { TaskContext } from "../core/types.js";

@@ -1,7 +1,7 @@
 import type { AttributeValue, Context } from "@opentelemetry/api";
 import { contextAttributes } from "../core/attributes.js";
-import { attemptIn } from "../core/context.js";
 import { safely } from "../core/guard.js";
+import { attemptIn } from "../core/live-attempt.js";
 import { ATTR_TASK_ID } from "../core/semconv.js";
 
 interface Labelled {
@@ -17,7 +17,7 @@ export function labelWithTask(target: Labelled, inContext: Context): void {
 function label(target: Labelled, inContext: Context): void {
   const attempt = attemptIn(inContext);
   if (attempt === undefined || target.attributes[ATTR_TASK_ID] !== undefined) return;
-  const labels = contextAttributes(attempt.context);
+  const labels = contextAttributes(attempt.task);
   for (const key in labels) {
     const value = labels[key];
     if (value !== undefined && target.attributes[key] === undefined) target.setAttribute(key, value);

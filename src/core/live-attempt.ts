@@ -1,0 +1,116 @@
+import { AsyncResource } from "node:async_hooks";
+import { type Context, createContextKey, ROOT_CONTEXT, type Span } from "@opentelemetry/api";
+import { activeValue, insideOnce, withContext } from "./context.js";
+import type { AttemptMeasures } from "./metrics.js";
+import { registeredApi, sharedSlot } from "./slot.js";
+import type { Telemetry } from "./telemetry.js";
+import type { TaskContext } from "./types.js";
+
+// Copies of the package share this key, as it is a registered symbol: its version is that of LiveAttempt's shape.
+const ATTEMPT = createContextKey("otel-taskflow.v2.attempt");
+const { fallback } = sharedSlot();
+
+/**
+ * The task that the calling code runs in, at any call depth and across every asynchronous boundary;
+ * `undefined` outside a task. Never throws. Works without an OpenTelemetry SDK.
+ */
+export function getTaskContext(): TaskContext | undefined {
+  return currentAttempt()?.task;
+}
+
+/** The attempt that the calling code runs in. Never throws. */
+export function currentAttempt(): LiveAttempt | undefined {
+  // only this file writes under the key and into the fallback
+  return (activeValue(ATTEMPT) ?? fallback.getStore()) as LiveAttempt | undefined;
+}
+
+/** The attempt a context belongs to; without a context manager, the one the calling code runs in. */
+export function attemptIn(active: Context): LiveAttempt | undefined {
+  // as above
+  return (active.getValue(ATTEMPT) ?? fallback.getStore()) as LiveAttempt | undefined;
+}
+
+/** Calls `fn` outside every task and trace. */
+export function outsideTasks<T>(fn: () => T): T {
+  return withContext(ROOT_CONTEXT, () => fallback.run(undefined, fn));
+}
+
+/**
+ * An attempt of a task while its code runs, and after that for code which outlives it. Its code is carried by
+ * OpenTelemetry's context manager, or by the fallback where there is none, and runs in an asynchronous resource of its
+ * own: what code sets by `AsyncLocalStorage.enterWith` stays in the resource it runs in, and must reach neither the
+ * caller nor the next attempt.
+ */
+export class LiveAttempt {
+  readonly task: TaskContext;
+  readonly span: Span;
+  readonly telemetry: Telemetry;
+  /** `undefined` where nothing is measured. */
+  measures: AttemptMeasures | undefined;
+  #resource: AsyncResource | undefined = new AsyncResource("otel-taskflow.attempt", { requireManualDestroy: true });
+  #within: Context | undefined;
+  #ended = false;
+  #lines = 0;
+  #dropped = 0;
+
+  /** Its code will run in the context `within`. Positional, as one is made for every attempt. */
+  constructor(task: TaskContext, span: Span, telemetry: Telemetry, within: Context) {
+    this.task = task;
+    this.span = span;
+    this.telemetry = telemetry;
+    this.#within = within;
+  }
+
+  /** The span has ended, or is about to: nothing may be added to it. */
+  get ended(): boolean {
+    return this.#ended;
+  }
+
+  /** Lines that `taskLog` left out, because the span holds enough of them. */
+  get dropped(): number {
+    return this.#dropped;
+  }
+
+  /** Counts a line that is about to be put on the span; false where it holds `most` lines already. */
+  takeLine(most: number): boolean {
+    const room = this.#lines < most;
+    if (room) this.#lines += 1;
+    else this.#dropped += 1;
+    return room;
+  }
+
+  markEnded(): void {
+    this.#ended = true;
+  }
+
+  /** Calls `fn`, which does not throw, inside the attempt, from wherever this is called. */
+  run(fn: () => void): void {
+    if (registeredApi()?.context === undefined) {
+      this.#resource?.runInAsyncScope(runInFallback, undefined, this, fn);
+    } else {
+      this.#resource?.runInAsyncScope(this.#runByManager, this, fn);
+    }
+  }
+
+  /**
+   * Nothing will be run any more. Tells those who keep state by asynchronous resource, and lets go of the enqueuer:
+   * code that goes on, and the tasks it enqueues, hold this attempt, and a chain of tasks would never be freed.
+   */
+  close(): void {
+    this.#resource?.emitDestroy();
+    this.#resource = undefined;
+    this.#within = undefined;
+  }
+
+  #runByManager(fn: () => void): void {
+    if (this.#within === undefined) return;
+    insideOnce(this.#within.setValue(ATTEMPT, this), () => {
+      runInFallback(activeValue(ATTEMPT) === this ? undefined : this, fn);
+    });
+  }
+}
+
+function runInFallback(attempt: LiveAttempt | undefined, fn: () => void): void {
+  if (fallback.getStore() === attempt) fn();
+  else fallback.run(attempt, fn);
+}
