@@ -3,7 +3,7 @@ import { checkFunction, checkKeys, checkRelation, checkText, namesOf } from "../
 import { type EnqueueRequest, type EnqueueSettings, enqueue, requestOf } from "../core/enqueue.js";
 import { TaskConfigError } from "../core/errors.js";
 import { quietly } from "../core/guard.js";
-import { type HandledJob, handlerRunner } from "../core/handler.js";
+import { type HandledJob, handlerRunner, type Verdict } from "../core/handler.js";
 import { splitProducerOptions, TELEMETRY_KEYS } from "../core/info-keys.js";
 import { telemetryOf } from "../core/telemetry.js";
 import type { ProducerOptions, TaskTelemetryOptions } from "../core/types.js";
@@ -161,14 +161,13 @@ export function withTask<J extends BullmqJob, R, A extends BullmqRest = [token?:
   const runHandler = handlerRunner(process.name, telemetry);
   const run: Processor = async function (job, token, signal) {
     let told: unknown;
-    const foresee: HandledJob["foresee"] = (thrown) => {
+    const foresee = (thrown: unknown): Promise<Verdict> => {
       told = toldOf(job, thrown);
       return verdictOf(job, told);
     };
     const stop = signal && { signal, message: CANCELLED };
-    const end = await runHandler({ ...attemptInfo(job, name), stop, foresee }, () =>
-      process.call(this, job, token, signal),
-    );
+    const call = (): unknown => process.call(this, job, token, signal);
+    const { end } = await runHandler(attemptInfo(job, name), call, { stop, foresee });
     if (end.outcome === "success") return end.value;
     throw told ?? end.error;
   };
@@ -241,8 +240,11 @@ function checkJobId({ keys = {} }: BullmqJobQueue, jobId: unknown): void {
 }
 
 function attemptInfo(job: ProcessedJob, name: string | undefined): HandledJob {
+  const { engine, system, destination } = routeOf(job.queueName);
   return {
-    ...routeOf(job.queueName),
+    engine,
+    system,
+    destination,
     taskId: labelOf(job.id),
     funcName: name ?? labelOf(job.name) ?? UNNAMED,
     carrier: carrierIn(job),

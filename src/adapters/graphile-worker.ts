@@ -108,17 +108,18 @@ export function withTask<P, H extends GraphileTaskHelpers, R>(
   return async (payload, helpers): Promise<Awaited<R>> => {
     const { job, abortSignal } = helpers;
     let batch: FailedBatch | undefined;
-    const info = attemptInfo(job, spans.take(attemptKey(job)));
     const stop = abortSignal && { signal: abortSignal, message: STOPPING };
-    const handled = { ...info, stop, foresee: () => verdictOf(helpers, schema) };
-    const end = await runHandler(handled, async (): Promise<Awaited<R>> => {
+    const call = async (): Promise<Awaited<R>> => {
       const result = await task(payload, helpers);
       batch = await failedBatch(payload, result);
       if (batch !== undefined) throw batch.error;
       return result;
-    });
+    };
+    const foresee = (): Promise<Verdict> => verdictOf(helpers, schema);
+    const info = attemptInfo(job, spans.take(attemptKey(job)));
+    const { end, span } = await runHandler(info, call, { stop, foresee });
     if (end.outcome === "success") return end.value;
-    const { error, span } = end;
+    const { error } = end;
     if (span !== undefined) spans.keep(attemptKey(job, 1), span);
     // it is what the task returned, with other errors in the place of those that cannot be told
     if (batch !== undefined) return batch.result as Awaited<R>;

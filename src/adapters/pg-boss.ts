@@ -141,11 +141,11 @@ async function runJob(job: TaskJob, worker: TaskWorker, mostOutput: number): Pro
     const read = carriers.read(job);
     // not awaited without need: the attempt's timeout has to start before pg-boss's own
     const { data, carrier } = isThenable(read) ? await read : read;
-    const end = await runHandler(attemptInfo(job, carrier), (task) => jobHandler(jobOf(job, data, task)));
+    const { end, span } = await runHandler(attemptInfo(job, carrier), (task) => jobHandler(jobOf(job, data, task)));
     if (end.outcome === "success") {
       return { id: job.id, status: "completed", output: resultOutput(end.value, mostOutput) };
     }
-    const { error, span } = end;
+    const { error } = end;
     const next = span && nextAttempt(job.retryCount, { kind: "retry", delay: 0, error, span });
     return failedResult(job, error, mostOutput, next);
   } catch (error) {
@@ -168,8 +168,11 @@ function jobOf(job: TaskJob, data: unknown, task: TaskContext): TaskJob {
 function attemptInfo(job: TaskJob, carrier: Carrier | undefined): HandledJob {
   const { id, name, retryCount, retryLimit, startAfter, expireInSeconds, signal } = job;
   const last = fieldsOf(job.output);
+  const { engine, system, destination } = routeOf(name);
   return {
-    ...routeOf(name),
+    engine,
+    system,
+    destination,
     funcName: name,
     taskId: id,
     attempt: wireCount(retryCount) ?? 0,

@@ -21,7 +21,10 @@ export interface StopRequest {
 }
 
 /** A job that a library hands to a handler, as an attempt. */
-export interface HandledJob extends Omit<AttemptInfo, keyof TaskTelemetryOptions | "deferIf" | "giveUpIf"> {
+export type HandledJob = Omit<AttemptInfo, keyof TaskTelemetryOptions | "deferIf" | "giveUpIf">;
+
+/** What a library has to do with an attempt besides its job. */
+export interface HandlerOptions {
   /** Aborts the task's signal and nothing more: the attempt ends as its handler does. Default: none. */
   readonly stop?: StopRequest | undefined;
   /**
@@ -31,14 +34,24 @@ export interface HandledJob extends Omit<AttemptInfo, keyof TaskTelemetryOptions
   readonly foresee?: ((thrown: unknown) => Promise<Verdict>) | undefined;
 }
 
-/** How a handler's attempt ended, and its span, for the next attempt to link to; `undefined` where that is no span. */
-export type HandledEnd<T> = AttemptEnd<T> & { readonly span: SpanContext | undefined };
+/** How a handler's attempt ended. */
+export interface HandledEnd<T> {
+  readonly end: AttemptEnd<T>;
+  /** The attempt's span, for the next one to link to; `undefined` where it could not be read. */
+  readonly span: SpanContext | undefined;
+}
 
 /** Runs a job as an attempt. Rejects with a `TaskConfigError` where the job is none, and never for what was thrown. */
 export type HandlerRunner = <T>(
   job: HandledJob,
   handler: (task: TaskContext) => T | Promise<T>,
+  options?: HandlerOptions,
 ) => Promise<HandledEnd<T>>;
+
+/** What all jobs of a handler share. */
+type HandlerSettings = Pick<AttemptSettings, "functionName" | "telemetry">;
+
+const NO_OPTIONS: HandlerOptions = Object.freeze({});
 
 /**
  * Makes what a library's adapter runs its jobs by. `functionName` is the handler's own, which the spans tell.
@@ -47,15 +60,15 @@ export type HandlerRunner = <T>(
  */
 export function handlerRunner(functionName: string, options: TaskTelemetryOptions): HandlerRunner {
   const shared = { functionName, telemetry: telemetryOf(options) };
-  return (job, handler) => runHandler(job, handler, shared);
+  return (job, handler, own = NO_OPTIONS) => runHandler(job, handler, own, shared);
 }
 
 async function runHandler<T>(
   job: HandledJob,
   handler: (task: TaskContext) => T | Promise<T>,
-  shared: Pick<AttemptSettings, "functionName" | "telemetry">,
+  { stop, foresee }: HandlerOptions,
+  shared: HandlerSettings,
 ): Promise<HandledEnd<T>> {
-  const { stop, foresee } = job;
   const { run, settings } = readAttempt(job, shared);
   let verdict: Verdict;
   const decide: AttemptSettings["decide"] = (error, task) =>
@@ -69,7 +82,7 @@ async function runHandler<T>(
   };
   const call = foresee === undefined ? stoppable : () => judged(stoppable, judge);
   const end = await attempt.start(call, { signal: run.signal });
-  return { ...end, span: safely("reading a span's context", () => span.spanContext(), undefined) };
+  return { end, span: safely("reading a span's context", () => span.spanContext(), undefined) };
 }
 
 async function passOnStop<T>(
