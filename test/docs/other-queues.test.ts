@@ -14,8 +14,8 @@ const programs = blocks.flatMap(({ language, text: code }, index) => {
   return language === "ts" && next?.language === "text" ? [{ index, code, output: next.text }] : [];
 });
 
-test("there is a program for callbacks and one for methods", () => {
-  expect(programs).toHaveLength(2);
+test("there is a program for callbacks, for methods and for a queue of your own", () => {
+  expect(programs).toHaveLength(3);
 });
 
 test.each(programs)(

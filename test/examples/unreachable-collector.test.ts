@@ -30,10 +30,10 @@ it.concurrent.each([
   },
 );
 
-it("the README's stop() ends a service where no collector listens, and says so in one line", {
+it("the stop() of the options page ends a service where no collector listens, and says so in one line", {
   timeout: 60_000,
 }, async () => {
-  const [stop] = blocksOf(readFileSync("README.md", "utf8")).filter(({ text }) =>
+  const [stop] = blocksOf(readFileSync("docs/options.md", "utf8")).filter(({ text }) =>
     text.includes("async function stop()"),
   );
   // inside the project, so that the snippet finds its packages and its tsconfig as a user's file would
