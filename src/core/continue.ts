@@ -1,4 +1,3 @@
-import { trace } from "@opentelemetry/api";
 import { contextAttributes } from "./attributes.js";
 import { type ExtractedOrigin, extract, inject, injectContext, withOwnBaggage } from "./carrier.js";
 import { checkFunction, checkKeys, checkObject } from "./checks.js";
@@ -7,10 +6,10 @@ import { CurrentTask } from "./current-task.js";
 import { type AttemptEnd, finishContinued } from "./finish.js";
 import { safely } from "./guard.js";
 import { INFO_KEYS } from "./info-keys.js";
-import { attemptIn, LiveAttempt } from "./live-attempt.js";
+import { activeContextIn, attemptIn, LiveAttempt } from "./live-attempt.js";
 import { OPERATION_CONTINUE } from "./semconv.js";
 import { NO_TAGS } from "./tags.js";
-import { contextWithSpan, type Telemetry, telemetryOf } from "./telemetry.js";
+import { type Telemetry, telemetryOf } from "./telemetry.js";
 import type { Carrier, TaskTelemetryOptions } from "./types.js";
 
 /** What the other side says of an attempt that goes on there. */
@@ -32,10 +31,11 @@ function carried(): Carrier {
   const attempt = attemptIn(active);
   if (attempt === undefined) return injectContext(active);
   const { taskId: id, funcName: name, tags, maxAttempts, attempt: number } = attempt.task;
-  // without a context manager the running attempt is known, but its span is not active
-  const within = trace.getSpan(active) === undefined ? contextWithSpan(active, attempt.span) : active;
   const unknown = { retries: undefined, enqueuedAt: undefined, dueAt: undefined, parentId: undefined };
-  return inject({ id, name, tags, maxAttempts, relation: "parent", ...unknown, context: within }, number);
+  return inject(
+    { id, name, tags, maxAttempts, relation: "parent", ...unknown, context: activeContextIn(attempt, active) },
+    number,
+  );
 }
 
 /**
@@ -69,7 +69,7 @@ function attemptOf(found: ExtractedOrigin, telemetry: Telemetry): LiveAttempt | 
   const span = telemetry.startSpan(OPERATION_CONTINUE, name, found.context, () => ({
     attributes: contextAttributes(task),
   }));
-  return new LiveAttempt(task, span, telemetry, contextWithSpan(found.context, span));
+  return new LiveAttempt(task, span, telemetry, span.within(found.context));
 }
 
 async function endOf<T>(fn: () => T | Promise<T>): Promise<AttemptEnd<T>> {

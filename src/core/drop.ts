@@ -1,4 +1,3 @@
-import { INVALID_SPAN_CONTEXT, trace } from "@opentelemetry/api";
 import type { TaskRoute } from "./attributes.js";
 import type { TaskOrigin } from "./carrier.js";
 import { CurrentTask } from "./current-task.js";
@@ -6,6 +5,7 @@ import type { AttemptEnd } from "./finish.js";
 import { quietly } from "./guard.js";
 import { LiveAttempt } from "./live-attempt.js";
 import { countDropped } from "./metrics.js";
+import { NO_SPAN } from "./span.js";
 import type { Telemetry } from "./telemetry.js";
 import type { TaskContext } from "./types.js";
 
@@ -24,7 +24,7 @@ export interface DropPlan {
 export async function dropTask({ origin, attempt, reason, route, telemetry, notify }: DropPlan): Promise<void> {
   const task = new CurrentTask(origin, attempt);
   CurrentTask.abort(task, reason);
-  const dropped = new LiveAttempt(task, trace.wrapSpanContext(INVALID_SPAN_CONTEXT), telemetry, origin.context);
+  const dropped = new LiveAttempt(task, NO_SPAN, telemetry, origin.context);
   dropped.markEnded();
   countDropped(telemetry.instruments(), origin.name, route);
   const tell = (): unknown => notify?.({ outcome: "cancelled", error: reason }, task);

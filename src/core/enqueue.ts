@@ -1,4 +1,4 @@
-import { type Context, propagation, ROOT_CONTEXT, type Span, SpanKind, trace } from "@opentelemetry/api";
+import { type Context, propagation, ROOT_CONTEXT, SpanKind, trace } from "@opentelemetry/api";
 import {
   assignedIdAttributes,
   enqueueAttributes,
@@ -23,11 +23,12 @@ import { describeException } from "./exception.js";
 import { type Failure, finishSpan } from "./finish.js";
 import { ask, atOnce, safely, warn } from "./guard.js";
 import { INFO_KEYS } from "./info-keys.js";
-import { attemptIn } from "./live-attempt.js";
+import { activeContextIn, attemptIn } from "./live-attempt.js";
 import { countEnqueued } from "./metrics.js";
 import { EVENT_ENQUEUE_EXCEPTION, EVENT_MESSAGING_SEND_EXCEPTION, OPERATION_ENQUEUE } from "./semconv.js";
+import type { OwnSpan } from "./span.js";
 import { copyTags, NO_TAGS } from "./tags.js";
-import { contextWithSpan, type Telemetry, telemetryOf } from "./telemetry.js";
+import { type Telemetry, telemetryOf } from "./telemetry.js";
 import { isThenable } from "./thenable.js";
 import type { Carrier, TaskInfo, TaskRelation, TaskTags } from "./types.js";
 
@@ -99,8 +100,7 @@ export function enqueue<T>(
 ): T | Promise<T> {
   const around = activeContext();
   const attempt = attemptIn(around);
-  // without a context manager the running attempt is known, but its span is not active
-  const active = attempt && trace.getSpan(around) === undefined ? contextWithSpan(around, attempt.span) : around;
+  const active = activeContextIn(attempt, around);
   const { name, relation, route, telemetry } = settings;
   const maxAttempts = retries === undefined ? settings.maxAttempts : retries + 1;
   const parentId = attempt?.task.taskId;
@@ -110,7 +110,7 @@ export function enqueue<T>(
   }));
   // inside a task the baggage entries are the task's own; outside, what claims to be one reaches no broker either
   const clean = parentId === undefined ? withTagBaggage(active, NO_TAGS, false) : active;
-  const sending = contextWithSpan(clean, span);
+  const sending = span.within(clean);
   const context = withTagBaggage(carriedContext(relation, sending), tags, telemetry.baggage);
   const enqueuedAt = Date.now();
   const dueAt = enqueuedAt + delay;
@@ -147,7 +147,7 @@ function sendNow<T>(send: (origin: TaskOrigin) => T | Promise<T>, origin: TaskOr
 function whenSent<T>(
   sent: Promise<T>,
   origin: TaskOrigin,
-  span: Span,
+  span: OwnSpan,
   settings: EnqueueSettings,
   options: EnqueueOptions<T>,
 ): Promise<T> {
@@ -159,7 +159,7 @@ function whenSent<T>(
   return sent;
 }
 
-function finishSent<T>(result: T, span: Span, settings: EnqueueSettings, options: EnqueueOptions<T>): T {
+function finishSent<T>(result: T, span: OwnSpan, settings: EnqueueSettings, options: EnqueueOptions<T>): T {
   const { name, route, telemetry } = settings;
   const { idOf, isStored } = options;
   if (idOf !== undefined) nameSpan(span, atOnce("idOf", () => idOf(result))?.value, route);
@@ -169,10 +169,10 @@ function finishSent<T>(result: T, span: Span, settings: EnqueueSettings, options
   return result;
 }
 
-function nameSpan(span: Span, id: unknown, route: TaskRoute): void {
+function nameSpan(span: OwnSpan, id: unknown, route: TaskRoute): void {
   if (id === undefined) return;
   if (typeof id !== "string") warn(`idOf: expected a string or undefined, received ${show(id)}`);
-  else safely("naming an enqueue span", () => span.setAttributes(assignedIdAttributes(id, route)), undefined);
+  else span.setAttributes(assignedIdAttributes(id, route));
 }
 
 // A warning: who enqueues hears of it, and may try again.

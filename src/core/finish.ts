@@ -1,8 +1,7 @@
-import { type Attributes, type HrTime, type Span, SpanStatusCode } from "@opentelemetry/api";
+import { type Attributes, type HrTime, SpanStatusCode } from "@opentelemetry/api";
 import { contextAttributes, type TaskRoute } from "./attributes.js";
 import { activeContext } from "./context.js";
 import { describeException, type ExceptionText } from "./exception.js";
-import { safely } from "./guard.js";
 import type { LiveAttempt } from "./live-attempt.js";
 import { emitRecordFrom } from "./record.js";
 import {
@@ -18,8 +17,9 @@ import {
   EVENT_MESSAGING_PROCESS_EXCEPTION,
   EVENT_PROCESS_EXCEPTION,
 } from "./semconv.js";
+import type { OwnSpan } from "./span.js";
 import type { SpanClock } from "./span-clock.js";
-import { contextWithSpan, type Telemetry } from "./telemetry.js";
+import type { Telemetry } from "./telemetry.js";
 import type { TaskOutcome } from "./types.js";
 
 /**
@@ -51,15 +51,15 @@ export interface Failure {
 }
 
 /** Ends a span that is no attempt's; `failure` is what it failed with. */
-export function finishSpan(span: Span, failure?: Failure): void {
-  if (failure !== undefined) safely("finishing a span", () => tell(span, failure), undefined);
-  safely("ending a span", () => span.end(), undefined);
+export function finishSpan(span: OwnSpan, failure?: Failure): void {
+  if (failure !== undefined) tell(span, failure);
+  span.end();
 }
 
 /** Ends the span of the part of an attempt that ran elsewhere. */
 export function finishContinued(attempt: LiveAttempt, end: AttemptEnd<unknown>): void {
   const { span, dropped } = attempt;
-  if (dropped > 0) safely("finishing a span", () => span.setAttribute(ATTR_TASK_LOG_DROPPED, dropped), undefined);
+  if (dropped > 0) span.setAttributes({ [ATTR_TASK_LOG_DROPPED]: dropped });
   attempt.markEnded();
   if (end.outcome === "success") finishSpan(span);
   else finishSpan(span, failureOf(attempt, describeException(end.error), EVENT_CONTINUE_EXCEPTION, "error"));
@@ -72,10 +72,10 @@ export function finishAttempt(attempt: EndedAttempt, end: AttemptEnd<unknown>): 
   const failed = outcome === "retry" || outcome === "failure" || outcome === "error";
   const exception = failed ? describeException(end.error) : undefined;
   const endTime = clock?.at(endedAt);
-  safely("finishing an attempt span", () => describe(attempt, end, exception, endTime), undefined);
+  describe(attempt, end, exception, endTime);
   attempt.measures?.end({ outcome, errorType: exception?.type, endedAt });
   attempt.markEnded();
-  safely("ending an attempt span", () => attempt.span.end(endTime), undefined);
+  attempt.span.end(endTime);
 }
 
 function describe(
@@ -105,16 +105,16 @@ function failureOf(
 }
 
 /** @see https://opentelemetry.io/docs/specs/semconv/exceptions/ */
-function tell(span: Span, failure: Failure, time?: HrTime): void {
+function tell(span: OwnSpan, failure: Failure, time?: HrTime): void {
   const { exception, eventName, level, telemetry, task } = failure;
   const signal = exceptionSignal();
   span.setStatus({ code: SpanStatusCode.ERROR, message: exception.message });
-  span.setAttribute(ATTR_ERROR_TYPE, exception.type);
+  span.setAttributes({ [ATTR_ERROR_TYPE]: exception.type });
   const attributes = exceptionAttributes(exception);
   // not recordException: it prefers `code` over the error's name, and drops what is not an Error
   if (signal.event) span.addEvent(EVENT_EXCEPTION, attributes, time);
   if (!signal.log) return;
-  const context = contextWithSpan(activeContext(), span);
+  const context = span.within(activeContext());
   emitRecordFrom({ telemetry, context, task: task() }, { eventName, body: exception.message, level, attributes });
 }
 

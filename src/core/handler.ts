@@ -3,7 +3,7 @@ import { readAttempt } from "./attempt.js";
 import { CurrentTask } from "./current-task.js";
 import { TaskCancelledError } from "./errors.js";
 import type { AttemptEnd } from "./finish.js";
-import { quietly, safely } from "./guard.js";
+import { quietly } from "./guard.js";
 import { onAbort } from "./on-abort.js";
 import { attemptsLeft } from "./retry.js";
 import { type AttemptSettings, RunningAttempt } from "./running-attempt.js";
@@ -37,8 +37,8 @@ export interface HandlerOptions {
 /** How a handler's attempt ended. */
 export interface HandledEnd<T> {
   readonly end: AttemptEnd<T>;
-  /** The attempt's span, for the next one to link to; `undefined` where it could not be read. */
-  readonly span: SpanContext | undefined;
+  /** The attempt's span, for the next one to link to; no valid one where nothing made spans. */
+  readonly span: SpanContext;
 }
 
 /** Runs a job as an attempt. Rejects with a `TaskConfigError` where the job is none, and never for what was thrown. */
@@ -82,7 +82,7 @@ async function runHandler<T>(
   };
   const call = foresee === undefined ? stoppable : () => judged(stoppable, judge);
   const end = await attempt.start(call, { signal: run.signal });
-  return { end, span: safely("reading a span's context", () => span.spanContext(), undefined) };
+  return { end, span: span.spanContext() };
 }
 
 async function passOnStop<T>(

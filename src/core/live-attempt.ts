@@ -1,8 +1,9 @@
 import { AsyncResource } from "node:async_hooks";
-import { type Context, createContextKey, ROOT_CONTEXT, type Span } from "@opentelemetry/api";
-import { activeValue, insideOnce, withContext } from "./context.js";
+import { type Context, createContextKey, ROOT_CONTEXT, trace } from "@opentelemetry/api";
+import { activeContext, activeValue, insideOnce, withContext } from "./context.js";
 import type { AttemptMeasures } from "./metrics.js";
 import { registeredApi, sharedSlot } from "./slot.js";
+import type { OwnSpan } from "./span.js";
 import type { Telemetry } from "./telemetry.js";
 import type { TaskContext } from "./types.js";
 
@@ -30,6 +31,14 @@ export function attemptIn(active: Context): LiveAttempt | undefined {
   return (active.getValue(ATTEMPT) ?? fallback.getStore()) as LiveAttempt | undefined;
 }
 
+/**
+ * The active context as code of `attempt` sees it: with the attempt's span in it where no context manager carries that.
+ * `active` is the active context, for whoever has it already.
+ */
+export function activeContextIn(attempt: LiveAttempt | undefined, active: Context = activeContext()): Context {
+  return attempt !== undefined && trace.getSpan(active) === undefined ? attempt.span.within(active) : active;
+}
+
 /** Calls `fn` outside every task and trace. */
 export function outsideTasks<T>(fn: () => T): T {
   return withContext(ROOT_CONTEXT, () => fallback.run(undefined, fn));
@@ -43,7 +52,7 @@ export function outsideTasks<T>(fn: () => T): T {
  */
 export class LiveAttempt {
   readonly task: TaskContext;
-  readonly span: Span;
+  readonly span: OwnSpan;
   readonly telemetry: Telemetry;
   /** `undefined` where nothing is measured. */
   measures: AttemptMeasures | undefined;
@@ -54,7 +63,7 @@ export class LiveAttempt {
   #dropped = 0;
 
   /** Its code will run in the context `within`. Positional, as one is made for every attempt. */
-  constructor(task: TaskContext, span: Span, telemetry: Telemetry, within: Context) {
+  constructor(task: TaskContext, span: OwnSpan, telemetry: Telemetry, within: Context) {
     this.task = task;
     this.span = span;
     this.telemetry = telemetry;

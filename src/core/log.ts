@@ -2,10 +2,11 @@ import { type Attributes, type Context, isSpanContextValid, type Span, trace } f
 import { activeContext } from "./context.js";
 import { addFields, clip, type Fields, keysOf, readField, textOf } from "./fields.js";
 import { safely, warn } from "./guard.js";
-import { attemptIn, type LiveAttempt } from "./live-attempt.js";
+import { activeContextIn, attemptIn, type LiveAttempt } from "./live-attempt.js";
 import { emitRecord } from "./record.js";
 import { ATTR_TASK_LOG_LEVEL } from "./semconv.js";
 import { Silenced } from "./silenced.js";
+import type { OwnSpan } from "./span.js";
 import { isThenable } from "./thenable.js";
 import type { TaskLogLevel } from "./types.js";
 
@@ -18,6 +19,9 @@ const NO_FIELDS: Fields = Object.freeze({});
 interface LogLevelField {
   readonly level?: "debug" | "info" | "warn" | "warning" | "error" | undefined;
 }
+
+/** The active span, or the attempt's. */
+type EventTaker = Pick<Span | OwnSpan, "addEvent">;
 
 /**
  * Writes a line of the running task: as an event on the active recording span and, by the manager's `logs`
@@ -69,12 +73,12 @@ function write(message: string, fields: Fields): void {
 }
 
 // The span that takes the line as an event: a user's own span if one is active, else the attempt's.
-function eventSpan(active: Context, attempt: LiveAttempt | undefined): Span | undefined {
+function eventSpan(active: Context, attempt: LiveAttempt | undefined): EventTaker | undefined {
   try {
     const span = trace.getSpan(active);
     if (attempt === undefined) return span?.isRecording() ? span : undefined;
     if (attempt.ended || attempt.telemetry.logs === "record") return undefined;
-    if (span !== undefined && span !== attempt.span && span.isRecording()) return span;
+    if (span !== undefined && !attempt.span.is(span) && span.isRecording()) return span;
     return attempt.span.isRecording() && attempt.takeLine(MAX_EVENTS) ? attempt.span : undefined;
   } catch (error) {
     warn("finding the active span failed", error);
@@ -82,7 +86,7 @@ function eventSpan(active: Context, attempt: LiveAttempt | undefined): Span | un
   }
 }
 
-function addEvent(span: Span, message: string, attributes: Attributes): void {
+function addEvent(span: EventTaker, message: string, attributes: Attributes): void {
   try {
     span.addEvent(clip(message), attributes);
   } catch (error) {
@@ -112,7 +116,7 @@ function callOnLog(message: string, fields: Fields, attempt: LiveAttempt, active
 
 function correlationFields(active: Context): Record<string, unknown> {
   const attempt = attemptIn(active);
-  const spanContext = (trace.getSpan(active) ?? attempt?.span)?.spanContext();
+  const spanContext = trace.getSpanContext(activeContextIn(attempt, active));
   const fields: Record<string, unknown> = {};
   if (spanContext !== undefined && isSpanContextValid(spanContext)) {
     fields.trace_id = spanContext.traceId;

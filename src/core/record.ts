@@ -1,7 +1,6 @@
-import { type Attributes, type Context, trace } from "@opentelemetry/api";
+import type { Attributes, Context } from "@opentelemetry/api";
 import { contextAttributes } from "./attributes.js";
-import { activeContext } from "./context.js";
-import type { LiveAttempt } from "./live-attempt.js";
+import { activeContextIn, type LiveAttempt } from "./live-attempt.js";
 import type { Telemetry } from "./telemetry.js";
 import type { TaskLogLevel, TaskLogRecord } from "./types.js";
 
@@ -25,10 +24,8 @@ export interface RecordOrigin {
 
 /** Emits an OpenTelemetry log record on the active span, with its task's id, name, attempt and tags. */
 export function emitRecord(attempt: LiveAttempt, content: RecordContent): void {
-  const { telemetry, span, task } = attempt;
-  const active = activeContext();
-  const context = trace.getSpan(active) === undefined ? trace.setSpan(active, span) : active;
-  emitRecordFrom({ telemetry, context, task: contextAttributes(task) }, content);
+  const { telemetry, task } = attempt;
+  emitRecordFrom({ telemetry, context: activeContextIn(attempt), task: contextAttributes(task) }, content);
 }
 
 /** {@link emitRecord} from wherever its span is not the active one, or from no attempt. */

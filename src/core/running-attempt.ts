@@ -13,7 +13,7 @@ import type { RetryDecision } from "./retry.js";
 import type { Rostered } from "./roster.js";
 import { OPERATION_PROCESS } from "./semconv.js";
 import { type SpanClock, spanClock } from "./span-clock.js";
-import { contextWithSpan, type Telemetry } from "./telemetry.js";
+import type { Telemetry } from "./telemetry.js";
 import { adopt, isThenable } from "./thenable.js";
 import type { TaskContext, TaskOutcome } from "./types.js";
 
@@ -85,7 +85,7 @@ export class RunningAttempt<T> extends LiveAttempt implements EndedAttempt, Rost
     const parent = parentContext(origin);
     const options = (): SpanOptions => attemptSpanOptions(run, settings, wait, clock?.start);
     const span = telemetry.startSpan(OPERATION_PROCESS, origin.name, parent, options);
-    super(new CurrentTask(origin, run.attempt, run.redelivered), span, telemetry, contextWithSpan(parent, span));
+    super(new CurrentTask(origin, run.attempt, run.redelivered), span, telemetry, span.within(parent));
     this.settings = settings;
     this.clock = clock;
     this.#wait = wait;

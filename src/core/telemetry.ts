@@ -1,6 +1,5 @@
 import {
   type Context,
-  INVALID_SPAN_CONTEXT,
   type Span,
   type SpanContext,
   type SpanOptions,
@@ -13,9 +12,9 @@ import { safely } from "./guard.js";
 import { createInstruments, type TaskInstruments } from "./metrics.js";
 import { SCOPE_NAME, SCOPE_VERSION } from "./semconv.js";
 import { type RegisteredApi, registeredApi, registeredLoggerProvider, sharedSlot } from "./slot.js";
+import { NO_SPAN, OwnSpan } from "./span.js";
 import type { TaskBaggage, TaskLogMode, TaskLogRecord, TaskTelemetryOptions } from "./types.js";
 
-const NO_SPAN = trace.wrapSpanContext(INVALID_SPAN_CONTEXT);
 /** Keys of tags in the option `baggage`. */
 const MAX_TRAVELLING = 1_000;
 const LOG_MODES: readonly unknown[] = ["event", "record", "both"];
@@ -26,7 +25,7 @@ export interface Telemetry {
   readonly logs: TaskLogMode;
   readonly onLog: TaskTelemetryOptions["onLog"];
   /** Starts `{operation} {task}`; does not ask for its options where no tracer provider is registered. */
-  startSpan(operation: string, task: string, parent: Context, options: () => SpanOptions): Span;
+  startSpan(operation: string, task: string, parent: Context, options: () => SpanOptions): OwnSpan;
   emit(record: TaskLogRecord): void;
   /** `undefined` where no meter provider is registered. */
   instruments(): TaskInstruments | undefined;
@@ -62,7 +61,8 @@ export function createTelemetry(options: TaskTelemetryOptions): Telemetry {
     startSpan: (operation: string, task: string, parent: Context, spanOptions: () => SpanOptions) => {
       if (tracerProvider === undefined && registeredApi()?.trace === undefined) return silentSpan(parent);
       const start = (): Span | undefined => usable(tracer().startSpan(`${operation} ${task}`, spanOptions(), parent));
-      return safely("starting a span", start, undefined) ?? silentSpan(parent);
+      const span = safely("starting a span", start, undefined);
+      return span === undefined ? silentSpan(parent) : new OwnSpan(span);
     },
     instruments: () => safely("finding the meter provider", instruments, undefined),
     emit: (record: TaskLogRecord) => safely("emitting a log record", () => logger()?.emit(record), undefined),
@@ -76,16 +76,6 @@ export function telemetryOf(options: TaskTelemetryOptions): Telemetry {
   const { tracerProvider, meterProvider, loggerProvider, baggage, logs, onLog } = options;
   const given = [tracerProvider, meterProvider, loggerProvider, baggage, logs, onLog];
   return given.every((one) => one === undefined) ? DEFAULTS : createTelemetry(options);
-}
-
-/** Whether a started span is one: where no tracer provider is registered, it stands for none. */
-export function isSpan(span: Span): boolean {
-  return span !== NO_SPAN;
-}
-
-/** `parent` with a started span as its active one. */
-export function contextWithSpan(parent: Context, span: Span): Context {
-  return isSpan(span) ? trace.setSpan(parent, span) : parent;
 }
 
 // What a provider gives is made once; another provider, registered later, is noticed by its identity.
@@ -118,11 +108,11 @@ function reportConflict(registered: RegisteredApi): void {
   else registered.diag.warn(message);
 }
 
-// Stands in for a span: records nothing, and passes on the trace it was started in. Never the parent itself, because
-// what this library ends must be its own.
-function silentSpan(parent: Context): Span {
-  const around = safely("reading the active span", () => trace.getSpanContext(parent), undefined);
-  return around === undefined ? NO_SPAN : trace.wrapSpanContext(around);
+// Stands in for a span: it records nothing, and passes on the trace it was started in. It is never the parent itself,
+// because this library ends its own spans only.
+function silentSpan(parent: Context): OwnSpan {
+  const around = spanContextIn(parent);
+  return around === undefined ? NO_SPAN : new OwnSpan(trace.wrapSpanContext(around));
 }
 
 // A span without a span context is no span: everything that follows relies on it.

@@ -1,10 +1,9 @@
-import { INVALID_SPAN_CONTEXT, type Span, type SpanContext } from "@opentelemetry/api";
 import { arrive, extract, type TaskOrigin } from "../core/carrier.js";
 import { activeContext } from "../core/context.js";
 import { dropTask } from "../core/drop.js";
 import { NonRetryableError, TaskCancelledError, UnknownTaskError } from "../core/errors.js";
 import type { AttemptEnd } from "../core/finish.js";
-import { safely, warn } from "../core/guard.js";
+import { warn } from "../core/guard.js";
 import { currentAttempt } from "../core/live-attempt.js";
 import { Roster } from "../core/roster.js";
 import { RunningAttempt } from "../core/running-attempt.js";
@@ -185,7 +184,7 @@ function settlementOf(end: AttemptEnd<unknown>, attempt: Attempt): Settlement {
     case "success":
       return { kind: "done" };
     case "retry":
-      return { kind: "retry", delay: end.delay ?? 0, error: end.error, span: identityOf(attempt.span) };
+      return { kind: "retry", delay: end.delay ?? 0, error: end.error, span: attempt.span.spanContext() };
     case "deferred":
       return { kind: "release", delay: 0 };
     case "cancelled":
@@ -193,10 +192,6 @@ function settlementOf(end: AttemptEnd<unknown>, attempt: Attempt): Settlement {
     default:
       return { kind: "fail", error: end.error };
   }
-}
-
-function identityOf(span: Span): SpanContext {
-  return safely("reading a span's context", () => span.spanContext(), INVALID_SPAN_CONTEXT);
 }
 
 // addTask checked args against this very function's parameters
