@@ -2,7 +2,7 @@
 // use, and the compiler's types. Built aside and moved into place: what reads dist meanwhile never meets half of it.
 import { execFileSync } from "node:child_process";
 import { cpSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
-import { isAbsolute, join, resolve } from "node:path";
+import { dirname, isAbsolute, join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import { rollup } from "rollup";
 
@@ -13,10 +13,11 @@ const compiled = join(target, "compiled");
 const tsc = fileURLToPath(import.meta.resolve("typescript/bin/tsc"));
 execFileSync(process.execPath, [tsc, "--project", "tsconfig.build.json", "--outDir", compiled], { stdio: "inherit" });
 
+const entries = entriesOf(JSON.parse(readFileSync("package.json", "utf8")));
 const bundle = await rollup({
-  input: Object.fromEntries(entries().map((name) => [name, join(compiled, `${name}.js`)])),
+  input: Object.fromEntries(entries.map(({ name, file }) => [name, file])),
   external: (id) => !id.startsWith(".") && !isAbsolute(id),
-  plugins: [{ name: "source-maps", load: withSourceMap }],
+  plugins: [{ name: "compiled", resolveId: resolveEntry, load: withSourceMap }],
   treeshake: { moduleSideEffects: false },
   onwarn(warning) {
     throw new Error(warning.message);
@@ -27,10 +28,11 @@ for (const [format, type] of [
   ["cjs", "commonjs"],
 ]) {
   await bundle.write({
-    ...{ dir: join(target, format), format, chunkFileNames: "chunks/[name].js", generatedCode: "es2015" },
-    manualChunks: (id, { getModuleInfo }) => (entriesUsing(id, getModuleInfo).size > 1 ? "core" : undefined),
-    ...{ esModule: true, exports: "named", minifyInternalExports: false },
-    ...{ sourcemap: true, sourcemapExcludeSources: true },
+    ...{ dir: join(target, format), format, esModule: true, exports: "named", generatedCode: "es2015" },
+    // beside the entry, where Node.js has looked for packages already
+    chunkFileNames: "[name].js",
+    manualChunks: (id, { getModuleInfo }) => (entriesUsing(id, getModuleInfo) > 1 ? "core" : undefined),
+    ...{ minifyInternalExports: false, sourcemap: true, sourcemapExcludeSources: true },
   });
   copyTypes(join(target, format));
   writeFileSync(join(target, format, "package.json"), `${JSON.stringify({ type })}\n`);
@@ -40,21 +42,26 @@ rmSync("dist", { recursive: true, force: true });
 renameSync(target, "dist");
 
 // "./dist/esm/sdk/index.js" is the entry "sdk/index", which src/sdk/index.ts is the source of
-function entries() {
-  const { exports } = JSON.parse(readFileSync("package.json", "utf8"));
-  const files = Object.values(exports).flatMap((entry) => entry.import?.default ?? []);
-  return files.map((file) => file.replace(/^\.\/dist\/esm\/(.+)\.js$/, "$1"));
+function entriesOf({ name: self, exports }) {
+  return Object.entries(exports).flatMap(([path, { import: built }]) => {
+    if (built === undefined) return [];
+    const name = built.default.replace(/^\.\/dist\/esm\/(.+)\.js$/, "$1");
+    return [{ name, file: join(compiled, `${name}.js`), specifier: self + path.slice(1) }];
+  });
 }
 
-// An entry that imports another loads that one's file, and does not make its modules shared.
-function entriesUsing(id, getModuleInfo, found = new Set(), seen = new Set([id])) {
-  for (const importer of getModuleInfo(id).importers) {
-    if (seen.has(importer)) continue;
-    seen.add(importer);
-    if (getModuleInfo(importer).isEntry) found.add(importer);
-    else entriesUsing(importer, getModuleInfo, found, seen);
-  }
-  return found;
+// An entry that uses another imports it as an application does: what it exports stays in that one's file.
+function resolveEntry(source, importer) {
+  if (importer === undefined || !source.startsWith(".")) return null;
+  const entry = entries.find(({ file }) => file === resolve(dirname(importer), source));
+  return entry === undefined ? null : { id: entry.specifier, external: true };
+}
+
+function entriesUsing(id, getModuleInfo, seen = new Set()) {
+  if (seen.has(id)) return 0;
+  seen.add(id);
+  const { isEntry, importers } = getModuleInfo(id);
+  return importers.reduce((sum, importer) => sum + entriesUsing(importer, getModuleInfo, seen), isEntry ? 1 : 0);
 }
 
 function withSourceMap(id) {

@@ -30,7 +30,7 @@ describe.each([
   test("is one file for each entry, and one that they share", () => {
     const code = files.filter((file) => file.startsWith(`package/dist/${format}/`) && file.endsWith(".js"));
     const main = entries.map((entry) => exports[entry][condition].default.replace(".", "package"));
-    expect(code.sort()).toEqual([...main, `package/dist/${format}/chunks/core.js`].sort());
+    expect(code.sort()).toEqual([...main, `package/dist/${format}/core.js`].sort());
   });
 
   test("is mapped to sources that are shipped", () => {
