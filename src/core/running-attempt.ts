@@ -130,19 +130,11 @@ export class RunningAttempt<T> extends LiveAttempt implements EndedAttempt, Rost
     if (this.#isInTime(error)) this.#settle({ ...this.settings.decide(error, this.task), error });
   }
 
-  /** Ends the attempt now, whatever its function does; false if it had ended already. The first end counts. */
-  abort(reason: unknown): boolean {
-    return this.#cut("cancelled", reason);
-  }
-
-  /** {@link abort}, and no waiting for hooks either; `deferred` where the same attempt will run again elsewhere. */
-  abandon(reason: unknown, deferred: boolean): boolean {
-    this.#abandoned = true;
-    if (this.#stopWaiting !== undefined) this.run(this.#stopWaiting);
-    return this.#cut(deferred ? "deferred" : "cancelled", reason);
-  }
-
-  #cut(outcome: "cancelled" | "deferred", reason: unknown): boolean {
+  /**
+   * Ends the attempt now, whatever its function does; false if it had ended already, as the first end counts.
+   * `deferred` where the same attempt will run again elsewhere.
+   */
+  abort(reason: unknown, outcome: "cancelled" | "deferred" = "cancelled"): boolean {
     if (this.outcome !== undefined) return false;
     this.run(() => {
       this.endedAt = performance.now();
@@ -151,6 +143,13 @@ export class RunningAttempt<T> extends LiveAttempt implements EndedAttempt, Rost
       this.#settle({ ...decided, error: reason }, () => CurrentTask.abort(this.task, reason));
     });
     return true;
+  }
+
+  /** {@link abort}, and no waiting for hooks either. */
+  abandon(reason: unknown, deferred: boolean): boolean {
+    this.#abandoned = true;
+    if (this.#stopWaiting !== undefined) this.run(this.#stopWaiting);
+    return this.abort(reason, deferred ? "deferred" : "cancelled");
   }
 
   #isInTime(what: unknown): boolean {
@@ -172,17 +171,16 @@ export class RunningAttempt<T> extends LiveAttempt implements EndedAttempt, Rost
     else this.#tell(end);
   }
 
+  // A hook that throws changes nothing; one that hangs is not waited for once the attempt is abandoned.
   #tell(end: AttemptEnd<T>): void {
     const { notify } = this.settings;
-    if (notify === undefined) {
+    const told = notify && quietly(`a hook of task ${this.task.funcName}`, () => notify(end, this.task), undefined);
+    if (told === undefined || this.#abandoned) {
       this.#finish(end);
-      return;
+    } else {
+      this.#stopWaiting = () => this.#finish(end);
+      void told.then(this.#stopWaiting);
     }
-    // a hook that throws changes nothing; one that hangs is not waited for once the attempt is abandoned
-    this.#stopWaiting = () => this.#finish(end);
-    const told = quietly(`a hook of task ${this.task.funcName}`, () => notify(end, this.task), undefined);
-    void told.then(this.#stopWaiting);
-    if (this.#abandoned) this.#finish(end);
   }
 
   #finish(end: AttemptEnd<T>): void {
