@@ -6,5 +6,5 @@ export {
   type TaskTreeExporterOptions,
   type TaskTreeExportResult,
   type TaskTreeStream,
-} from "./tree-exporter.js";
-export type { TreeReadableSpan } from "./tree-span.js";
+} from "./tree/exporter.js";
+export type { TreeReadableSpan } from "./tree/span.js";

@@ -1,6 +1,5 @@
-import type { TreeLine } from "./tree-lines.js";
-import type { TreeSpan } from "./tree-span.js";
-import { formatDuration, type Piece } from "./tree-text.js";
+import type { TreeLine, TreeSpan } from "./span.js";
+import { formatDuration, type Piece } from "./text.js";
 
 /** One printed line: a span with its bar, or text that belongs to the span above it. */
 export type TreeRow =

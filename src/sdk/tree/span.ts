@@ -8,6 +8,8 @@ import {
 } from "@opentelemetry/api";
 import {
   ATTR_ERROR_TYPE,
+  ATTR_EXCEPTION_MESSAGE,
+  ATTR_EXCEPTION_TYPE,
   ATTR_HTTP_RESPONSE_STATUS_CODE,
   ATTR_HTTP_STATUS_CODE,
   ATTR_TASK_ATTEMPT,
@@ -15,17 +17,31 @@ import {
   ATTR_TASK_ID,
   ATTR_TASK_LINK,
   ATTR_TASK_LOG_DROPPED,
+  ATTR_TASK_LOG_LEVEL,
   ATTR_TASK_MAX_ATTEMPTS,
   ATTR_TASK_NAME,
   ATTR_TASK_OUTCOME,
   ATTR_TASK_REDELIVERED,
   ATTR_TASK_RETRY_DELAY,
   ATTR_TASK_WAIT_DURATION,
+  EVENT_EXCEPTION,
   OPERATION_ENQUEUE,
   TASK_TAG_PREFIX,
-} from "../core/semconv.js";
-import { epochMs, linesOf, type TreeEvent, type TreeLine } from "./tree-lines.js";
-import { formatDuration, type Piece, printable, printableValue, type Tone } from "./tree-text.js";
+} from "../../core/semconv.js";
+import { formatDuration, type Piece, printable, printableValue, type Tone } from "./text.js";
+
+/** An event of an SDK's span. */
+export interface TreeEvent {
+  readonly name: string;
+  readonly time: HrTime;
+  readonly attributes?: Attributes | undefined;
+}
+
+/** An event as it is printed, `at` in ms since the epoch. */
+export interface TreeLine {
+  readonly at: number;
+  readonly pieces: readonly Piece[];
+}
 
 /** The part of an SDK's ended span that is read; satisfied by SDK 1, 2 and 3. */
 export interface TreeReadableSpan {
@@ -86,6 +102,13 @@ const OUTCOMES: ReadonlyMap<string, readonly [Tone, string]> = new Map([
   ["error", ["bad", "✗"]],
   ["cancelled", ["note", "⊘"]],
   ["deferred", ["note", "→"]],
+]);
+
+const LEVELS: ReadonlyMap<string, Tone> = new Map([
+  ["debug", "faint"],
+  ["info", "note"],
+  ["warn", "warn"],
+  ["error", "bad"],
 ]);
 
 /** Read an SDK's span once, at export, so that nothing of it is kept. */
@@ -176,6 +199,41 @@ function linksOf(span: TreeReadableSpan): string[] {
     return `linked to ${printable(what === "" ? "" : `${what}: `)}${printable(`trace ${context.traceId} span ${context.spanId}`)}`;
   });
   return away.length > LINKS_SHOWN ? [...links, `and ${away.length - LINKS_SHOWN} more links`] : links;
+}
+
+// Log lines, exceptions and other events in the order of time; and the status message of a failed span that recorded no
+// exception.
+function linesOf(span: TreeReadableSpan): TreeLine[] {
+  const lines = span.events.map((event) => ({ at: epochMs(event.time), pieces: eventPieces(event) }));
+  const message = span.status.message;
+  const unsaid = span.status.code === SpanStatusCode.ERROR && !span.events.some(({ name }) => name === EVENT_EXCEPTION);
+  if (unsaid && message !== undefined && message !== "") {
+    lines.push({ at: epochMs(span.endTime), pieces: [["bad", `✗ ${printable(message)}`]] });
+  }
+  return lines.sort((a, b) => a.at - b.at);
+}
+
+function eventPieces({ name, attributes = {} }: TreeEvent): Piece[] {
+  const level = attributes[ATTR_TASK_LOG_LEVEL];
+  if (name === EVENT_EXCEPTION && level === undefined) {
+    const type = printable(String(attributes[ATTR_EXCEPTION_TYPE] ?? "Error"));
+    const message = attributes[ATTR_EXCEPTION_MESSAGE];
+    return [["bad", message === undefined ? `✗ ${type}` : `✗ ${type}: ${printable(String(message))}`]];
+  }
+  const fields = Object.entries(attributes)
+    .filter(([key]) => key !== ATTR_TASK_LOG_LEVEL)
+    .map(([key, value]) => ` ${printable(key)}=${printableValue(value)}`);
+  return [
+    [LEVELS.get(String(level)) ?? "note", level === undefined ? "" : `${printable(String(level)).padEnd(5)} `],
+    ["plain", printable(name)],
+    ["faint", printable(fields.join(""))],
+  ];
+}
+
+/** An SDK's time as ms since the epoch; 0 for what is no time. */
+function epochMs([seconds, nanos]: HrTime): number {
+  const ms = seconds * 1_000 + nanos / 1_000_000;
+  return Number.isFinite(ms) ? ms : 0;
 }
 
 function between(start: HrTime, stop: HrTime): number {

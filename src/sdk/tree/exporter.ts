@@ -1,9 +1,9 @@
 import { diag } from "@opentelemetry/api";
-import { checkKeys, namesOf, show } from "../core/checks.js";
-import { TaskConfigError } from "../core/errors.js";
-import { earliest, renderTree } from "./tree-render.js";
-import { readSpan, type TreeReadableSpan, type TreeSpan } from "./tree-span.js";
-import { TreeTrace } from "./tree-trace.js";
+import { checkKeys, namesOf, show } from "../../core/checks.js";
+import { TaskConfigError } from "../../core/errors.js";
+import { drawTree, earliest } from "./draw.js";
+import { readSpan, type TreeReadableSpan, type TreeSpan } from "./span.js";
+import { TreeTrace } from "./trace.js";
 
 /** Where the trees are written; `process.stdout` and any Writable satisfy it. */
 export interface TaskTreeStream {
@@ -68,8 +68,6 @@ export class TaskTreeExporter {
   readonly #settings: Settings;
   /** Oldest first; printed ones stay until the limit, to recognise what comes late. */
   readonly #traces = new Map<string, TreeTrace>();
-  /** Which trace waits for a task. */
-  readonly #awaiting = new Map<string, TreeTrace>();
   #size = 0;
   #isShutdown = false;
 
@@ -115,32 +113,29 @@ export class TaskTreeExporter {
     this.#traces.set(span.traceId, trace);
     trace.add(span);
     this.#size += 1;
-    if (span.task !== undefined) this.#settle(span.task.id, trace);
-    this.#printWhenQuiet(trace);
+    this.#lookAfter(this.#isShutdown ? 0 : this.#settings.quietTime, trace);
     while (this.#size > SPAN_LIMIT) this.#forgetOldest();
   }
 
-  /** A task seen in another trace than the one that waits for it: that one waits no longer. */
-  #settle(taskId: string, trace: TreeTrace): void {
-    const other = this.#awaiting.get(taskId);
-    if (other !== undefined && other !== trace) {
-      other.release(taskId);
-      this.#printWhenQuiet(other);
-    }
-    if (trace.openTasks.has(taskId)) this.#awaiting.set(taskId, trace);
-    else this.#awaiting.delete(taskId);
-  }
-
-  #printWhenQuiet(trace: TreeTrace): void {
+  // `quiet` is how long no span of the trace has arrived, in ms.
+  #lookAfter(wait: number, trace: TreeTrace, quiet = 0): void {
     clearTimeout(trace.timer);
-    trace.timer = setTimeout(() => this.#tryPrint(trace), this.#quietOf(trace));
+    trace.timer = setTimeout(() => this.#look(trace, quiet + wait), wait);
     if (!this.#isShutdown) trace.timer.unref();
   }
 
-  #quietOf({ isUnfinished }: TreeTrace): number {
-    const { quietTime } = this.#settings;
-    if (this.#isShutdown) return 0;
-    return isUnfinished ? Math.max(quietTime, UNFINISHED_QUIET) : quietTime;
+  // A trace that is unfinished is looked at again when it has been quiet for twice as long.
+  #look(trace: TreeTrace, quiet: number): void {
+    const left = UNFINISHED_QUIET - quiet;
+    const keep =
+      left > 0 && !this.#isShutdown && trace.isUnfinished((id, since) => this.#hasRunElsewhere(trace, id, since));
+    if (keep) this.#lookAfter(Math.min(left, Math.max(1, quiet)), trace, quiet);
+    else this.#tryPrint(trace);
+  }
+
+  #hasRunElsewhere(here: TreeTrace, taskId: string, since: number): boolean {
+    for (const trace of this.#traces.values()) if (trace !== here && trace.hasRun(taskId, since)) return true;
+    return false;
   }
 
   #forgetOldest(): void {
@@ -161,14 +156,13 @@ export class TaskTreeExporter {
 
   #print(trace: TreeTrace): void {
     clearTimeout(trace.timer);
-    for (const taskId of trace.openTasks) this.#awaiting.delete(taskId);
     const spans = trace.take();
     if (spans.length === 0) return;
     const continued = trace.origin !== undefined;
     trace.origin ??= earliest(spans);
     const { stream, color, width } = this.#settings;
     const columns = width ?? columnsOfStream(stream);
-    stream.write(renderTree({ traceId: trace.traceId, origin: trace.origin, continued, spans }, { columns, color }));
+    stream.write(drawTree({ traceId: trace.traceId, origin: trace.origin, continued, spans }, { columns, color }));
   }
 }
 

@@ -1,6 +1,6 @@
-import { type TreeRow, treeRows } from "./tree-rows.js";
-import type { TreeSpan } from "./tree-span.js";
-import { columnsOf, cut, formatDuration, lineOf, type Piece, padTo } from "./tree-text.js";
+import { type TreeRow, treeRows } from "./rows.js";
+import type { TreeSpan } from "./span.js";
+import { columnsOf, cut, formatDuration, lineOf, type Piece, padTo } from "./text.js";
 
 /** How a tree is drawn. */
 export interface TreeStyle {
@@ -37,7 +37,7 @@ const TICK_COLUMNS = 6;
 const DURATION_COLUMNS = 6;
 
 /** One trace as text: a head line, the ruler of its time axis, a line for each span, log line and note. */
-export function renderTree(drawing: TreeDrawing, style: TreeStyle): string {
+export function drawTree(drawing: TreeDrawing, style: TreeStyle): string {
   const { spans, traceId, origin, continued } = drawing;
   const rows = treeRows(spans, origin);
   const from = earliest(spans);
