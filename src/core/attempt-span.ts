@@ -26,12 +26,12 @@ import {
 import { spanContextIn } from "./telemetry.js";
 import type { TaskRelation } from "./types.js";
 
-/** The context an attempt's span starts in: under the enqueue span, or a new trace. */
+/** Returns the context in which an attempt's span starts: under the enqueue span, or in a new trace. */
 export function parentContext({ relation, context }: TaskOrigin): Context {
   return relation === "parent" || trace.getSpan(context) === undefined ? context : trace.deleteSpan(context);
 }
 
-/** What an attempt's span starts with. `wait` in seconds; without a `startTime` it starts now. */
+/** Makes the options of an attempt's span. `wait` is in seconds; without a `startTime` the span starts now. */
 export function attemptSpanOptions(
   run: AttemptRun,
   settings: AttemptSettings,
@@ -52,7 +52,7 @@ function links({ origin, previous, surrounding }: AttemptRun): Link[] {
   ];
 }
 
-// Within the attempt's own trace, a link to what surrounds it says nothing.
+// A link to the surrounding span says nothing where that is of the attempt's own trace.
 function isElsewhere(
   surrounding: SpanContext | undefined,
   relation: TaskRelation,

@@ -19,14 +19,15 @@ import { copyTags, NO_TAGS } from "./tags.js";
 import { spanContextIn, telemetryOf } from "./telemetry.js";
 import type { AttemptInfo, TaskContext } from "./types.js";
 
-/** What all attempts of a function share. */
+/** Settings that all attempts of a function share. */
 type HandledFunction = Pick<AttemptSettings, "functionName" | "telemetry">;
 
 /**
- * Runs `fn` as one attempt of a task: inside its context, within a CONSUMER span that gets its outcome. What
- * `attempt` does not say comes from its carrier; without a carrier the attempt starts a trace of its own, linked to the
- * active span. Resolves or rejects as `fn` does, untouched; with a `TaskTimeoutError` or `TaskCancelledError` when `timeout` or `signal`
- * ended the attempt first. Also the way to unit-test code that reads `getTaskContext()`. Needs no SDK.
+ * Runs `fn` as one attempt of a task: inside its context, within a CONSUMER span that gets its outcome. Facts that
+ * `attempt` leaves out come from its carrier; without a carrier the attempt starts a trace of its own, linked to the
+ * active span. Resolves or rejects as `fn` does, untouched, or rejects with a `TaskTimeoutError` or
+ * `TaskCancelledError` where `timeout` or `signal` ended the attempt first. Unit tests of code that reads
+ * `getTaskContext()` may call it, too. It needs no SDK.
  *
  * @throws TaskConfigError for an illegal tag or option; `fn` is not called then.
  * @see https://opentelemetry.io/docs/specs/semconv/messaging/messaging-spans/
@@ -42,7 +43,7 @@ export async function runAttempt<T>(attempt: AttemptInfo, fn: () => T | Promise<
 }
 
 /**
- * Checks what is said of an attempt, and completes it by what its carrier says.
+ * Checks the facts given of an attempt, and completes them from its carrier.
  *
  * @throws TaskConfigError for a value out of range.
  */
@@ -90,7 +91,7 @@ function checkDue(dueAt: number | null): number | undefined {
   return dueAt === null ? undefined : checkNumber("dueAt", dueAt, { min: 0 });
 }
 
-// The carrier knows when the first attempt was due; of a retry, only the engine does.
+// The carrier knows when the first attempt was due; when a retry is due, only the engine knows.
 function firstDue(attempt: number, found: ExtractedOrigin): number | undefined {
   return attempt === 0 ? found.dueAt : undefined;
 }
@@ -107,7 +108,7 @@ function originOf(info: AttemptInfo, found: ExtractedOrigin, settings: AttemptSe
   return arrive(found, facts, telemetry.baggage);
 }
 
-// A name that was damaged on the wire stops no task.
+// A task whose name was damaged on the wire runs all the same.
 function nameOf({ funcName, carrier }: AttemptInfo, found: ExtractedOrigin, functionName: string): string {
   if (funcName !== undefined || carrier === undefined) return checkText("funcName", funcName);
   if (found.name !== undefined) return found.name;

@@ -20,10 +20,10 @@ import {
 import { cut } from "./text.js";
 import type { TaskContext, TaskTags } from "./types.js";
 
-/** Characters of a tag on a span or a log record; the task itself sees all of them. */
+/** Most characters of a tag on a span or a log record; the task itself sees all of them. */
 const MAX_TAG = 256;
 
-/** Where a task goes through: an engine, and behind it possibly a real broker. */
+/** The way of a task: an engine, and behind it possibly a real broker. */
 export interface TaskRoute {
   /** Value of `task.engine`. */
   readonly engine: string | undefined;
@@ -33,30 +33,32 @@ export interface TaskRoute {
   readonly destination: string | undefined;
 }
 
-/** What the enqueue span and every attempt span of a task have in common. */
+/** The facts that the enqueue span and every attempt span of a task have in common. */
 export type TaskIdentity = Pick<TaskOrigin, "id" | "name" | "tags" | "parentId">;
 
+/** Makes the attributes of an enqueue span. */
 export function enqueueAttributes(task: TaskIdentity, route: TaskRoute): Attributes {
   return taskAttributes(task, route, OPERATION_ENQUEUE, OPERATION_TYPE_SEND);
 }
 
+/** Makes those attributes of an attempt's span that every attempt of its task shares. */
 export function attemptAttributes(task: TaskIdentity, route: TaskRoute): Attributes {
   return taskAttributes(task, route, OPERATION_PROCESS, OPERATION_TYPE_PROCESS);
 }
 
-/** What an id assigned by the broker adds, once it is known. */
+/** Makes the attributes that an id assigned by the broker adds, once it is known. */
 export function assignedIdAttributes(id: string, route: TaskRoute): Attributes {
   return route.system === undefined ? { [ATTR_TASK_ID]: id } : { [ATTR_TASK_ID]: id, [ATTR_MESSAGING_MESSAGE_ID]: id };
 }
 
-/** What a log record says of a task that no attempt of is running. */
+/** Makes a log record's attributes of a task, where no attempt of it runs. */
 export function identityAttributes({ id, name, tags }: TaskIdentity): Attributes {
   const attributes: Attributes = { [ATTR_TASK_ID]: id, [ATTR_TASK_NAME]: name };
   addTags(attributes, tags);
   return attributes;
 }
 
-/** What every span and log record of a running task may carry. */
+/** Makes the attributes of a running task that every span and log record within it may carry. */
 export function contextAttributes({ taskId, funcName, attempt, tags }: TaskContext): Attributes {
   const attributes: Attributes = {
     [ATTR_TASK_ID]: taskId,

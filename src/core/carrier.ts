@@ -8,30 +8,33 @@ import { registeredApi } from "./slot.js";
 import { copyTags, NO_TAGS } from "./tags.js";
 import { cut } from "./text.js";
 import type { Carrier, TaskBaggage, TaskRelation, TaskTags } from "./types.js";
-import { wireCount, wireTime } from "./wire.js";
+import { fieldsOf, wireCount, wireTime } from "./wire.js";
 
 /** The carrier's one key that is this library's own; the others are the propagator's. */
 const KEY = "otel-taskflow";
 const VERSION = 1;
-/** Sixteen tags of 1,024 characters, each of which JSON may write as six, and the rest. */
+/** Longest entry that is read: sixteen tags of 1,024 characters, each of which JSON may write as six, and the rest. */
 const MAX_CHARACTERS = 131_072;
-/** What a propagator may write. */
+/** Most entries that a propagator may write. */
 const MAX_ENTRIES = 128;
-/** Of the task's own baggage entries, percent-encoded. */
+/** Most bytes of the task's own baggage entries, percent-encoded. */
 const MAX_OWN_BYTES = 2_048;
+/** Most characters of one such entry's value. */
 const MAX_OWN_VALUE = 256;
-/** As many as W3C's propagator sends at most. */
+/** Most baggage entries of others: W3C's propagator sends no more. */
 const MAX_FOREIGN = 180;
-/** What percent-encoding leaves as it is. */
+/** Matches text that percent-encoding leaves as it is. */
 const PLAIN = /^[\w.~-]*$/;
 
-/** What every attempt of a task gets from its enqueuer. */
+/** The facts that every attempt of a task gets from its enqueuer. */
 export interface TaskOrigin {
   readonly id: string;
   readonly name: string;
   readonly tags: TaskTags;
   readonly maxAttempts: number | undefined;
-  /** What its enqueuer wished for this one task: attempts after the first. It wins over the policy of who runs it. */
+  /**
+   * Attempts after the first, as its enqueuer wished for this one task. The wish wins over the policy of who runs it.
+   */
   readonly retries: number | undefined;
   readonly relation: TaskRelation;
   /** Epoch milliseconds. */
@@ -40,17 +43,17 @@ export interface TaskOrigin {
   readonly dueAt: number | undefined;
   /** Id of the task that enqueued this one. */
   readonly parentId: string | undefined;
-  /** The enqueuer's context: its enqueue span, its baggage, this task's tags as baggage. */
+  /** The enqueuer's context, which holds its enqueue span, its baggage and this task's tags as baggage. */
   readonly context: Context;
 }
 
-/** What was found on the wire; everything but the context may be missing. */
+/** The part of an origin that was found on the wire; everything but the context may be missing. */
 export type ExtractedOrigin = { [K in keyof TaskOrigin]?: TaskOrigin[K] | undefined } & Pick<TaskOrigin, "context"> & {
-    /** Of an attempt that goes on elsewhere: which one it is. Zero-based. */
+    /** Number of the attempt that goes on elsewhere, zero-based. */
     readonly attempt?: number | undefined;
   };
 
-/** What the global propagator injects, as strings. Never throws. */
+/** Lets the global propagator inject a context, and returns what it wrote, as strings. Never throws. */
 export function injectContext(within: Context): Carrier {
   const injected: Carrier = {};
   const inject = (from: Context): unknown =>
@@ -60,14 +63,16 @@ export function injectContext(within: Context): Carrier {
   return safely("the propagator's inject", () => stringsOf(injected), {});
 }
 
-// Some propagators inject what is active and nothing else, which some managers make anew of what they are given.
-// In a resource of its own: some managers leave the baggage active in the one they are called in.
+// Some propagators inject the active context only, so the given one is made active; some context managers then leave
+// its baggage active in the asynchronous resource they are called in, so this happens in one of its own.
 function inside(within: Context, fn: () => void): void {
   const resource = new AsyncResource("otel-taskflow.inject", { requireManualDestroy: true });
   resource.runInAsyncScope(() => withContext(within, fn));
 }
 
-/** Writes an origin, and which attempt it is of, as strings: {@link injectContext} plus one JSON entry. Never throws. */
+/**
+ * Writes an origin, and the number of its attempt, as strings: {@link injectContext} plus one JSON entry. Never throws.
+ */
 export function inject(origin: TaskOrigin, attempt?: number): Carrier {
   const carrier = injectContext(origin.context);
   carrier[KEY] = JSON.stringify({
@@ -87,8 +92,8 @@ export function inject(origin: TaskOrigin, attempt?: number): Carrier {
 }
 
 /**
- * Reads what {@link inject} wrote, from a value that may be anything: damage goes to diag and is left out.
- * Tags come from this library's own entry only, never from baggage. Never throws.
+ * Reads an origin that {@link inject} wrote, from a value that may be anything: damage goes to diag and is left out.
+ * Tags are read from this library's own entry only, never from baggage. Never throws.
  */
 export function extract(carrier: unknown, base: Context): ExtractedOrigin {
   const clean = base === ROOT_CONTEXT ? base : propagation.deleteBaggage(trace.deleteSpan(base));
@@ -98,18 +103,19 @@ export function extract(carrier: unknown, base: Context): ExtractedOrigin {
   return safely("reading the carrier", () => parse(strings[KEY], context), { context });
 }
 
-/** Which task a carrier says it was made for, whatever it is: who reads it decides what that is worth. Never throws. */
+/** Reads which task a carrier says it was made for; the caller decides what that is worth. Never throws. */
 export function addressee(carrier: unknown): Pick<ExtractedOrigin, "id" | "name"> {
   try {
+    // a value that is no object of strings throws below, or names nothing
     const json = (carrier as Carrier)[KEY] ?? "";
-    const { id, name } = json.length <= MAX_CHARACTERS ? (JSON.parse(json) as Record<string, unknown>) : {};
+    const { id, name } = json.length <= MAX_CHARACTERS ? fieldsOf(JSON.parse(json)) : {};
     return { id: text(id), name: text(name) };
   } catch {
     return {};
   }
 }
 
-/** The origin of a task that has arrived: the given facts, and where it was found, with its own tags as baggage. */
+/** Makes the origin of a task that has arrived from the given facts and the found context, with its tags as baggage. */
 export function arrive(
   found: ExtractedOrigin,
   facts: Pick<TaskOrigin, "id" | "name" | "tags" | "maxAttempts" | "relation">,
@@ -122,8 +128,8 @@ export function arrive(
 }
 
 /**
- * Replaces every baggage entry of a context that claims to be a task's by the given task's own, as far as they may
- * travel. They stand before foreign ones, which cannot crowd them out of what a propagator sends.
+ * Replaces every baggage entry that claims to be a task's by the given task's own, as far as these may travel. They
+ * stand before foreign ones, which therefore cannot crowd them out of what a propagator sends.
  */
 export function withTagBaggage(context: Context, tags: TaskTags, travelling: TaskBaggage): Context {
   try {
@@ -136,7 +142,7 @@ export function withTagBaggage(context: Context, tags: TaskTags, travelling: Tas
   }
 }
 
-/** Keeps of a context's baggage what is foreign, and what has travelled as the given task's own. */
+/** Keeps the foreign entries of a context's baggage, and those that have travelled as the given task's own. */
 export function withOwnBaggage(context: Context, tags: TaskTags): Context {
   const travelled = Object.keys(tags).filter((key) => {
     const entry = propagation.getBaggage(context)?.getEntry(TASK_TAG_PREFIX + key);
@@ -145,7 +151,7 @@ export function withOwnBaggage(context: Context, tags: TaskTags): Context {
   return withTagBaggage(context, tags, travelled);
 }
 
-// What a propagator returns is a Context only if it behaves like one.
+// A propagator may return anything, and only what behaves like a Context is one.
 function checked(context: Context): Context {
   if (isContext(context)) return context;
   throw new TypeError("the propagator returned no Context");
@@ -157,7 +163,7 @@ function replaceTags(context: Context, tags: TaskTags, travels: (key: string) =>
   const entries = inherited?.getAllEntries() ?? [];
   const own = ownEntries(tags, travels);
   const foreign = entries.filter(([key]) => !isOurs(key));
-  // what has travelled as it should may stay
+  // entries that arrived as they should may stay
   if (entries.length === own.length + foreign.length && own.every((entry, place) => isSame(entry, entries[place]))) {
     return context;
   }
@@ -166,14 +172,14 @@ function replaceTags(context: Context, tags: TaskTags, travels: (key: string) =>
   return propagation.setBaggage(context, baggage);
 }
 
-// What does not fit is left out, and what comes after it may still travel.
+// An entry that does not fit is left out, and those after it may still travel.
 function ownEntries(tags: TaskTags, travels: (key: string) => boolean): [string, BaggageEntry][] {
   const entries: [string, BaggageEntry][] = [];
   let room = MAX_OWN_BYTES;
   for (const tag of Object.keys(tags)) {
     const value = baggageValue(tags[tag]);
     const key = TASK_TAG_PREFIX + tag;
-    // an equals sign and a comma
+    // the entry's equals sign, and its comma
     const bytes = key.length + encodedLength(value) + 2;
     if (value === "" || bytes > room || !travels(tag)) continue;
     room -= bytes;
@@ -199,14 +205,16 @@ function isSame([key, { value }]: [string, BaggageEntry], other: [string, Baggag
   return other !== undefined && other[0] === key && other[1].value === value && other[1].metadata === undefined;
 }
 
-// Bounded before it is read. A list, a buffer or any other collection is no carrier, however many strings it holds.
+// The number and length of entries are bounded before they are read. A list, a buffer or any other collection is no
+// carrier, however many strings it holds.
 function stringsOf(carrier: unknown): Carrier {
   const strings: Carrier = {};
   if (typeof carrier !== "object" || carrier === null || Symbol.iterator in carrier) return strings;
+  const given = fieldsOf(carrier);
   let room = MAX_CHARACTERS;
   let places = MAX_ENTRIES;
-  for (const key of Object.keys(carrier)) {
-    const value = (carrier as Record<string, unknown>)[key];
+  for (const key of Object.keys(given)) {
+    const value = given[key];
     if (typeof value !== "string") continue;
     if (key !== KEY) {
       places -= 1;
@@ -221,12 +229,12 @@ function stringsOf(carrier: unknown): Carrier {
 
 function parse(json: string | undefined, context: Context): ExtractedOrigin {
   if (json === undefined) return { context };
-  const wire: unknown = json.length <= MAX_CHARACTERS ? JSON.parse(json) : undefined;
-  if (typeof wire !== "object" || wire === null || (wire as { v?: unknown }).v !== VERSION) {
+  const { v, id, name, max, retries, rel, at, due, parent, tags, attempt } =
+    json.length <= MAX_CHARACTERS ? fieldsOf(JSON.parse(json)) : {};
+  if (v !== VERSION) {
     warn("the carrier's entry is not of a known version; starting without it");
     return { context };
   }
-  const { id, name, max, retries, rel, at, due, parent, tags, attempt } = wire as Record<string, unknown>;
   return {
     id: text(id),
     name: text(name),

@@ -2,12 +2,12 @@ import { TaskConfigError } from "./errors.js";
 import { cut, isStorable, storable } from "./text.js";
 import type { TaskRelation } from "./types.js";
 
-/** What setTimeout can hold; a longer wait would fire at once. */
+/** The longest wait of setTimeout, in ms; a longer one would fire at once. */
 export const MAX_TIMER_MS = 2_147_483_647;
 
-/** Characters of a name or an id. */
+/** Most characters of a name or an id. */
 export const MAX_TEXT = 512;
-/** Characters of a key in an error message. */
+/** Most characters of a key in an error message. */
 const MAX_KEY = 80;
 const RELATIONS: readonly unknown[] = ["parent", "link", "none"];
 
@@ -18,7 +18,11 @@ export interface NumberRange {
   readonly integer?: boolean;
 }
 
-/** @throws TaskConfigError naming the option, the accepted range and the value received. */
+/**
+ * Returns the value where it is a number in range.
+ *
+ * @throws TaskConfigError naming the option, the accepted range and the value received.
+ */
 export function checkNumber(option: string, value: unknown, range: NumberRange): number {
   const { min, max = Number.MAX_SAFE_INTEGER, integer = false } = range;
   const fits = typeof value === "number" && value >= min && value <= max && (!integer || Number.isInteger(value));
@@ -28,13 +32,13 @@ export function checkNumber(option: string, value: unknown, range: NumberRange):
   throw new TaskConfigError(`${option}: expected ${expected}, received ${show(value)}`);
 }
 
-/** {@link checkNumber} for an option that may be left out. */
+/** Does the same as {@link checkNumber} for an option that may be left out. */
 export function checkOptional(option: string, value: unknown, range: NumberRange): number | undefined {
   return value === undefined ? undefined : checkNumber(option, value, range);
 }
 
 /**
- * Names and ids travel in carriers, and every store has to hold them.
+ * Checks a name or an id, which travels in carriers and which every store has to hold.
  *
  * @throws TaskConfigError unless the value is a well-formed string of 1 to 512 characters without NUL.
  */
@@ -50,6 +54,7 @@ export function checkText(option: string, value: unknown): string {
 
 /** @throws TaskConfigError unless the value is one of the three relations. */
 export function checkRelation(value: unknown): TaskRelation {
+  // one of the list is of its type
   if (RELATIONS.includes(value)) return value as TaskRelation;
   throw new TaskConfigError(`relation: expected "parent", "link" or "none", received ${show(value)}`);
 }
@@ -60,17 +65,17 @@ export function checkFunction(option: string, value: unknown): void {
   throw new TaskConfigError(`${option}: expected a function, received ${show(value)}`);
 }
 
-/** @throws TaskConfigError unless the value has these methods: half of what is expected would fail where it is too late. */
+/** @throws TaskConfigError unless the value has these methods: one that is missing would fail where it is too late. */
 export function checkMethods(option: string, expected: string, value: unknown, methods: readonly string[]): void {
   const mayHaveMethods = (typeof value === "object" && value !== null) || typeof value === "function";
-  if (mayHaveMethods && hasMethods(value as Record<string, unknown>, methods)) return;
+  if (mayHaveMethods && hasMethods(value, methods)) return;
   throw new TaskConfigError(`${option}: expected ${expected}, received ${show(value)}`);
 }
 
-// Who has methods that cannot be looked at may have them all the same.
-function hasMethods(value: Record<string, unknown>, methods: readonly string[]): boolean {
+// A value whose methods cannot be looked at may have them all the same.
+function hasMethods(value: object, methods: readonly string[]): boolean {
   try {
-    return methods.every((name) => typeof value[name] === "function");
+    return methods.every((name) => typeof Reflect.get(value, name) === "function");
   } catch {
     return true;
   }
@@ -88,9 +93,10 @@ export function namesOf<Options>(names: Record<keyof Options, true>): ReadonlySe
 }
 
 /**
- * A misspelled option would be ignored in silence. One that is `undefined`, or inherited, is none.
+ * Finds misspelled options, which would otherwise be ignored in silence. An option that is `undefined`, or inherited,
+ * is none.
  *
- * @throws TaskConfigError unless the value is an object whose own options are all known; it tells the nearest right name.
+ * @throws TaskConfigError unless the value is an object whose own options are all known; it names the nearest one.
  */
 export function checkKeys(call: string, options: object, known: ReadonlySet<string>): void {
   if (typeof options !== "object" || options === null) checkObject(`${call}: its options`, options);
@@ -102,7 +108,7 @@ export function checkKeys(call: string, options: object, known: ReadonlySet<stri
   }
 }
 
-/** A key, which is the program's own word and no value, as an error message shows it. */
+/** Quotes a key for an error message, as keys are the program's own words and no values. */
 export function quoteKey(key: string): string {
   return JSON.stringify(storable(cut(key, MAX_KEY)));
 }
@@ -120,12 +126,12 @@ function nearestOf(key: string, known: ReadonlySet<string>): string | undefined 
   return nearest;
 }
 
-// Most often, one number of a word is given for the other: "retry" for "retries", "tag" for "tags".
+// The most frequent slip is a singular for a plural: "retry" for "retries", "tag" for "tags".
 function singular(name: string): string {
   return name.replace(/ies$/, "y").replace(/s$/, "");
 }
 
-// Letters to put in, to take out or to replace, from one name to another.
+// Counts the letters to put in, to take out or to replace, from one name to another.
 function distanceOf(one: string, other: string): number {
   let above = Array.from({ length: other.length + 1 }, (_, column) => column);
   for (let row = 0; row < one.length; row += 1) {
@@ -141,7 +147,7 @@ function distanceOf(one: string, other: string): number {
   return above.at(-1) ?? 0;
 }
 
-/** A value as an error message shows it: numbers and booleans as they are, of anything else only its kind. */
+/** Describes a value for an error message: numbers and booleans as they are, anything else by its kind only. */
 export function show(value: unknown): string {
   switch (typeof value) {
     case "string":

@@ -2,12 +2,12 @@ import { type Context, context, createContextKey, ROOT_CONTEXT } from "@opentele
 import { warn } from "./guard.js";
 
 const PROBE = createContextKey("otel-taskflow.probe");
-/** The key under which OpenTelemetry's SDKs look whether to record. */
+/** The key by which OpenTelemetry's SDKs are told not to record. */
 export const SUPPRESS_TRACING: symbol = createContextKey("OpenTelemetry SDK Context Key SUPPRESS_TRACING");
 /** Classes whose instances are Contexts: the API's own, and those found to be. */
 const soundKinds = new WeakSet<object>([Object.getPrototypeOf(ROOT_CONTEXT)]);
 
-/** What the active context holds under a key; `undefined` where the context manager fails. Never throws. */
+/** Returns the active context's value of a key; `undefined` where the context manager fails. Never throws. */
 export function activeValue(key: symbol): unknown {
   try {
     return context.active().getValue(key);
@@ -16,7 +16,9 @@ export function activeValue(key: symbol): unknown {
   }
 }
 
-/** The active context; the root context where the context manager fails or gives no Context. Never throws. */
+/**
+ * Returns the active context, or the root context where the context manager fails or gives no Context. Never throws.
+ */
 export function activeContext(): Context {
   try {
     const active = context.active();
@@ -40,11 +42,12 @@ export function withContext<T>(within: Context, fn: () => T): T {
   return (call.ended ?? fn)();
 }
 
-/** Whether a value behaves as a Context does. May throw what its methods throw. */
+/** True for a value that behaves as a Context does. May throw what its methods throw. */
 export function isContext(value: unknown): value is Context {
   if (typeof value !== "object" || value === null) return false;
   const kind: object | null = Object.getPrototypeOf(value);
   if (kind !== null && soundKinds.has(kind)) return true;
+  // tried as a Context, to see whether it is one
   const changed = (value as Context).setValue(PROBE, PROBE);
   const kept = changed.getValue(PROBE) === PROBE && changed.deleteValue(PROBE).getValue(PROBE) === undefined;
   // another copy of the API has a class of its own; a plain object is only itself
@@ -52,12 +55,12 @@ export function isContext(value: unknown): value is Context {
   return kept;
 }
 
-/** Whether code in this context wants nothing recorded. */
+/** True where code in this context wants nothing recorded. */
 export function isSuppressed(context: Context): boolean {
   return context.getValue(SUPPRESS_TRACING) === true;
 }
 
-/** {@link withContext} for a function that returns nothing and does not throw: what comes out is the manager's. */
+/** Does the same as {@link withContext} for a function that returns nothing and does not throw. */
 export function insideOnce(within: Context, fn: () => void): void {
   let called = false;
   const once = (): void => {

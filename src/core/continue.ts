@@ -12,14 +12,14 @@ import { NO_TAGS } from "./tags.js";
 import { type Telemetry, telemetryOf } from "./telemetry.js";
 import type { Carrier, TaskTelemetryOptions } from "./types.js";
 
-/** What the other side says of an attempt that goes on there. */
+/** Options of {@link continueAttempt}. */
 export interface ContinueInfo extends Omit<TaskTelemetryOptions, "meterProvider" | "baggage"> {
-  /** What `carryAttempt` returned where the attempt runs. */
+  /** The carrier that `carryAttempt` returned where the attempt runs. */
   carrier: Carrier;
 }
 
 /**
- * The running attempt as a carrier, for a thread or process that does a part of its work: give it to
+ * Writes the running attempt into a carrier, for a thread or process that does a part of its work: give it to
  * {@link continueAttempt} there. Outside a task it holds the active trace and baggage alone. Never throws.
  */
 export function carryAttempt(): Carrier {
@@ -40,9 +40,9 @@ function carried(): Carrier {
 
 /**
  * Runs `fn` as a part of an attempt that runs elsewhere: `getTaskContext()` tells the same task, attempt and tags,
- * inside an INTERNAL span which `taskLog` writes to. It is not another attempt: no outcome, no metrics, and retry and
- * timeout stay with the side that runs the attempt, so `signal` never aborts here. Resolves or rejects as `fn` does,
- * untouched. With a carrier from outside a task, `fn` runs in that trace without one. Needs no SDK.
+ * inside an INTERNAL span which `taskLog` writes to. It is not another attempt: it has no outcome and no metrics, and
+ * retry and timeout stay with the side that runs the attempt, so `signal` never aborts here. Resolves or rejects as
+ * `fn` does, untouched. With a carrier from outside a task, `fn` runs in that trace without a task. It needs no SDK.
  *
  * @throws TaskConfigError for a bad option; `fn` is not called then.
  */

@@ -1,10 +1,10 @@
 import type { TaskOrigin } from "./carrier.js";
 import type { TaskContext, TaskTags } from "./types.js";
 
-/** What every attempt of a task has in common. */
+/** The facts that every attempt of a task has in common. */
 export type TaskFacts = Pick<TaskOrigin, "id" | "name" | "maxAttempts" | "tags">;
 
-/** {@link TaskContext} with its signal made on first use: most tasks never read it. */
+/** A {@link TaskContext} that makes its signal on first use, because most tasks never read it. */
 export class CurrentTask implements TaskContext {
   readonly taskId: string;
   readonly funcName: string;
@@ -34,7 +34,7 @@ export class CurrentTask implements TaskContext {
     return this.#controller.signal;
   }
 
-  /** Aborts a task's signal. Apart from the instance, so that tasks cannot abort themselves by it. */
+  /** Aborts a task's signal. It is no method of the instance, so that tasks cannot abort themselves by it. */
   static abort(task: CurrentTask, reason: unknown): void {
     task.#aborted = true;
     task.#reason = reason;

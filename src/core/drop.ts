@@ -9,7 +9,7 @@ import { NO_SPAN } from "./span.js";
 import type { Telemetry } from "./telemetry.js";
 import type { TaskContext } from "./types.js";
 
-/** A task that ends between attempts, or before its first. */
+/** A task that ends between two attempts, or before its first, and what is to be told of that. */
 export interface DropPlan {
   readonly origin: TaskOrigin;
   /** The attempt that will not run; zero-based. */
@@ -20,7 +20,9 @@ export interface DropPlan {
   readonly notify: ((end: AttemptEnd<unknown>, task: TaskContext) => unknown) | undefined;
 }
 
-/** Tells of a task's end where no attempt runs: inside the task's context, without a span. Never rejects. */
+/**
+ * Tells the hook, inside the task's context and without a span, that a task ended while no attempt ran. Never rejects.
+ */
 export async function dropTask({ origin, attempt, reason, route, telemetry, notify }: DropPlan): Promise<void> {
   const task = new CurrentTask(origin, attempt);
   CurrentTask.abort(task, reason);

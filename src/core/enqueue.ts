@@ -44,12 +44,12 @@ export interface EnqueueRequest {
   readonly retries: number | undefined;
 }
 
-/** What is asked for one task, before it is checked. */
+/** The wishes for one task, before they are checked. */
 export interface RequestedTask extends Pick<TaskInfo, "taskId" | "tags" | "delay"> {
   readonly retries?: number | undefined;
 }
 
-/** What all tasks of a name share, checked and complete. */
+/** Settings that all tasks of a name share, checked and complete. */
 export interface EnqueueSettings {
   readonly name: string;
   readonly maxAttempts: number | undefined;
@@ -58,20 +58,23 @@ export interface EnqueueSettings {
   readonly telemetry: Telemetry;
 }
 
-/** What to do with what `send` returned. */
+/** How `enqueueTask` reads the result of `send`. */
 export interface EnqueueOptions<T> {
-  /** The id the engine gave the task, where it assigns its own. Default: the id that `send` got. */
+  /**
+   * Returns the id that the engine gave the task, where it assigns its own. Default: the task has the id that `send`
+   * got.
+   */
   readonly idOf?: ((result: T) => string | undefined) | undefined;
-  /** False where the engine had the task already. Default: always stored. */
+  /** Returns false where the engine had the task already, which is then not counted. Default: every task was stored. */
   readonly isStored?: ((result: T) => boolean) | undefined;
 }
 
 const ENQUEUE_KEYS = namesOf<EnqueueOptions<unknown>>({ idOf: true, isStored: true });
 
 /**
- * Hands a task to any queue: a PRODUCER span around `send`, which gets a carrier to store beside the task and
- * the task's id. The consumer gives that carrier to `runAttempt`. Resolves to what `send` returned; what it
- * throws comes through untouched. Without an SDK the carrier still holds id, tags and due time.
+ * Hands a task to any queue: calls `send` inside a PRODUCER span, with a carrier to store beside the task and the
+ * task's id. The consumer gives that carrier to `runAttempt`. Resolves to what `send` returned; rejects with what it
+ * threw, untouched. Without an SDK the carrier still holds the task's name, id, tags and due time.
  *
  * @throws TaskConfigError for an illegal tag or option; `send` is not called then.
  * @see https://opentelemetry.io/docs/specs/semconv/messaging/messaging-spans/
@@ -89,8 +92,8 @@ export async function enqueueTask<T>(
 }
 
 /**
- * {@link enqueueTask} for engines: `send` gets the task's origin itself, to keep or to inject. Returns a promise only
- * where `send` does.
+ * Does the work of {@link enqueueTask} for engines: `send` gets the task's origin itself, to keep or to inject. Returns
+ * a promise only where `send` does.
  */
 export function enqueue<T>(
   { id, tags, delay, retries }: EnqueueRequest,
@@ -108,7 +111,7 @@ export function enqueue<T>(
     kind: SpanKind.PRODUCER,
     attributes: enqueueAttributes({ id, name, tags, parentId }, route),
   }));
-  // inside a task the baggage entries are the task's own; outside, what claims to be one reaches no broker either
+  // inside a task the baggage entries are the task's own; outside, one that claims to be a task's must reach no broker
   const clean = parentId === undefined ? withTagBaggage(active, NO_TAGS, false) : active;
   const sending = span.within(clean);
   const context = withTagBaggage(carriedContext(relation, sending), tags, telemetry.baggage);
@@ -118,7 +121,7 @@ export function enqueue<T>(
   let sent: T;
   try {
     const sendHere = (): T | Promise<T> => sendNow(send, origin);
-    // nothing to activate where no span was started and no baggage removed
+    // where no span was started and no baggage removed, the right context is active already
     const sentOrPending = sending === around ? sendHere() : withContext(sending, sendHere);
     if (isThenable(sentOrPending)) return whenSent(sentOrPending, origin, span, settings, options);
     sent = sentOrPending;
@@ -129,21 +132,21 @@ export function enqueue<T>(
   return finishSent(sent, span, settings, options);
 }
 
-// What the attempts start from. Suppression is a wish of the code that enqueues: what it does not record leaves with
-// no trace and no baggage, through every engine alike, and the attempts that run later are recorded.
+// The attempts start from this context. Suppression is a wish of the code that enqueues, so its task leaves without
+// trace and baggage, through every engine alike; the attempts that run later are recorded.
 function carriedContext(relation: TaskRelation, sending: Context): Context {
   if (relation === "none") return ROOT_CONTEXT;
   if (!isSuppressed(sending)) return sending;
   return propagation.deleteBaggage(trace.deleteSpan(sending)).deleteValue(SUPPRESS_TRACING);
 }
 
-// What only starts when it is awaited, as query builders do, starts here, inside the enqueue span.
+// A query builder starts only when it is awaited; it is resolved here, so that it starts inside the enqueue span.
 function sendNow<T>(send: (origin: TaskOrigin) => T | Promise<T>, origin: TaskOrigin): T | Promise<T> {
   const sent = send(origin);
   return isThenable(sent) ? Promise.resolve(sent) : sent;
 }
 
-// The first to hear of the end, so that the caller goes on when the span has ended, and no later than without one.
+// This follows the promise before its caller does, so that the caller goes on when the span has ended, and no later.
 function whenSent<T>(
   sent: Promise<T>,
   origin: TaskOrigin,
@@ -175,7 +178,7 @@ function nameSpan(span: OwnSpan, id: unknown, route: TaskRoute): void {
   else span.setAttributes(assignedIdAttributes(id, route));
 }
 
-// A warning: who enqueues hears of it, and may try again.
+// The failure is a warning only, because the caller hears of it and may try again.
 function failureOf(error: unknown, task: TaskIdentity, { route, telemetry }: EnqueueSettings): Failure {
   const eventName = route.system === undefined ? EVENT_ENQUEUE_EXCEPTION : EVENT_MESSAGING_SEND_EXCEPTION;
   const exception = describeException(error);
@@ -183,7 +186,7 @@ function failureOf(error: unknown, task: TaskIdentity, { route, telemetry }: Enq
 }
 
 /**
- * `told` hears the key of each tag that was cut.
+ * Checks and completes the wishes for one task. `told` hears the key of each tag that was cut.
  *
  * @throws TaskConfigError for an illegal tag, id, delay or number of retries.
  */

@@ -11,7 +11,7 @@ export interface ExceptionText {
   readonly stack: string | undefined;
 }
 
-/** Never throws: any value is fine, `undefined` and hostile proxies included. */
+/** Describes anything that was thrown, `undefined` and hostile proxies included. Never throws. */
 export function describeException(error: unknown): ExceptionText {
   try {
     if (error instanceof Error || hasErrorShape(error)) {
@@ -23,7 +23,7 @@ export function describeException(error: unknown): ExceptionText {
       };
     }
   } catch {
-    // falls through: an error that cannot be read is described like any other value
+    // an error that cannot be read is described below, like any other value
   }
   return { type: ERROR_TYPE_OTHER, message: shown(error), stack: undefined };
 }
@@ -39,13 +39,13 @@ export function storableError(thrown: unknown, thrower: string): unknown {
   const { type, message, stack } = describeException(thrown);
   if (type === ERROR_TYPE_OTHER) return new Error(`${thrower} threw ${message || '""'}`, { cause: thrown });
   const own = { name: type, message: message || type, stack, cause: thrown };
-  // not assigned: what is frozen, or has only a getter, above it could not be
+  // properties are defined, because those that a prototype has frozen, or has a getter for, cannot be assigned
   return Object.create(Object(thrown), Object.getOwnPropertyDescriptors(own));
 }
 
-// Reads what libraries read, and throws where they would.
+// It reads the properties that libraries read, and throws where they would.
 function isStorableError(thrown: unknown): boolean {
-  // a value of any kind, as an object
+  // Object() makes an object of a value of any kind, whose properties are unknown
   const { message, stack } = Object(thrown) as { message?: unknown; stack?: unknown };
   return isStorable(`${message || String(thrown)}`) && isStorable(String(stack));
 }

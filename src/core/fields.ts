@@ -1,32 +1,33 @@
 import type { Attributes, AttributeValue } from "@opentelemetry/api";
 import { ATTR_TASK_LOG_LEVEL, ATTR_TASK_LOG_TRUNCATED } from "./semconv.js";
 import { cut } from "./text.js";
+import { fieldsOf } from "./wire.js";
 
-/** Characters of one value. */
+/** Most characters of one value. */
 const MAX_CHARACTERS = 8_192;
 const MAX_ITEMS = 1_000;
 const MAX_FIELDS = 64;
 const MAX_KEY = 128;
-/** Characters of one line, its message, keys and values together. */
+/** Most characters of one line, its message, keys and values together. */
 const MAX_LINE = 32_768;
-/** What a value without text counts for. */
+/** Characters that a value without text counts for. */
 const SIZE_OF_OTHERS = 8;
-/** A longer number is not worth the time that it takes to write it down. */
+/** Larger numbers are not written down, because that would take too long. */
 const HUGE = 10n ** 100n;
 const UNREADABLE = "[unreadable]";
 
 /** Named values, as `taskLog` takes them. */
 export type Fields = Readonly<Record<string, unknown>>;
 
-/** How many characters a line may still take, and whether the field at hand was cut for that. */
+/** The characters that a line may still take, and whether the field at hand was cut for that. */
 interface Room {
   left: number;
   cut: boolean;
 }
 
 /**
- * Adds the fields of one line, but its level, as attributes, within the room that its message leaves. Nothing is read
- * that has no place; fields that are left out, or cut to fit, are counted in an attribute of their own. Never throws.
+ * Adds the fields of one line, except its level, as attributes, within the room that its message leaves. Fields without
+ * a place are not read; those left out or cut to fit are counted in an attribute of their own. Never throws.
  */
 export function addFields(attributes: Attributes, fields: Fields, message: string): void {
   const room: Room = { left: MAX_LINE - Math.min(message.length, MAX_CHARACTERS), cut: false };
@@ -50,7 +51,7 @@ export function addFields(attributes: Attributes, fields: Fields, message: strin
   if (truncated > 0) attributes[ATTR_TASK_LOG_TRUNCATED] = truncated;
 }
 
-/** The own keys of fields; none where they cannot be read. */
+/** Returns the own keys of fields; none where they cannot be read. */
 export function keysOf(fields: Fields): string[] {
   try {
     return Object.keys(fields);
@@ -59,7 +60,7 @@ export function keysOf(fields: Fields): string[] {
   }
 }
 
-/** One field; a text that says so where it cannot be read. */
+/** Returns one field; where it cannot be read, a text that says so. */
 export function readField(fields: Fields, key: string): unknown {
   try {
     return fields[key];
@@ -68,7 +69,7 @@ export function readField(fields: Fields, key: string): unknown {
   }
 }
 
-/** Text of any value; never throws. */
+/** Writes any value as text. Never throws. */
 export function textOf(value: unknown): string {
   try {
     if (typeof value === "bigint" && (value > HUGE || value < -HUGE)) return "[a bigint of more than 100 digits]";
@@ -78,12 +79,12 @@ export function textOf(value: unknown): string {
   }
 }
 
-/** Long text cut at a limit that every backend accepts, saying how much is missing. */
+/** Cuts long text at a limit that every backend accepts, and says in the text how much is missing. */
 export function clip(text: string): string {
   return text.length <= MAX_CHARACTERS ? text : clipped(text, MAX_CHARACTERS);
 }
 
-// A name that says something else here.
+// These names mean something else here.
 function isReserved(name: string): boolean {
   return (
     name === "level" ||
@@ -94,8 +95,8 @@ function isReserved(name: string): boolean {
   );
 }
 
-// Primitives and arrays of one primitive type as they are, everything else as text. `undefined` and `null` have no
-// attribute. Never throws, whatever getters and proxies do.
+// Primitives and arrays of one primitive type stay as they are, everything else becomes text, and `undefined` and
+// `null` become no attribute. It never throws, whatever getters and proxies do.
 function toAttribute(value: unknown, room: Room): AttributeValue | undefined {
   switch (typeof value) {
     case "string":
@@ -130,12 +131,12 @@ function take(text: string, room: Room): string {
   const most = Math.min(MAX_CHARACTERS, Math.max(room.left, 0));
   room.left -= Math.min(text.length, most);
   if (text.length <= most) return text;
-  // what one value may take at most is told by its own text
+  // a value cut at the limit of one value says so in its own text
   if (most < MAX_CHARACTERS) room.cut = true;
   return clipped(text, most);
 }
 
-// One primitive type, as isUniform found.
+// The items are of one primitive type, as isUniform found.
 function takeItems(items: readonly (string | number | boolean)[], room: Room): AttributeValue {
   const taken: unknown[] = [];
   for (const item of items) {
@@ -145,6 +146,7 @@ function takeItems(items: readonly (string | number | boolean)[], room: Room): A
     }
     taken.push(toAttribute(item, room));
   }
+  // each is an item of that one type, cut to fit
   return taken as string[];
 }
 
@@ -153,7 +155,7 @@ function clipped(text: string, most: number): string {
   return `${kept}… (${text.length - kept.length} more characters)`;
 }
 
-// The first items by index: an array may have an iterator, a map or a length of its own making.
+// Items are read by index, because an array may have an iterator or a map of its own making.
 function firstOf(array: readonly unknown[], most: number): unknown[] {
   return Array.from({ length: Math.min(array.length, most) }, (_, index) => array[index]);
 }
@@ -168,8 +170,8 @@ function bytesOf({ byteLength }: ArrayBufferView): string {
   return `[${byteLength} bytes]`;
 }
 
-// A JSON.stringify replacer for what JSON has no form for. An object seen before is named, not repeated: that covers
-// cycles, and keeps a graph of shared objects from growing without bound. It reads little more than can be shown.
+// Makes a JSON.stringify replacer for values that JSON has no form for. It names an object seen before instead of
+// repeating it, which bounds cycles and graphs of shared objects, and reads little more than can be shown.
 function plain(): (key: string, value: unknown) => unknown {
   const seen = new WeakSet<object>();
   let left = MAX_CHARACTERS * 2;
@@ -200,13 +202,14 @@ function plain(): (key: string, value: unknown) => unknown {
   };
 }
 
-// As JSON would read them, up to a number. A Map or a Set may have an iterator of its own making, too.
+// Returns the first entries as JSON would read them. A Map or a Set is read by its class's own iterator, not its own.
 function entriesOf(value: object, most: number): [string, unknown][] {
   if (Array.isArray(value)) return firstOf(value, most).map((item, index) => [String(index), item]);
   if (value instanceof Map) return firstEntries(Map.prototype.entries.call(value), most);
   if (value instanceof Set) return firstEntries(Set.prototype.entries.call(value), most);
   const keys = Object.keys(value).slice(0, most);
-  return keys.map((key) => [key, (value as Record<string, unknown>)[key]]);
+  const fields = fieldsOf(value);
+  return keys.map((key) => [key, fields[key]]);
 }
 
 function firstEntries(entries: IterableIterator<[unknown, unknown]>, most: number): [string, unknown][] {

@@ -23,34 +23,34 @@ import type { Telemetry } from "./telemetry.js";
 import type { TaskOutcome } from "./types.js";
 
 /**
- * How an attempt, or a part of one that ran elsewhere, ended. `delay` is the wait before the next attempt, in
+ * The end of an attempt, or of a part of one that ran elsewhere. `delay` is the wait before the next attempt in
  * milliseconds, where it is known.
  */
 export type AttemptEnd<T> =
   | { readonly outcome: "success"; readonly value: T }
   | { readonly outcome: Exclude<TaskOutcome, "success">; readonly error: unknown; readonly delay?: number | undefined };
 
-/** An attempt that is over, and how its span is to say so. */
+/** An attempt that is over, with what its span and its measures still have to say. */
 export interface EndedAttempt extends LiveAttempt {
   readonly settings: { readonly route: TaskRoute };
-  /** When it settled, on performance.now()'s axis: hooks ran after it. 0 where nobody measures. */
+  /** The moment it settled, on performance.now()'s axis; hooks ran after that. 0 where nobody measures. */
   readonly endedAt: number;
   /** Gives that moment for the span; `undefined` where the span ends now. */
   readonly clock: SpanClock | undefined;
 }
 
-/** A failure on its way to a span, and to a log record where that is asked for. */
+/** A failure that a span, and a log record where one is asked for, will tell. */
 export interface Failure {
   readonly exception: ExceptionText;
-  /** Of the log record. */
+  /** The name of the log record. */
   readonly eventName: string;
   readonly level: "warn" | "error";
   readonly telemetry: Telemetry;
-  /** What the log record says of the task; asked for only where there is one. */
+  /** Makes the log record's attributes of the task; called only where there is a log record. */
   readonly task: () => Attributes;
 }
 
-/** Ends a span that is no attempt's; `failure` is what it failed with. */
+/** Ends a span that is no attempt's; with a `failure`, the span tells that it failed. */
 export function finishSpan(span: OwnSpan, failure?: Failure): void {
   if (failure !== undefined) tell(span, failure);
   span.end();
@@ -65,7 +65,7 @@ export function finishContinued(attempt: LiveAttempt, end: AttemptEnd<unknown>):
   else finishSpan(span, failureOf(attempt, describeException(end.error), EVENT_CONTINUE_EXCEPTION, "error"));
 }
 
-/** Ends an attempt's span and measures. Called once. */
+/** Ends an attempt's span and its measures. It is called once an attempt. */
 export function finishAttempt(attempt: EndedAttempt, end: AttemptEnd<unknown>): void {
   const { outcome } = end;
   const { endedAt, clock } = attempt;
@@ -111,7 +111,7 @@ function tell(span: OwnSpan, failure: Failure, time?: HrTime): void {
   span.setStatus({ code: SpanStatusCode.ERROR, message: exception.message });
   span.setAttributes({ [ATTR_ERROR_TYPE]: exception.type });
   const attributes = exceptionAttributes(exception);
-  // not recordException: it prefers `code` over the error's name, and drops what is not an Error
+  // recordException prefers `code` over the error's name and drops what is no Error, so it is not used
   if (signal.event) span.addEvent(EVENT_EXCEPTION, attributes, time);
   if (!signal.log) return;
   const context = span.within(activeContext());

@@ -4,7 +4,7 @@ import { isThenable } from "./thenable.js";
 
 const logger = diag.createComponentLogger({ namespace: SCOPE_NAME });
 
-/** Runs telemetry or a user's hook: what it throws goes to diag, and `otherwise` is returned. */
+/** Runs telemetry or a user's hook. What it throws is told to diag, and `otherwise` is returned. */
 export function safely<T>(what: string, run: () => T, otherwise: T): T {
   try {
     return run();
@@ -14,7 +14,7 @@ export function safely<T>(what: string, run: () => T, otherwise: T): T {
   }
 }
 
-/** {@link safely} for what may be awaited. */
+/** Does the same as {@link safely} for a function that may return a promise. */
 export async function quietly<T>(what: string, run: () => T | Promise<T>, otherwise: T): Promise<T> {
   try {
     return await run();
@@ -24,13 +24,15 @@ export async function quietly<T>(what: string, run: () => T | Promise<T>, otherw
   }
 }
 
-/** Asks a user's predicate: one that throws, or answers by a promise, is told to diag and counts as `otherwise`. */
+/** Asks a user's predicate. One that throws, or answers by a promise, is told to diag, and `otherwise` is returned. */
 export function ask(what: string, predicate: () => unknown, otherwise: boolean): boolean {
   const answer = atOnce(what, predicate);
   return answer === undefined ? otherwise : Boolean(answer.value);
 }
 
-/** {@link safely} for what has to answer at once: an answer by a promise is told to diag, and is none. */
+/**
+ * Runs a user's function that has to answer at once. `undefined` where it throws or returns a promise, told to diag.
+ */
 export function atOnce<T>(what: string, run: () => T): { readonly value: T } | undefined {
   return safely(what, () => answerOf(what, run()), undefined);
 }
@@ -42,10 +44,12 @@ function answerOf<T>(what: string, value: T): { readonly value: T } | undefined 
   return undefined;
 }
 
+/** Tells diag of something that went wrong. Never throws. */
 export function warn(message: string, ...details: unknown[]): void {
   tell("warn", message, details);
 }
 
+/** Tells diag of something worth knowing only when one looks for it. Never throws. */
 export function debug(message: string, ...details: unknown[]): void {
   tell("debug", message, details);
 }

@@ -10,7 +10,9 @@ import { type AttemptSettings, RunningAttempt } from "./running-attempt.js";
 import { telemetryOf } from "./telemetry.js";
 import type { AttemptInfo, TaskContext, TaskTelemetryOptions } from "./types.js";
 
-/** What a library will do with a job whose handler threw; `undefined` where it goes by the attempts that are left. */
+/**
+ * The fate that a library has for a job whose handler threw; `undefined` where it goes by the attempts that are left.
+ */
 export type Verdict = "deferred" | "failure" | undefined;
 
 /** A library's wish that a handler stops. */
@@ -23,7 +25,7 @@ export interface StopRequest {
 /** A job that a library hands to a handler, as an attempt. */
 export type HandledJob = Omit<AttemptInfo, keyof TaskTelemetryOptions | "deferIf" | "giveUpIf">;
 
-/** What a library has to do with an attempt besides its job. */
+/** How a library takes part in an attempt, apart from its job. */
 export interface HandlerOptions {
   /** Aborts the task's signal and nothing more: the attempt ends as its handler does. Default: none. */
   readonly stop?: StopRequest | undefined;
@@ -34,7 +36,7 @@ export interface HandlerOptions {
   readonly foresee?: ((thrown: unknown) => Promise<Verdict>) | undefined;
 }
 
-/** How a handler's attempt ended. */
+/** The end of a handler's attempt. */
 export interface HandledEnd<T> {
   readonly end: AttemptEnd<T>;
   /** The attempt's span, for the next one to link to; no valid one where nothing made spans. */
@@ -48,13 +50,13 @@ export type HandlerRunner = <T>(
   options?: HandlerOptions,
 ) => Promise<HandledEnd<T>>;
 
-/** What all jobs of a handler share. */
+/** Settings that all jobs of a handler share. */
 type HandlerSettings = Pick<AttemptSettings, "functionName" | "telemetry">;
 
 const NO_OPTIONS: HandlerOptions = Object.freeze({});
 
 /**
- * Makes what a library's adapter runs its jobs by. `functionName` is the handler's own, which the spans tell.
+ * Makes the function by which a library's adapter runs its jobs. `functionName` is the handler's own, which spans tell.
  *
  * @throws TaskConfigError for an option out of range.
  */

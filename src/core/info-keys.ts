@@ -1,7 +1,7 @@
 import { namesOf } from "./checks.js";
 import type { AttemptInfo, ProducerOptions, TaskContext, TaskInfo, TaskTelemetryOptions } from "./types.js";
 
-/** For the sets of options that include them. */
+/** The names of the telemetry options, for the sets of options that include them. */
 export const TELEMETRY_KEYS: Record<keyof TaskTelemetryOptions, true> = {
   tracerProvider: true,
   meterProvider: true,
@@ -12,8 +12,8 @@ export const TELEMETRY_KEYS: Record<keyof TaskTelemetryOptions, true> = {
 };
 
 /**
- * What producer and consumer may say of a task, and what a task is told of itself: one set, so that both sides may
- * share an object, and a `TaskContext` can be spread into it.
+ * The names of all options of producer, consumer and task context. They are one set, so that both sides may share an
+ * object, and a `TaskContext` can be spread into it.
  */
 export const INFO_KEYS: ReadonlySet<string> = namesOf<TaskInfo & AttemptInfo & TaskContext>({
   ...TELEMETRY_KEYS,

@@ -10,24 +10,24 @@ import type { OwnSpan } from "./span.js";
 import { isThenable } from "./thenable.js";
 import type { TaskLogLevel } from "./types.js";
 
-/** SDKs keep 128 events a span and drop the oldest: stop before that, and leave room for the exception. */
+/** Most lines on an attempt's span. SDKs keep 128 events a span and drop the oldest, so this leaves room for others. */
 const MAX_EVENTS = 100;
 
 const NO_FIELDS: Fields = Object.freeze({});
 
-/** With the levels in full, so that a compiler names them to whoever gives another. */
+/** Lists the levels in full, so that a compiler names them to whoever gives another. */
 interface LogLevelField {
   readonly level?: "debug" | "info" | "warn" | "warning" | "error" | undefined;
 }
 
-/** The active span, or the attempt's. */
+/** The span that takes a line as its event. */
 type EventTaker = Pick<Span | OwnSpan, "addEvent">;
 
 /**
- * Writes a line of the running task: as an event on the active recording span and, by the manager's `logs`
- * and `onLog` options, as an OpenTelemetry log record and to a callback. `level` defaults to `info`; field
- * values of any kind are made safe. Outside a task: an event on the active recording span, if there is one.
- * Never throws, and does nothing where nothing listens.
+ * Writes a line of the running task as an event on the active recording span; the manager's options `logs` and `onLog`
+ * also make it an OpenTelemetry log record, and hand it to a callback. `level` defaults to `info`; field values of any
+ * kind are made safe. Outside a task the line becomes an event on the active recording span, if there is one. Never
+ * throws, and does nothing where nothing listens.
  */
 export function taskLog<F extends object & LogLevelField>(message: string, fields?: F): void {
   try {
@@ -38,22 +38,24 @@ export function taskLog<F extends object & LogLevelField>(message: string, field
 }
 
 /**
- * Fields that tie any logger's line to the active span (`trace_id`, `span_id`, `trace_flags`) and to the task
- * it is written in (`task_id`, `task_name`, `task_attempt`, and `task_tags` where it has any). `{}` when nothing is
- * active. What it returns is the caller's to change.
+ * Returns fields that tie any logger's line to the active span (`trace_id`, `span_id`, `trace_flags`) and to the task
+ * it is written in (`task_id`, `task_name`, `task_attempt`, and `task_tags` where it has any); `{}` where nothing is
+ * active. The object is new at each call, and the caller may change it. Never throws.
  */
 export function taskLogFields(): Record<string, unknown> {
   return safely("taskLogFields", () => correlationFields(activeContext()), {});
 }
 
-// Whatever was passed as fields, as a record: an error or a list is a value too.
+// Fields may be anything: an error or a list is kept as one value.
 function recordOf(fields: unknown): Fields {
   if (fields === undefined || fields === null) return NO_FIELDS;
   try {
     if (typeof fields !== "object" || Array.isArray(fields)) return { value: fields };
+    // any other object is a record of its own properties
     return fields instanceof Error ? { error: fields } : (fields as Fields);
   } catch {
-    return fields as Fields; // a proxy that cannot be looked at: its keys will be none
+    // a proxy that cannot be looked at is a record without keys
+    return fields as Fields;
   }
 }
 
@@ -63,7 +65,7 @@ function write(message: string, fields: Fields): void {
   const span = eventSpan(active, attempt);
   const asRecord = attempt !== undefined && attempt.telemetry.logs !== "event";
   if (span !== undefined || asRecord) {
-    // the level first: SDKs keep a limited number of attributes, and drop the last ones
+    // the level goes first, because SDKs keep a limited number of attributes and drop the last ones
     const attributes: Attributes = { [ATTR_TASK_LOG_LEVEL]: levelOf(fields) };
     if (fields !== NO_FIELDS) addFields(attributes, fields, message);
     if (span !== undefined) addEvent(span, message, attributes);
@@ -72,7 +74,7 @@ function write(message: string, fields: Fields): void {
   if (attempt?.telemetry.onLog !== undefined) callOnLog(message, fields, attempt, active);
 }
 
-// The span that takes the line as an event: a user's own span if one is active, else the attempt's.
+// A line goes to the user's own span where one is active and records, and to the attempt's span otherwise.
 function eventSpan(active: Context, attempt: LiveAttempt | undefined): EventTaker | undefined {
   try {
     const span = trace.getSpan(active);
@@ -100,14 +102,14 @@ function levelOf(fields: Fields): TaskLogLevel {
   return level === "debug" || level === "warn" || level === "error" ? level : "info";
 }
 
-// What onLog writes itself, now or later, does not reach it again.
+// Lines that onLog writes itself, now or later, do not reach it again.
 function callOnLog(message: string, fields: Fields, attempt: LiveAttempt, active: Context): void {
   const own = keysOf(fields).filter((key) => key !== "level");
   const copy = Object.fromEntries(own.map((key) => [key, readField(fields, key)]));
   const line = { level: levelOf(fields), message, fields: copy, context: attempt.task };
   const silenced = new Silenced(attempt, active);
   silenced.run(() => {
-    // an async onLog passes for one that returns void: its rejection is caught too
+    // TypeScript lets an async function pass for one that returns void, so its rejection is caught too
     const returned: unknown = safely("onLog", () => attempt.telemetry.onLog?.(line), undefined);
     if (isThenable(returned)) Promise.resolve(returned).catch((error: unknown) => warn("onLog failed", error));
   });
@@ -127,7 +129,7 @@ function correlationFields(active: Context): Record<string, unknown> {
     fields.task_id = attempt.task.taskId;
     fields.task_name = attempt.task.funcName;
     fields.task_attempt = attempt.task.attempt;
-    // a copy: whatever redacts a line writes to it
+    // loggers that redact write to what they are given, so they get a copy
     const tags = { ...attempt.task.tags };
     if (Object.keys(tags).length > 0) fields.task_tags = tags;
   }

@@ -16,13 +16,13 @@ import {
 } from "./semconv.js";
 import type { TaskOutcome } from "./types.js";
 
-/** From 5 ms to an hour: tasks are slower than requests. Seconds. */
+/** Histogram boundaries in seconds, from 5 ms to an hour, as tasks are slower than requests. */
 const BOUNDARIES = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600, 1800, 3600];
 
-/** The outcomes no further attempt follows. `error` is not one of them: nobody here knows. */
+/** The outcomes that no further attempt follows. After `error` nobody here knows, so it is not among them. */
 const FINAL: readonly TaskOutcome[] = ["success", "failure", "cancelled"];
 
-/** The instruments of one meter provider. Attributes are names and outcomes, never ids or tags. */
+/** The instruments of one meter provider. Their attributes are names and outcomes, never ids or tags. */
 export interface TaskInstruments {
   readonly enqueued: Counter;
   readonly finished: Counter;
@@ -31,11 +31,11 @@ export interface TaskInstruments {
   readonly active: UpDownCounter;
 }
 
-/** How an attempt ended, as far as metrics are concerned. */
+/** The end of an attempt as metrics need it. */
 export interface MeasuredEnd {
   readonly outcome: TaskOutcome;
   readonly errorType: string | undefined;
-  /** On performance.now()'s axis. */
+  /** The moment it settled, on performance.now()'s axis. */
   readonly endedAt: number;
 }
 
@@ -57,20 +57,20 @@ export function createInstruments(provider: MeterProvider): TaskInstruments {
   };
 }
 
-/** A task was accepted by its engine. */
+/** Counts a task that its engine has accepted. */
 export function countEnqueued(instruments: TaskInstruments | undefined, name: string, route: TaskRoute): void {
   if (instruments === undefined) return;
   safely("counting a task", () => instruments.enqueued.add(1, labels(name, route)), undefined);
 }
 
-/** A task was cancelled where no attempt of it ran. */
+/** Counts a task that was cancelled while no attempt of it ran. */
 export function countDropped(instruments: TaskInstruments | undefined, name: string, route: TaskRoute): void {
   if (instruments === undefined) return;
   const attributes = { ...labels(name, route), [ATTR_TASK_OUTCOME]: "cancelled" };
   safely("counting a task", () => instruments.finished.add(1, attributes), undefined);
 }
 
-/** The measures of one attempt, from its start on. Made and ended inside the attempt, so that exemplars point to it. */
+/** Measures one attempt from its start on. It is made and ended inside the attempt, so that exemplars point to it. */
 export class AttemptMeasures {
   readonly #instruments: TaskInstruments;
   readonly #labels: Attributes;

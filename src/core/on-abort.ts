@@ -1,6 +1,6 @@
 import { safely } from "./guard.js";
 
-/** Of each signal: the one listener it has from here, and all whom that tells. */
+/** The one listener that a signal has from here, and all whom it tells. */
 interface Watch {
   readonly followers: Set<() => void>;
   readonly listener: () => void;
@@ -9,9 +9,9 @@ interface Watch {
 const watches = new WeakMap<AbortSignal, Watch>();
 
 /**
- * Calls `follow` when a signal aborts, at once if it has. Returns how to stop that. One listener for all who follow a
- * signal: one that all attempts of a worker share has more of them than Node takes without a warning of a leak; the
- * last who leaves takes it away. What `follow` or a signal throws is told to diag.
+ * Calls `follow` when a signal aborts, or at once if it has. Returns a function that stops that. All who follow a
+ * signal share one listener, because Node warns of a leak when many attempts listen to the signal of their worker; the
+ * last who leaves removes it. What `follow` or a signal throws is told to diag.
  */
 export function onAbort(signal: AbortSignal, follow: () => void): () => void {
   const one = (): void => safely("following a signal", follow, undefined);

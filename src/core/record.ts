@@ -7,7 +7,7 @@ import type { TaskLogLevel, TaskLogRecord } from "./types.js";
 /** @see https://opentelemetry.io/docs/specs/otel/logs/data-model/#field-severitynumber */
 const SEVERITY: Record<TaskLogLevel, number> = { debug: 5, info: 9, warn: 13, error: 17 };
 
-/** What one log record of a task says. */
+/** The content of one log record of a task. */
 export interface RecordContent {
   readonly eventName?: string;
   readonly body: string;
@@ -15,7 +15,7 @@ export interface RecordContent {
   readonly attributes: Attributes;
 }
 
-/** Whose record it is, where, and what it says of its task. */
+/** The origin of a log record: its telemetry, the context it is emitted in, and the attributes of its task. */
 export interface RecordOrigin {
   readonly telemetry: Telemetry;
   readonly context: Context;
@@ -28,7 +28,7 @@ export function emitRecord(attempt: LiveAttempt, content: RecordContent): void {
   emitRecordFrom({ telemetry, context: activeContextIn(attempt), task: contextAttributes(task) }, content);
 }
 
-/** {@link emitRecord} from wherever its span is not the active one, or from no attempt. */
+/** Emits a log record whose span is not the active one, or that is of no running attempt. */
 export function emitRecordFrom({ telemetry, context, task }: RecordOrigin, content: RecordContent): void {
   const { eventName, body, level, attributes } = content;
   telemetry.emit({
@@ -36,7 +36,7 @@ export function emitRecordFrom({ telemetry, context, task }: RecordOrigin, conte
     body,
     severityNumber: SEVERITY[level],
     severityText: level.toUpperCase(),
-    // made by toAttribute: primitives and arrays of them
+    // toAttribute made these values, which are primitives and arrays of them
     attributes: { ...attributes, ...task } as TaskLogRecord["attributes"],
     context,
   });

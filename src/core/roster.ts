@@ -1,14 +1,14 @@
 /** A member of a {@link Roster}. */
 export interface Rostered {
   readonly id: string;
-  /** Where the roster keeps it; −1 outside. */
+  /** Its index in the roster; −1 outside. */
   place: number;
 }
 
 /**
- * What is live right now. For members that come and go at a high rate: a Map links each table it outgrew to the
- * next, and one that has reached old space keeps alive all that passed through it until a full collection. So the
- * index by id is made only when an id is first looked for.
+ * The live members of something, which may come and go at a high rate. A Map that has grown old keeps alive all that
+ * passed through it until a full garbage collection, because each table that it outgrew is linked to the next. Members
+ * therefore stand in a list, and the index by id is made only when an id is first looked for.
  */
 export class Roster<T extends Rostered> {
   #members: T[] = [];

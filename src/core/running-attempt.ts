@@ -17,7 +17,7 @@ import type { Telemetry } from "./telemetry.js";
 import { adopt, isThenable } from "./thenable.js";
 import type { TaskContext, TaskOutcome } from "./types.js";
 
-/** One attempt about to run: of which task, and which. Read when it starts, and not kept. */
+/** One attempt that is about to run. It is read when the attempt starts, and not kept. */
 export interface AttemptRun {
   readonly origin: TaskOrigin;
   /** Zero-based. */
@@ -33,7 +33,7 @@ export interface AttemptRun {
   readonly signal: AbortSignal | undefined;
 }
 
-/** What all attempts of a task share, checked and complete. */
+/** Settings that all attempts of a task share, checked and complete. */
 export interface AttemptSettings {
   /** Milliseconds. */
   readonly timeout: number | undefined;
@@ -46,7 +46,7 @@ export interface AttemptSettings {
   readonly notify: ((end: AttemptEnd<unknown>, task: TaskContext) => unknown) | undefined;
 }
 
-/** What starting an attempt takes besides its function. */
+/** How an attempt is started, apart from its function. */
 export interface StartOptions<T> {
   /** The engine's own signal: aborting it cancels the attempt. */
   readonly signal?: AbortSignal | undefined;
@@ -63,7 +63,7 @@ const NO_OPTIONS = Object.freeze({});
 export class RunningAttempt<T> extends LiveAttempt implements EndedAttempt, Rostered {
   declare readonly task: CurrentTask;
   readonly settings: AttemptSettings;
-  /** Where hooks run between the attempt's end and its span's, or a test has put the clock. */
+  /** Tells the span's times where hooks run before it ends, or a test has replaced the global clock. */
   readonly clock: SpanClock | undefined;
   place = -1;
   /** Set when the attempt has settled; hooks may still be running then. */
@@ -97,7 +97,7 @@ export class RunningAttempt<T> extends LiveAttempt implements EndedAttempt, Rost
 
   /**
    * Calls the function. Resolves to its end when hooks have run, the span has ended and the end is stored; never
-   * rejects. Apart from the constructor, so that the attempt can be found while its function runs.
+   * rejects. It is apart from the constructor, so that the attempt can be found while its function runs.
    */
   start(fn: () => T | Promise<T>, { signal, store }: StartOptions<T> = NO_OPTIONS): Promise<AttemptEnd<T>> {
     this.#store = store;

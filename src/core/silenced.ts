@@ -1,7 +1,7 @@
 import type { Context } from "@opentelemetry/api";
 import { LiveAttempt } from "./live-attempt.js";
 
-/** An attempt as its `onLog` runs in it: the same one, but what is logged there reaches no `onLog` again. */
+/** An attempt as its `onLog` sees it: its lines are counted as the attempt's own, but do not reach `onLog` again. */
 export class Silenced extends LiveAttempt {
   readonly #attempt: LiveAttempt;
 

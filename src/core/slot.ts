@@ -17,7 +17,7 @@ export interface Slot {
   conflictReported: boolean;
 }
 
-/** What the application's copy of `@opentelemetry/api` registered, whatever its version. */
+/** The global state of the application's copy of `@opentelemetry/api`, whatever its version. */
 export interface RegisteredApi {
   readonly version?: string;
   readonly trace?: TracerProvider;
@@ -33,18 +33,21 @@ interface Globals {
   [OTEL_LOGS_API]?: (version: number) => TaskLoggerProvider | undefined;
 }
 
+// these keys are symbols, which nobody else's types know
 const globals = globalThis as Globals;
 
+/** Returns the state that all copies share. */
 export function sharedSlot(): Slot {
   globals[SLOT] ??= { fallback: new AsyncLocalStorage(), conflictReported: false };
   return globals[SLOT];
 }
 
+/** Returns what the application's copy of `@opentelemetry/api` registered; `undefined` where nothing is. */
 export function registeredApi(): RegisteredApi | undefined {
   return globals[OTEL_API];
 }
 
-/** The global logger provider: of `@opentelemetry/api` from 1.10 on, before that of `@opentelemetry/api-logs`. */
+/** Returns the global logger provider, of `@opentelemetry/api` from 1.10 on or of `@opentelemetry/api-logs` before. */
 export function registeredLoggerProvider(): TaskLoggerProvider | undefined {
   return globals[OTEL_API]?.logs ?? globals[OTEL_LOGS_API]?.(OTEL_LOGS_VERSION);
 }

@@ -12,9 +12,9 @@ const KEY = /^[A-Za-z0-9_.-]{1,64}$/;
 export const NO_TAGS: TaskTags = Object.freeze({});
 
 /**
- * A frozen copy of a task's tags. A label's value stops no task: `undefined` and `null` are left out, numbers, BigInts
- * and booleans become text, what cannot be stored is replaced, and what is longer than 1,024 UTF-16 code units is cut;
- * `told` hears the key of each tag that was cut.
+ * Makes a frozen copy of a task's tags. A value stops no task: `undefined` and `null` are left out, numbers, BigInts
+ * and booleans become text, characters that cannot be stored are replaced, and text longer than 1,024 UTF-16 code units
+ * is cut. `told` hears the key of each tag that was cut.
  *
  * @throws TaskConfigError naming the tag and the rule it breaks.
  */

@@ -15,23 +15,27 @@ import { type RegisteredApi, registeredApi, registeredLoggerProvider, sharedSlot
 import { NO_SPAN, OwnSpan } from "./span.js";
 import type { TaskBaggage, TaskLogMode, TaskLogRecord, TaskTelemetryOptions } from "./types.js";
 
-/** Keys of tags in the option `baggage`. */
+/** Most tag keys in the option `baggage`. */
 const MAX_TRAVELLING = 1_000;
 const LOG_MODES: readonly unknown[] = ["event", "record", "both"];
 
-/** Telemetry options, checked once, and the way to this library's tracer, logger and instruments. Never throws in use. */
+/** Checked telemetry options, and the way to this library's tracer, logger and instruments. No method throws. */
 export interface Telemetry {
   readonly baggage: TaskBaggage;
   readonly logs: TaskLogMode;
   readonly onLog: TaskTelemetryOptions["onLog"];
-  /** Starts `{operation} {task}`; does not ask for its options where no tracer provider is registered. */
+  /** Starts the span `{operation} {task}`. Its options are asked for only where a tracer provider is registered. */
   startSpan(operation: string, task: string, parent: Context, options: () => SpanOptions): OwnSpan;
   emit(record: TaskLogRecord): void;
-  /** `undefined` where no meter provider is registered. */
+  /** Returns the metric instruments; `undefined` where no meter provider is registered. */
   instruments(): TaskInstruments | undefined;
 }
 
-/** @throws TaskConfigError for an option out of range. */
+/**
+ * Checks telemetry options. Providers that are not given are looked up at each use.
+ *
+ * @throws TaskConfigError for an option out of range.
+ */
 export function createTelemetry(options: TaskTelemetryOptions): Telemetry {
   const { baggage = true, logs = "event", onLog } = options;
   if (!LOG_MODES.includes(logs)) {
@@ -71,14 +75,14 @@ export function createTelemetry(options: TaskTelemetryOptions): Telemetry {
 
 const DEFAULTS = createTelemetry({});
 
-/** The telemetry of a call that names its options: the shared one where it names none. */
+/** Returns the telemetry of a call by its options; calls that give none share one. */
 export function telemetryOf(options: TaskTelemetryOptions): Telemetry {
   const { tracerProvider, meterProvider, loggerProvider, baggage, logs, onLog } = options;
   const given = [tracerProvider, meterProvider, loggerProvider, baggage, logs, onLog];
   return given.every((one) => one === undefined) ? DEFAULTS : createTelemetry(options);
 }
 
-// What a provider gives is made once; another provider, registered later, is noticed by its identity.
+// Makes something of a provider once, and again when another provider is current.
 function madeOf<P, T>(current: () => P, make: (provider: P) => T): () => T {
   let made: { readonly provider: P; readonly value: T } | undefined;
   return () => {
@@ -88,8 +92,8 @@ function madeOf<P, T>(current: () => P, make: (provider: P) => T): () => T {
   };
 }
 
-// A copy of the API that is newer than the registered one sees nothing of it, silently. A provider that is given makes
-// spans all the same, in no trace but their own.
+// A copy of the API that is newer than the registered one silently sees nothing of it, which is reported here. A
+// provider that is given makes spans all the same, each in a trace of its own.
 function currentTracerProvider(given: TracerProvider | undefined): TracerProvider {
   const provider = trace.getTracerProvider();
   const registered = registeredApi();
@@ -115,7 +119,7 @@ function silentSpan(parent: Context): OwnSpan {
   return around === undefined ? NO_SPAN : new OwnSpan(trace.wrapSpanContext(around));
 }
 
-// A span without a span context is no span: everything that follows relies on it.
+// Everything that follows relies on a span context, so a span without one counts as none.
 function usable(span: Span): Span | undefined {
   return typeof span.spanContext().traceId === "string" ? span : undefined;
 }
@@ -124,19 +128,19 @@ function checkProvider(option: string, provider: unknown, method: string): void 
   if (provider !== undefined) checkMethods(option, `a provider with ${method}()`, provider, [method]);
 }
 
-// Its length is looked at before it is read: a list may be a proxy, and endless.
+// A list may be a proxy, and endless, so its length is checked before it is read.
 function copyBaggage(baggage: unknown): TaskBaggage {
   if (typeof baggage === "boolean") return baggage;
   const length = Array.isArray(baggage) ? baggage.length : undefined;
   if (length !== undefined && length > MAX_TRAVELLING) {
     throw new TaskConfigError(`baggage: expected at most ${MAX_TRAVELLING} tag keys, received ${length}`);
   }
-  const keys: unknown[] = Array.from({ length: length ?? 0 }, (_, index) => (baggage as unknown[])[index]);
+  const keys: unknown[] = Array.from({ length: length ?? 0 }, (_, index) => Reflect.get(Object(baggage), index));
   if (length !== undefined && keys.every((key) => typeof key === "string")) return Object.freeze(keys);
   throw new TaskConfigError(`baggage: expected true, false or an array of tag keys, received ${show(baggage)}`);
 }
 
-/** The identity of a context's span; `undefined` where it has none, or one that cannot be read. */
+/** Returns the identity of a context's span; `undefined` where it has none, or one that cannot be read. */
 export function spanContextIn(context: Context): SpanContext | undefined {
   return safely("reading a span's context", () => trace.getSpanContext(context), undefined);
 }

@@ -1,21 +1,21 @@
-/** What stands for a character that no store and no protocol can hold. */
+/** Stands in the place of a character that no store and no protocol can hold. */
 const REPLACEMENT = "\uFFFD";
 
-/** Whether every store keeps a text as it is: it is well-formed Unicode, and holds no NUL. */
+/** True for a text that every store keeps as it is: well-formed Unicode without NUL. */
 export function isStorable(text: string): boolean {
   return text.isWellFormed() && !text.includes("\0");
 }
 
 /**
- * A text on its way into a store or a protocol: U+FFFD takes the place of each lone surrogate and each NUL, and no
- * more than `most` UTF-16 code units are kept.
+ * Makes a text fit for a store or a protocol: U+FFFD takes the place of each lone surrogate and each NUL, and no more
+ * than `most` UTF-16 code units are kept.
  */
 export function storable(text: string, most: number = Number.POSITIVE_INFINITY): string {
   const kept = cut(text, most);
   return isStorable(kept) ? kept : kept.toWellFormed().replaceAll("\0", REPLACEMENT);
 }
 
-/** The beginning of a text: `most` UTF-16 code units, or one less where the cut would fall inside a character. */
+/** Returns the first `most` UTF-16 code units of a text, or one less where the cut would fall inside a character. */
 export function cut(text: string, most: number): string {
   if (text.length <= most) return text;
   const splits = isLead(text.charCodeAt(most - 1)) && isTrail(text.charCodeAt(most));

@@ -1,12 +1,13 @@
-/** True for a promise of any kind: what may be a value or a promise of one is asked before it is awaited. */
+/** True for a promise of any kind. Asked before an `await`, so that a value needs none. */
 export function isThenable<T>(value: T | Promise<T>): value is Promise<T> {
   const mayHaveThen = (typeof value === "object" && value !== null) || typeof value === "function";
+  // anything that may have properties may be asked for one
   return mayHaveThen && typeof (value as { then?: unknown }).then === "function";
 }
 
 /**
- * A promise of what a thenable comes to, whose followers run where they were added: a `then` of its own calls them from
- * anywhere, in another task too.
+ * Makes a promise of a thenable, so that followers run in the asynchronous context they were added in: a `then` of the
+ * thenable's own may call them from anywhere, another task included.
  */
 export function adopt<T>(thenable: PromiseLike<T>): Promise<T> {
   const plain = thenable instanceof Promise && thenable.then === Promise.prototype.then;

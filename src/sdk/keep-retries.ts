@@ -4,7 +4,7 @@ import { ATTR_TASK_ATTEMPT } from "../core/semconv.js";
 /** `RECORD_AND_SAMPLED` of every SDK's SamplingDecision. */
 const RECORD_AND_SAMPLED = 2;
 
-/** An SDK's sampler, as far as it is used; `R` is its SamplingResult. */
+/** The part of an SDK's sampler that is used; `R` is its SamplingResult. */
 export interface TaskSampler<R> {
   shouldSample(
     context: Context,
@@ -18,9 +18,9 @@ export interface TaskSampler<R> {
 }
 
 /**
- * Wraps a sampler so that an attempt ≥ 1 is always recorded: retries are what one looks for in traces. The spans it
- * leads to follow it, as far as the sampler asks their parent. Its own parent may be missing: the enqueue span was
- * sampled before anybody knew.
+ * Wraps a sampler so that every retry, an attempt from number 1 on, is recorded, as retries are what one looks for in
+ * traces. Spans within it follow it where the sampler asks their parent. Its own parent may be missing, because the
+ * enqueue span was sampled before anybody knew. What the wrapped sampler throws comes through.
  *
  * @see https://opentelemetry.io/docs/specs/otel/trace/sdk/#sampler
  */

@@ -4,12 +4,13 @@ import { safely } from "../core/guard.js";
 import { attemptIn } from "../core/live-attempt.js";
 import { ATTR_TASK_ID } from "../core/semconv.js";
 
+/** A span or a log record of an SDK. */
 interface Labelled {
   readonly attributes: Readonly<Record<string, unknown>>;
   setAttribute(key: string, value: AttributeValue): unknown;
 }
 
-/** Adds the attributes of the task a context belongs to, unless the target speaks of a task already. Never throws. */
+/** Adds the attributes of a context's task to a target that does not speak of a task already. Never throws. */
 export function labelWithTask(target: Labelled, inContext: Context): void {
   safely("labelling with the task", () => label(target, inContext), undefined);
 }

@@ -10,9 +10,10 @@ export interface TaskLogRecordTarget {
 
 /**
  * A log record processor that puts `task.id`, `task.name`, `task.attempt` and the tags of the running task on every
- * record emitted inside it, of every logger. Attributes a record has already win, and
- * a record with a `task.id` of its own speaks of another task and is left alone. Register it before the processors
- * that export.
+ * record emitted inside it, of every logger. Attributes that a record has already win, and a record with a `task.id` of
+ * its own speaks of another task and is left alone. Register it before the processors that export. Never throws.
+ *
+ * The tags, cut at 256 characters each, reach every backend of your logs: put nothing secret or personal in a tag.
  *
  * @see https://opentelemetry.io/docs/specs/otel/logs/sdk/#logrecordprocessor
  */

@@ -2,24 +2,24 @@ import { type TreeRow, treeRows } from "./rows.js";
 import type { TreeSpan } from "./span.js";
 import { columnsOf, cut, formatDuration, lineOf, type Piece, padTo } from "./text.js";
 
-/** How a tree is drawn. */
+/** The style of a drawn tree. */
 export interface TreeStyle {
   /** Terminal columns; no line is longer. */
   readonly columns: number;
   readonly color: boolean;
 }
 
-/** What is drawn: the spans of one trace that were not drawn before. */
+/** A tree to draw: the spans of one trace that were not drawn before. */
 export interface TreeDrawing {
   readonly traceId: string;
-  /** The trace's start, epoch ms: where its time axis begins, also for spans that came late. */
+  /** The trace's start, epoch ms. Its time axis begins there, also for spans that came late. */
   readonly origin: number;
-  /** Other spans of this trace have been drawn before. */
+  /** True where other spans of this trace have been drawn before. */
   readonly continued: boolean;
   readonly spans: readonly TreeSpan[];
 }
 
-/** The time axis: `from` and `length` in ms, drawn over so many columns. */
+/** The time axis: `from` is epoch ms, `length` is in ms, and both are drawn over so many columns. */
 interface Axis {
   readonly from: number;
   readonly length: number;
@@ -36,7 +36,7 @@ const AXIS_MIN = 10;
 const TICK_COLUMNS = 6;
 const DURATION_COLUMNS = 6;
 
-/** One trace as text: a head line, the ruler of its time axis, a line for each span, log line and note. */
+/** Draws one trace as text: a head line, the ruler of its time axis, a line for each span, log line and note. */
 export function drawTree(drawing: TreeDrawing, style: TreeStyle): string {
   const { spans, traceId, origin, continued } = drawing;
   const rows = treeRows(spans, origin);
@@ -57,7 +57,7 @@ export function drawTree(drawing: TreeDrawing, style: TreeStyle): string {
   return `${lines.map((pieces) => lineOf(pieces, style.columns, style.color)).join("\n")}\n\n`;
 }
 
-/** When the first of the spans started, epoch ms. */
+/** Returns the start of the first of the spans, epoch ms. */
 export function earliest(spans: readonly TreeSpan[]): number {
   return spans.reduce((first, span) => Math.min(first, span.start), Number.POSITIVE_INFINITY);
 }
@@ -95,7 +95,7 @@ function rightPieces({ duration, status }: TreeSpan): Piece[] {
   return status.length === 0 ? [time] : [time, ["plain", "  "], ...status];
 }
 
-/** `░░████····`: waited, ran, waits for its retry. */
+// A bar such as `░░████····` says that the span waited, ran, and waits for its retry.
 function barPieces(span: TreeSpan, axis: Axis): Piece[] {
   const cell = (time: number): number => {
     const column = Math.round(((time - axis.from) / axis.length) * axis.columns);
@@ -129,7 +129,7 @@ function ruler(axis: Axis, offset: number): string {
   return line;
 }
 
-/** The next 1, 2 or 5 times a power of ten at or above, in ms, minutes or hours. */
+// Returns the next 1, 2 or 5 times a power of ten at or above, in ms, minutes or hours.
 function tickStep(least: number): number {
   const unit = least < 20_000 ? 1 : least < 1_200_000 ? 60_000 : 3_600_000;
   const power = 10 ** Math.floor(Math.log10(least / unit));

@@ -5,7 +5,7 @@ import { drawTree, earliest } from "./draw.js";
 import { readSpan, type TreeReadableSpan, type TreeSpan } from "./span.js";
 import { TreeTrace } from "./trace.js";
 
-/** Where the trees are written; `process.stdout` and any Writable satisfy it. */
+/** A place to write trees to; `process.stdout` and any Writable satisfy it. */
 export interface TaskTreeStream {
   write(text: string): unknown;
   readonly columns?: number | undefined;
@@ -14,19 +14,22 @@ export interface TaskTreeStream {
 
 /** Options of {@link TaskTreeExporter}. */
 export interface TaskTreeExporterOptions {
-  /** Where the trees are written. Default: `process.stdout`. */
+  /** The place to write to. Default: `process.stdout`. A stream that throws is told to diag. */
   stream?: TaskTreeStream;
-  /** Columns of a line, 40 to 500. Default: the stream's `columns`, else 100. */
+  /** Columns of a line, an integer from 40 to 500. Default: the stream's `columns`, else 100. */
   width?: number;
-  /** Whether to write colours. Default: only when the stream is a TTY and the environment variable `NO_COLOR` is empty or unset. */
+  /**
+   * True to write colours. Default: where the stream is a TTY and the environment variable `NO_COLOR` is empty or
+   * unset.
+   */
   color?: boolean;
-  /** How long a trace must be quiet before it is printed, ms, 0 to 60,000. Default: 250. */
+  /** Milliseconds that a trace must be quiet before it is printed, 0 to 60,000. Default: 250. */
   quietTime?: number;
 }
 
 const KEYS = namesOf<TaskTreeExporterOptions>({ stream: true, width: true, color: true, quietTime: true });
 
-/** What an exporter reports; the SDK's `ExportResult`. */
+/** The result of an export, as the SDK's `ExportResult`. */
 export interface TaskTreeExportResult {
   /** 0 success, 1 failure. */
   code: 0 | 1;
@@ -45,22 +48,21 @@ const WIDTH_MIN = 40;
 const WIDTH_MAX = 500;
 const QUIET_DEFAULT = 250;
 const QUIET_MAX = 60_000;
-/** How long a quiet trace is kept while work of it is known to be under way, ms. */
+/** Milliseconds for which a quiet trace is kept while more of it is to be expected. */
 const UNFINISHED_QUIET = 10_000;
-/** Spans remembered over all traces, printed ones included. */
+/** Most spans remembered over all traces, printed ones included. */
 const SPAN_LIMIT = 10_000;
 
 /**
- * A span exporter for the terminal: one trace, one tree, one time axis. Each line is a span with its
- * bar: `░` waited in the queue, `█` ran, `·` waits for its retry; attempts show their number and
- * outcome, `taskLog` lines and exceptions stand where they happened, as offsets from the trace's start.
+ * A span exporter for the terminal, which draws each trace as one tree on one time axis. A line is a span with its bar:
+ * `░` waited in the queue, `█` ran, `·` waits for its retry. Attempts show their number and outcome; `taskLog` lines
+ * and exceptions stand where they happened, as offsets from the trace's start.
  *
- * A trace is printed when no span of it has arrived for `quietTime`, and at `forceFlush` and
- * `shutdown`. While a parent is still open, a task is queued in memory or a retry is announced, it is
- * kept for up to 10 s of quiet, so that all attempts share one tree. Spans that come later are printed
- * as their own tree on the same time axis. Holds at most 10,000 spans; the oldest trace goes first.
- * Its timers do not keep the process alive: shut the provider down before exit. For development:
- * use it with a `SimpleSpanProcessor`.
+ * A trace is printed when no span of it has arrived for `quietTime`, and at `forceFlush` and `shutdown`. While a parent
+ * is open, a task is queued in memory or a retry is announced, it is kept for up to 10 s of quiet, so that all attempts
+ * share one tree. Spans that come later are printed as a tree of their own on the same time axis. It holds at most
+ * 10,000 spans; the oldest trace goes first. Its timers do not keep the process alive, so shut the provider down before
+ * exit. It is made for development: use it with a `SimpleSpanProcessor`.
  *
  * @see https://opentelemetry.io/docs/specs/otel/trace/sdk/#span-exporter
  */
@@ -75,20 +77,20 @@ export class TaskTreeExporter {
     this.#settings = settingsOf(options);
   }
 
-  /** Take ended spans. Never throws: a failure goes to `resultCallback` with code 1. */
+  /** Takes ended spans. Never throws: a failure goes to `resultCallback` with code 1, and to diag. */
   export(spans: readonly TreeReadableSpan[], resultCallback: (result: TaskTreeExportResult) => void): void {
     resultCallback(this.#accept(spans));
   }
 
-  /** Print every trace that has unprinted spans, now. Never rejects: a failing stream goes to `diag`. */
+  /** Prints every trace that has unprinted spans, now. Never rejects: a failing stream is told to diag. */
   forceFlush(): Promise<void> {
     for (const trace of this.#traces.values()) this.#tryPrint(trace);
     return Promise.resolve();
   }
 
   /**
-   * Print what is left. What arrives even later is printed at once: a `SimpleSpanProcessor` shuts its exporter down
-   * while spans still wait for the resource's asynchronous attributes. Never rejects.
+   * Prints the traces that are left. Spans that arrive even later are printed at once, because a `SimpleSpanProcessor`
+   * shuts its exporter down while spans still wait for the resource's asynchronous attributes. Never rejects.
    */
   async shutdown(): Promise<void> {
     this.#isShutdown = true;
@@ -117,7 +119,7 @@ export class TaskTreeExporter {
     while (this.#size > SPAN_LIMIT) this.#forgetOldest();
   }
 
-  // `quiet` is how long no span of the trace has arrived, in ms.
+  // no span of the trace has arrived for `quiet` ms
   #lookAfter(wait: number, trace: TreeTrace, quiet = 0): void {
     clearTimeout(trace.timer);
     trace.timer = setTimeout(() => this.#look(trace, quiet + wait), wait);

@@ -8,22 +8,25 @@ export type TreeRow =
 
 interface Branch {
   readonly span: TreeSpan;
-  /** Before the span's own line, and before what is beneath it. */
+  /** Stands before the span's own line. */
   readonly prefix: string;
+  /** Stands before the lines beneath it. */
   readonly inner: string;
   /** Tags that the span above has shown. */
   readonly tagsShown: string;
 }
 
-/** SDKs take a span's start from a clock of whole milliseconds, and its events from a finer one. */
+/**
+ * Milliseconds by which an event may seem early: SDKs read whole ones for a span's start, and finer ones for events.
+ */
 const START_PRECISION = 1;
-/** Columns of indentation; what is nested deeper stays there. */
+/** Most columns of indentation; spans that are nested deeper stay there. */
 const INDENT_LIMIT = 24;
 
 /**
- * The spans of one trace in the order of the tree: children and log lines by time, spans without a
- * known parent at the top. Each span appears once, whatever the parent ids say (cycles, duplicates).
- * `origin` is the trace's start in epoch ms, from which the offsets of the lines count.
+ * Puts the spans of one trace into the order of the tree: children and log lines by time, spans without a known parent
+ * at the top. Each span appears once, whatever the parent ids say (cycles, duplicates). `origin` is the trace's start
+ * in epoch ms, from which the offsets of the lines count.
  */
 export function treeRows(spans: readonly TreeSpan[], origin: number): TreeRow[] {
   const sorted = spans.toSorted((a, b) => a.start - b.start);
@@ -32,7 +35,7 @@ export function treeRows(spans: readonly TreeSpan[], origin: number): TreeRow[] 
   const done = new Set<TreeSpan>();
   const rows: TreeRow[] = [];
   const grow = (root: TreeSpan): void => {
-    // A stack, not recursion: a trace may be thousands of spans deep.
+    // a stack instead of recursion, because a trace may be thousands of spans deep
     const stack: (Branch | TreeRow)[] = [{ span: root, prefix: "", inner: "", tagsShown: "" }];
     for (let next = stack.pop(); next !== undefined; next = stack.pop()) {
       rows.push(next);
@@ -44,7 +47,8 @@ export function treeRows(spans: readonly TreeSpan[], origin: number): TreeRow[] 
     }
   };
   for (const span of sorted) if (span.parentId === undefined || !known.has(span.parentId)) grow(span);
-  for (const span of sorted) if (!done.has(span)) grow(span); // parents in a cycle
+  // what is left has its parents in a cycle
+  for (const span of sorted) if (!done.has(span)) grow(span);
   return rows;
 }
 

@@ -65,35 +65,37 @@ export interface TreeSpan {
   readonly traceId: string;
   readonly spanId: string;
   readonly parentId: string | undefined;
-  /** The parent runs in this process, so its span will follow. */
+  /** True where the parent runs in this process, so that its span will follow. */
   readonly parentIsLocal: boolean;
   readonly name: string;
   readonly start: number;
   readonly duration: number;
-  /** Time from due to start, before the bar. */
+  /** Time from due to start, drawn before the bar. */
   readonly wait: number;
-  /** Time to the next attempt, after the bar. */
+  /** Time to the next attempt, drawn after the bar. */
   readonly retryDelay: number;
   readonly tone: Tone;
-  /** Beside the duration: attempt and outcome, or what went wrong. */
+  /** Stands beside the duration: attempt and outcome, or what went wrong. */
   readonly status: readonly Piece[];
-  /** Beneath the span, when the span above it has not said the same. */
+  /** Stands beneath the span, where the span above it has not said the same. */
   readonly tags: string;
-  /** Beneath the span, on one line with the tags. */
+  /** Stand beneath the span, on one line with the tags. */
   readonly facts: readonly string[];
-  /** Links that leave the trace, a line each. */
+  /** The links that leave the trace, a line each. */
   readonly links: readonly string[];
   /** Lines in the order of their time. */
   readonly lines: readonly TreeLine[];
-  /** The task of an enqueue or attempt span. */
+  /** The task of an enqueue or attempt span, and its state after it. */
   readonly task: { readonly id: string; readonly is: TaskState } | undefined;
 }
 
-/** `queued`: will start in this process; `sent`: will start somewhere; `waiting`: for its retry. */
+/** `queued` will start in this process, `sent` will start somewhere, `waiting` waits for its retry. */
 type TaskState = "queued" | "sent" | "waiting" | "over";
 
 const LINKS_SHOWN = 4;
-/** Shorter waits are everyday scheduling; the bar still shows them where the axis is fine enough. ms. */
+/**
+ * Milliseconds from which a wait is told in words. Shorter ones are everyday scheduling, which the bar may still show.
+ */
 const WAIT_SHOWN = 10;
 const OUTCOMES: ReadonlyMap<string, readonly [Tone, string]> = new Map([
   ["success", ["good", "✓"]],
@@ -111,7 +113,7 @@ const LEVELS: ReadonlyMap<string, Tone> = new Map([
   ["error", "bad"],
 ]);
 
-/** Read an SDK's span once, at export, so that nothing of it is kept. */
+/** Reads an SDK's span once, at export, so that nothing of it is kept. May throw what the span throws. */
 export function readSpan(span: TreeReadableSpan): TreeSpan {
   const { traceId, spanId } = span.spanContext();
   const { attributes } = span;
@@ -190,7 +192,7 @@ function attemptFacts(attributes: Attributes): string[] {
   return facts;
 }
 
-/** Links that leave the trace; inside it the tree says it already. */
+// Only links that leave the trace are told, because inside it the tree shows the same.
 function linksOf(span: TreeReadableSpan): string[] {
   const { traceId } = span.spanContext();
   const away = span.links.filter(({ context }) => context.traceId !== traceId);
@@ -230,7 +232,7 @@ function eventPieces({ name, attributes = {} }: TreeEvent): Piece[] {
   ];
 }
 
-/** An SDK's time as ms since the epoch; 0 for what is no time. */
+// Tells an SDK's time as ms since the epoch; 0 for what is no time.
 function epochMs([seconds, nanos]: HrTime): number {
   const ms = seconds * 1_000 + nanos / 1_000_000;
   return Number.isFinite(ms) ? ms : 0;

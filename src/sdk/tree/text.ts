@@ -1,4 +1,4 @@
-/** What a piece of text means; colours follow from it. */
+/** The meaning of a piece of text, from which its colour follows. */
 export type Tone = "plain" | "strong" | "faint" | "good" | "warn" | "bad" | "span" | "note";
 
 /** A run of text in one tone. */
@@ -14,18 +14,18 @@ const SGR: Readonly<Record<Tone, string>> = {
   span: "34",
   note: "36",
 };
-/** Longest text kept of one name, message or value: the rest would never be seen. */
+/** Most characters of one name, message or value; the rest would never be seen. */
 const TEXT_LIMIT = 400;
 const SPACING = /[\t\n\v\f\r]+ */g;
-// Controls, bidirectional and invisible format characters (the emoji joiner stays), separators, lone surrogates.
+// Matches controls, bidirectional and invisible format characters (but the emoji joiner), separators, lone surrogates.
 const UNPRINTABLE = /(?!\u200d)[\p{Cc}\p{Cf}\p{Zl}\p{Zp}\p{Cs}]/gu;
 const ZERO_WIDTH = /^[\p{M}\u200d]$/u;
 const WIDE =
   /^[\p{Emoji_Presentation}\u1100-\u115f\u2e80-\ua4cf\uac00-\ud7a3\uf900-\ufaff\ufe30-\ufe6f\uff00-\uff60]$/u;
 
 /**
- * Text from anywhere as one harmless line: line breaks become spaces, anything a terminal might act
- * on becomes a visible stand-in (ESC is shown as `␛`), and what exceeds 400 characters is cut.
+ * Makes one harmless line of text from anywhere: line breaks become spaces, anything that a terminal might act on
+ * becomes a visible stand-in (ESC is shown as `␛`), and text of more than 400 characters is cut.
  */
 export function printable(text: string): string {
   const kept = text.length > TEXT_LIMIT ? `${text.slice(0, TEXT_LIMIT)}…` : text;
@@ -37,7 +37,7 @@ function standIn(character: string): string {
   return code < 0x20 ? String.fromCharCode(0x2400 + code) : "�";
 }
 
-/** An attribute value on one line: quoted when it would blur into its neighbours. Never throws. */
+/** Writes an attribute's value on one line, quoted where it would blur into its neighbours. Never throws. */
 export function printableValue(value: unknown): string {
   if (typeof value === "string") {
     return printable(/^[^\s"=]+$/.test(value) ? value : JSON.stringify(value.slice(0, TEXT_LIMIT)));
@@ -49,7 +49,7 @@ export function printableValue(value: unknown): string {
   }
 }
 
-/** Terminal columns that a text takes. */
+/** Counts the terminal columns that a text takes. */
 export function columnsOf(text: string): number {
   let columns = 0;
   for (const character of text) columns += columnsOfOne(character);
@@ -75,13 +75,13 @@ export function cut(text: string, columns: number): string {
   return columns > 0 ? `${kept}…` : "";
 }
 
-/** The text cut or padded to exactly so many columns. */
+/** Cuts or pads a text to exactly so many columns. */
 export function padTo(text: string, columns: number): string {
   const kept = cut(text, columns);
   return kept + " ".repeat(Math.max(0, columns - columnsOf(kept)));
 }
 
-/** One line of the pieces, cut to the columns; coloured when asked. */
+/** Makes one line of the pieces, cut to the columns, and coloured where asked. */
 export function lineOf(pieces: readonly Piece[], columns: number, color: boolean): string {
   let left = columns;
   let line = "";
@@ -94,7 +94,7 @@ export function lineOf(pieces: readonly Piece[], columns: number, color: boolean
   return line;
 }
 
-/** A time in milliseconds as people write it: `250µs`, `1.2ms`, `312ms`, `2.46s`, `1m30s`, `2h5m`. */
+/** Writes a time in milliseconds as people do: `250µs`, `1.2ms`, `312ms`, `2.46s`, `1m30s`, `2h5m`. */
 export function formatDuration(ms: number): string {
   if (!(ms > 0)) return "0";
   if (ms < 0.9995) return `${Math.max(1, Math.round(ms * 1_000))}µs`;

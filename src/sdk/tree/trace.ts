@@ -1,9 +1,9 @@
 import type { TreeSpan } from "./span.js";
 
-/** The spans of one trace that wait to be printed, and what is remembered of those that were. */
+/** The spans of one trace that wait to be printed, and a memory of those that were. */
 export class TreeTrace {
   readonly traceId: string;
-  /** Spans received, printed ones included. */
+  /** Number of spans received, printed ones included. */
   count = 0;
   /** Start of the first batch that was printed, epoch ms. */
   origin: number | undefined;
@@ -25,20 +25,21 @@ export class TreeTrace {
   }
 
   /**
-   * Whether more spans are to be expected: of a parent that runs in this process, or of a task whose next attempt will
-   * start in this trace. `ranElsewhere` tells of a task whether an attempt has started in another trace since a time.
+   * True where more spans are to be expected: that of a parent in this process, or those of a task whose next attempt
+   * will start in this trace. `ranElsewhere` is asked whether an attempt of a task started in another trace since a
+   * time.
    */
   isUnfinished(ranElsewhere: (taskId: string, since: number) => boolean): boolean {
     if (this.#spans.some((span) => this.#hasOpenParent(span))) return true;
     return [...this.#openTasks()].some(([taskId, since]) => !ranElsewhere(taskId, since));
   }
 
-  /** Whether an attempt of a task has started in this trace, at or after a time in epoch ms. */
+  /** True where an attempt of a task started in this trace at or after a time in epoch ms. */
   hasRun(taskId: string, since: number): boolean {
     return (this.#ran.get(taskId) ?? Number.NEGATIVE_INFINITY) >= since;
   }
 
-  /** What has not been printed; it is gone from here. */
+  /** Takes the spans that have not been printed. */
   take(): TreeSpan[] {
     const spans = this.#spans;
     this.#spans = [];
@@ -49,7 +50,7 @@ export class TreeTrace {
     return parentIsLocal && parentId !== undefined && !this.#seen.has(parentId);
   }
 
-  // Tasks of spans that wait here, whose next attempt is expected in this trace, and since when, epoch ms.
+  // Finds the tasks whose next attempt is expected in this trace, each with the time since when, epoch ms.
   #openTasks(): Map<string, number> {
     const open = new Map<string, number>();
     for (const { task, parentId, start } of this.#spans) {
