@@ -6,6 +6,8 @@ import { dirname, isAbsolute, join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import { rollup } from "rollup";
 
+const ENTRY = "?entry";
+
 const target = resolve(`dist.${process.pid}.tmp`);
 process.on("exit", () => rmSync(target, { recursive: true, force: true }));
 
@@ -17,7 +19,7 @@ const entries = entriesOf(JSON.parse(readFileSync("package.json", "utf8")));
 const bundle = await rollup({
   input: Object.fromEntries(entries.map(({ name, file }) => [name, file])),
   external: (id) => !id.startsWith(".") && !isAbsolute(id),
-  plugins: [{ name: "compiled", resolveId: resolveEntry, load: withSourceMap }],
+  plugins: [{ name: "compiled", resolveId: resolveEntry, load: withSourceMap, renderChunk: unmark }],
   treeshake: { moduleSideEffects: false },
   onwarn(warning) {
     throw new Error(warning.message);
@@ -42,19 +44,24 @@ rmSync("dist", { recursive: true, force: true });
 renameSync(target, "dist");
 
 // "./dist/esm/sdk/index.js" is the entry "sdk/index", which src/sdk/index.ts is the source of
-function entriesOf({ name: self, exports }) {
-  return Object.entries(exports).flatMap(([path, { import: built }]) => {
+function entriesOf({ exports }) {
+  return Object.values(exports).flatMap(({ import: built }) => {
     if (built === undefined) return [];
     const name = built.default.replace(/^\.\/dist\/esm\/(.+)\.js$/, "$1");
-    return [{ name, file: join(compiled, `${name}.js`), specifier: self + path.slice(1) }];
+    return [{ name, file: join(compiled, `${name}.js`) }];
   });
 }
 
-// An entry that uses another imports it as an application does: what it exports stays in that one's file.
+// An entry that uses another imports that one's file, and what it exports stays there. Rollup takes no file for external
+// that it bundles, so until it is written the name has a mark. By the package's name it could only be found once installed.
 function resolveEntry(source, importer) {
   if (importer === undefined || !source.startsWith(".")) return null;
   const entry = entries.find(({ file }) => file === resolve(dirname(importer), source));
-  return entry === undefined ? null : { id: entry.specifier, external: true };
+  return entry === undefined ? null : { id: entry.file + ENTRY, external: "relative" };
+}
+
+function unmark(code) {
+  return { code: code.replaceAll(ENTRY, ""), map: null };
 }
 
 function entriesUsing(id, getModuleInfo, seen = new Set()) {

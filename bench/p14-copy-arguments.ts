@@ -1,5 +1,5 @@
 // addTask copies the arguments of a task that will be stored, against JSON.parse(JSON.stringify(x)).
-import { type TaskEngine, TaskManager } from "otel-taskflow";
+import { type OpenEngine, type TaskEngine, TaskManager } from "otel-taskflow";
 import { type Measurement, type Round, timed } from "./harness/measurement.js";
 
 const COPIES = 2;
@@ -53,15 +53,7 @@ function within(around: (inner: unknown, number: number) => unknown, innermost: 
 }
 
 function keepsNothing(): TaskEngine {
-  return {
-    name: "nothing",
-    capabilities: { durable: true, granularity: 0 },
-    open: () => {},
-    enqueue: () => true,
-    work: () => {},
-    cancel: () => false,
-    idle: async () => {},
-    quiesce: async () => [],
-    close: () => {},
-  };
+  const works = { enqueue: () => true, work: () => {}, take: () => undefined, waiting: () => 0 };
+  const open = (): OpenEngine => ({ ...works, quiesce: () => [], close: () => {} });
+  return { name: "nothing", capabilities: { durable: true, granularity: 0 }, open };
 }

@@ -1,4 +1,5 @@
 export { runAttempt } from "./core/attempt.js";
+export type { TaskOrigin } from "./core/carrier.js";
 export { type ContinueInfo, carryAttempt, continueAttempt } from "./core/continue.js";
 export { type EnqueueOptions, enqueueTask } from "./core/enqueue.js";
 export {
@@ -37,17 +38,19 @@ export type {
   TaskTelemetryOptions,
 } from "./core/types.js";
 export type {
-  Bystanders,
   Delivery,
   EngineCapabilities,
   EngineHost,
+  OpenEngine,
   Settlement,
   StoredTask,
+  StoreEnd,
   TaskEngine,
   TaskMessage,
-  UnfinishedTask,
 } from "./engines/engine.js";
 export { type MemoryEngineOptions, memoryEngine } from "./engines/memory.js";
+export type { TaskFunction } from "./manager/definition.js";
+export type { UnfinishedTask } from "./manager/host.js";
 export type {
   AddTaskOptions,
   ShutdownOptions,
@@ -56,7 +59,6 @@ export type {
   TaskManagerOptions,
   TaskOptions,
 } from "./manager/options.js";
-export type { TaskFunction } from "./manager/registry.js";
 export { type ShutdownReport, type TaskDecorator, TaskManager } from "./manager/task-manager.js";
 export type { AddTaskRest, TaskScope } from "./manager/task-scope.js";
 export type { NoticeListener, TaskNotice } from "./manager/voice.js";

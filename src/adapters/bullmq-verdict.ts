@@ -2,7 +2,7 @@ import { isNonRetryableError } from "../core/errors.js";
 import { storableError } from "../core/exception.js";
 import type { Verdict } from "../core/handler.js";
 import { fieldsOf } from "../core/wire.js";
-import type { BullmqJob } from "../engines/bullmq/job.js";
+import type { BullmqJob } from "../engines/bullmq/stored-task.js";
 
 /** What a worker asks a job that has failed: whether it runs again, and after how many ms. */
 type ShouldRetryJob = (error: unknown) => Promise<readonly [again: boolean, delay: number]>;

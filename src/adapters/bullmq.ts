@@ -19,7 +19,7 @@ import {
   routeOf,
   UNNAMED,
   withCarrier,
-} from "../engines/bullmq/job.js";
+} from "../engines/bullmq/stored-task.js";
 import { type JudgedJob, toldOf, verdictOf } from "./bullmq-verdict.js";
 
 /** Stands for the mark of a job that `addJob` did not add, which has none. */

@@ -5,22 +5,20 @@ import { isNonRetryableError } from "../core/errors.js";
 import { storableError } from "../core/exception.js";
 import { quietly } from "../core/guard.js";
 import { type HandledJob, handlerRunner, type Verdict } from "../core/handler.js";
+import { HOME } from "../core/home.js";
 import { splitProducerOptions, TELEMETRY_KEYS } from "../core/info-keys.js";
 import type { ProducerOptions, TaskTelemetryOptions } from "../core/types.js";
 import { fieldsOf, wireCount } from "../core/wire.js";
-import { carrierIn, withCarrier } from "../engines/graphile-worker/carried-flags.js";
-import { failForGood } from "../engines/graphile-worker/fail-for-good.js";
 import {
   GRAPHILE_WORKER,
   type GraphileHelpers,
   type GraphileJob,
   type GraphileJobSpec,
-} from "../engines/graphile-worker/graphile.js";
+} from "../engines/graphile-worker/library.js";
 import { schemaOf } from "../engines/graphile-worker/options.js";
-import { Recent } from "../engines/graphile-worker/recent.js";
-import { quoted } from "../engines/graphile-worker/sql.js";
-import { attemptOf, dueAtOf, reasonOf } from "../engines/graphile-worker/stored-job.js";
-import { HOME } from "../engines/home.js";
+import { failForGood, Recent } from "../engines/graphile-worker/settle.js";
+import { quoted } from "../engines/graphile-worker/store.js";
+import { attemptOf, carrierIn, dueAtOf, reasonOf, withCarrier } from "../engines/graphile-worker/stored-task.js";
 
 const STOPPING = "graphile-worker is shutting down";
 /** Who throws what is no Error, for `last_error`. */

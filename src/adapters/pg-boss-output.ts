@@ -1,7 +1,7 @@
 import { warn } from "../core/guard.js";
 import { storable } from "../core/text.js";
 import { fieldsOf } from "../core/wire.js";
-import { failureOutput } from "../engines/pg-boss/failure-output.js";
+import { failureOutput } from "../engines/pg-boss/settle.js";
 
 /** Levels of nesting that neither pg-boss nor PostgreSQL runs out of stack over. */
 const MAX_DEPTH = 1_000;

@@ -2,15 +2,14 @@ import { checkFunction, checkObject, checkText } from "../core/checks.js";
 import { enqueueTask } from "../core/enqueue.js";
 import { isNonRetryableError, TaskConfigError } from "../core/errors.js";
 import { type HandledJob, type HandlerRunner, handlerRunner } from "../core/handler.js";
+import { HOME } from "../core/home.js";
 import { splitProducerOptions, splitTelemetryOptions } from "../core/info-keys.js";
 import { isThenable } from "../core/thenable.js";
 import type { Carrier, ProducerOptions, TaskContext, TaskTelemetryOptions } from "../core/types.js";
 import { fieldsOf, wireCount } from "../core/wire.js";
 import { ENVELOPE_KEY, type NextAttempt, nextAttempt, readNextAttempt } from "../engines/envelope.js";
-import { HOME } from "../engines/home.js";
-import { dueTime, routeOf } from "../engines/pg-boss/boss.js";
-import { type AddressedJob, withCarrier } from "../engines/pg-boss/carried-data.js";
-import { Carriers, type Scheduler } from "../engines/pg-boss/carriers.js";
+import { Carriers, withCarrier } from "../engines/pg-boss/carriers.js";
+import { type AddressedJob, dueTime, routeOf, type Scheduler } from "../engines/pg-boss/library.js";
 import { errorOutput, resultOutput } from "./pg-boss-output.js";
 
 /** Characters of a batch's outputs, all together: they travel in one statement, of which PostgreSQL takes 256 MB. */
@@ -146,7 +145,7 @@ async function runJob(job: TaskJob, worker: TaskWorker, mostOutput: number): Pro
       return { id: job.id, status: "completed", output: resultOutput(end.value, mostOutput) };
     }
     const { error } = end;
-    const next = span && nextAttempt(job.retryCount, { kind: "retry", delay: 0, error, span });
+    const next = span && nextAttempt(job.retryCount, { delay: 0, span });
     return failedResult(job, error, mostOutput, next);
   } catch (error) {
     // pg-boss did not say what its schedules are

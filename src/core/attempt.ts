@@ -22,6 +22,8 @@ import type { AttemptInfo, TaskContext } from "./types.js";
 /** Settings that all attempts of a function share. */
 type HandledFunction = Pick<AttemptSettings, "functionName" | "telemetry">;
 
+const LISTENED_BY: readonly string[] = ["addEventListener", "removeEventListener"];
+
 /**
  * Runs `fn` as one attempt of a task: inside its context, within a CONSUMER span that gets its outcome. Facts that
  * `attempt` leaves out come from its carrier; without a carrier the attempt starts a trace of its own, linked to the
@@ -37,7 +39,7 @@ export async function runAttempt<T>(attempt: AttemptInfo, fn: () => T | Promise<
   checkFunction("runAttempt(): its second argument", fn);
   checkKeys("runAttempt()", attempt, INFO_KEYS);
   const { run, settings } = readAttempt(attempt, { functionName: fn.name, telemetry: telemetryOf(attempt) });
-  const end = await new RunningAttempt<T>(run, settings).start(fn, { signal: run.signal });
+  const end = await new RunningAttempt<T>(run, settings).start(fn, { signal: attempt.signal });
   if (end.outcome === "success") return end.value;
   throw end.error;
 }
@@ -56,7 +58,8 @@ export function readAttempt(
 }
 
 function settingsOf(info: AttemptInfo, { functionName, telemetry }: HandledFunction): AttemptSettings {
-  const { engine, system, destination, timeout, deferIf, giveUpIf } = info;
+  const { engine, system, destination, timeout, signal, deferIf, giveUpIf } = info;
+  if (signal !== undefined) checkMethods("signal", "an AbortSignal", signal, LISTENED_BY);
   if (deferIf !== undefined) checkFunction("deferIf", deferIf);
   if (giveUpIf !== undefined) checkFunction("giveUpIf", giveUpIf);
   return {
@@ -72,9 +75,7 @@ function settingsOf(info: AttemptInfo, { functionName, telemetry }: HandledFunct
 function runOf(info: AttemptInfo, settings: AttemptSettings): AttemptRun {
   const around = activeContext();
   const found = extract(info.carrier, around);
-  const { dueAt, signal } = info;
-  if (signal !== undefined)
-    checkMethods("signal", "an AbortSignal", signal, ["addEventListener", "removeEventListener"]);
+  const { dueAt } = info;
   const attempt = checkNumber("attempt", info.attempt ?? 0, { min: 0, integer: true });
   return {
     origin: originOf(info, found, settings),
@@ -83,7 +84,6 @@ function runOf(info: AttemptInfo, settings: AttemptSettings): AttemptRun {
     redelivered: info.redelivered ?? false,
     previous: info.previous,
     surrounding: spanContextIn(around),
-    signal,
   };
 }
 

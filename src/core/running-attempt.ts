@@ -29,8 +29,6 @@ export interface AttemptRun {
   readonly previous: SpanContext | undefined;
   /** A span that was active where the task arrived: another instrumentation's, in a trace that may be another. */
   readonly surrounding?: SpanContext | undefined;
-  /** The engine's own signal, where it has one. */
-  readonly signal: AbortSignal | undefined;
 }
 
 /** Settings that all attempts of a task share, checked and complete. */

@@ -1,65 +1,69 @@
+import type { AsyncResource } from "node:async_hooks";
 import type { SpanContext } from "@opentelemetry/api";
 import type { TaskOrigin } from "../core/carrier.js";
 import type { AttemptRun } from "../core/running-attempt.js";
+import type { Carrier } from "../core/types.js";
 
-/** A task on its way to a worker. */
+/** A task on its way into a store. */
 export interface TaskMessage {
   readonly origin: TaskOrigin;
   readonly args: readonly unknown[];
-  /** The id was made for this task: none like it can be live. */
+  /** The id was made for this task, so no task that lives can have it. */
   readonly fresh: boolean;
 }
 
-/** One attempt an engine wants run. Read when the attempt starts, and not kept. */
-export interface Delivery extends AttemptRun {
-  /** `undefined` where what is stored holds no task: such a delivery fails, and is not retried. */
+/** One attempt that an engine wants run. The host reads it when the attempt starts. */
+export interface Delivery extends Omit<AttemptRun, "surrounding"> {
+  /** `undefined` where the store holds no task: such a delivery fails, and is not retried. */
   readonly args: readonly unknown[] | undefined;
+  /**
+   * The asynchronous context of whoever enqueued the task, where that was in this process: attempts and hooks run in
+   * it, and the host destroys it when the task has ended.
+   */
+  readonly enqueuer?: AsyncResource | undefined;
 }
 
-/** A stored task as an engine finds it again. What the engine knows itself wins over what the carrier says. */
+/** A stored task as an engine finds it again. Facts that the engine knows itself win over those of the carrier. */
 export interface StoredTask {
   readonly id: string;
   readonly name: string;
-  /** What `inject` made, or anything; `undefined` where another producer stored the task. */
+  /** The value that `carrierOf` returned, or anything; `undefined` where another producer stored the task. */
   readonly carrier: unknown;
   /** Retries + 1 as the engine or the task's producer stored it: a hint, for tasks that are not registered here. */
   readonly maxAttempts?: number | undefined;
 }
 
 /**
- * What an attempt's end means, for the engine to carry out: nothing more, run again after `delay` ms, store as
- * failed or cancelled, or give back without using up an attempt.
+ * The end of a delivery, for the engine to store, in the outcome's own words. After `success` nothing more happens;
+ * after `retry` the attempt that follows runs in `delay` ms and links to `span`; `failure` and `cancelled` are stored as
+ * such; `deferred` gives the same attempt back, without using it up, for another run in `delay` ms.
  */
 export type Settlement =
-  | { readonly kind: "done" }
-  | { readonly kind: "retry"; readonly delay: number; readonly error: unknown; readonly span: SpanContext }
-  | { readonly kind: "fail" | "cancelled"; readonly error: unknown }
-  | { readonly kind: "release"; readonly delay: number };
+  | { readonly outcome: "success" }
+  | { readonly outcome: "retry"; readonly delay: number; readonly error: unknown; readonly span: SpanContext }
+  | { readonly outcome: "failure" | "cancelled"; readonly error: unknown }
+  | { readonly outcome: "deferred"; readonly delay: number };
 
-/** What an engine calls. */
+/** Stores the end of a delivery: done, or rejecting, when the store has answered. */
+export type StoreEnd = (end: Settlement) => void | Promise<void>;
+
+/** The part of a manager that an engine calls. */
 export interface EngineHost {
   /** Reads the origin of a stored task. Never throws: damage is told to diag and left out. */
   receive(stored: StoredTask): TaskOrigin;
-  /** Runs one attempt, in the asynchronous context it is called in. Never rejects. */
-  run(delivery: Delivery): Promise<Settlement>;
-  /** A task ends before the attempt it waited for: cancelled, or given up by a shutdown. Never rejects. */
-  drop(delivery: Delivery, why: "cancelled" | "shutdown"): Promise<void>;
+  /** The origin of a task as strings, to be stored beside its arguments. Never throws. */
+  carrierOf(origin: TaskOrigin): Carrier;
+  /**
+   * Runs one attempt, and owns the delivery until its end is stored: `store` is called once, inside the task's trace.
+   * Where that throws or rejects, the task is taken to run again. Resolves when everything about the delivery is over;
+   * never rejects.
+   */
+  run(delivery: Delivery, store: StoreEnd): Promise<void>;
   /** The store gave no answer. May be called as often as that happens: each outage is told once. Never throws. */
   storeLost(error: unknown): void;
   /** The store has answered. May be called as often as it does. Never throws. */
   storeBack(): void;
 }
-
-/** A task that was left behind. */
-export interface UnfinishedTask {
-  readonly taskId: string;
-  readonly funcName: string;
-  /** Due and not started; waiting for its time, as a retry does; or running. */
-  readonly state: "ready" | "delayed" | "active";
-}
-
-/** How many of the attempts that run here are not waited for, because they wait themselves; asked at each look. */
-export type Bystanders = () => number;
 
 /** What an engine can do, and how exactly. */
 export interface EngineCapabilities {
@@ -73,8 +77,8 @@ export interface EngineCapabilities {
 }
 
 /**
- * Stores tasks and decides when an attempt starts; what an attempt's end means is decided by its host. Made by
- * `memoryEngine()` and its siblings, used by one `TaskManager`.
+ * Stores tasks and decides when an attempt starts; its host decides everything else. Made by `memoryEngine()` and its
+ * siblings, used by one `TaskManager`.
  */
 export interface TaskEngine {
   /** Value of `task.engine`. */
@@ -84,18 +88,29 @@ export interface TaskEngine {
   /** The queue's name, where there is one. */
   readonly destination?: string | undefined;
   readonly capabilities: EngineCapabilities;
-  /** Called once, by the manager that will use the engine. */
-  open(host: EngineHost): void;
-  /** Stores a task; false when its id is live already, so that it was not stored again. Done when it is accepted. */
+  /** Called once, by the manager that will use the engine. Connects to nothing yet. */
+  open(host: EngineHost): OpenEngine;
+}
+
+/** An engine that has its host. Each method may reject when the store does, but none may wait for a hook. */
+export interface OpenEngine {
+  /** Stores a task; false where a task of its id lives already, so that it was not stored again. Done when it is accepted. */
   enqueue(message: TaskMessage): boolean | Promise<boolean>;
-  /** Starts consuming tasks of these names. */
+  /** Starts consuming tasks of these names; called again when there are more of them. */
   work(names: readonly string[]): void | Promise<void>;
-  /** Drops a task that is not running, or the retry of one that is; true when no other attempt will start. */
-  cancel(taskId: string): boolean | Promise<boolean>;
-  /** Resolves when nothing is queued, waiting for retry, or running in this process, bystanders apart. */
-  idle(bystanders: Bystanders): Promise<void>;
-  /** Goes on until idle or until `deadline` aborts, then starts nothing more; returns what never ended. */
-  quiesce(deadline: AbortSignal, bystanders: Bystanders): Promise<readonly UnfinishedTask[]>;
-  /** Gives up connections; nothing runs any more. */
+  /**
+   * Removes a task that waits, for its first attempt or for a retry, from the store for good and returns it; `undefined`
+   * where none waits under this id. A task that is just on its way between the store and the host of this process is
+   * waited for: by then it has been given to `run`, or it waits again, or it has ended.
+   */
+  take(taskId: string): Delivery | undefined | Promise<Delivery | undefined>;
+  /** How many tasks of the queue have not ended and are not in the hands of this host. */
+  waiting(): number | Promise<number>;
+  /**
+   * Starts no further attempt. Returns the tasks that end with this process, none where a store keeps them, when no
+   * other delivery will follow or soon after `deadline` has aborted.
+   */
+  quiesce(deadline: AbortSignal): readonly Delivery[] | Promise<readonly Delivery[]>;
+  /** Gives up the connections; nothing runs any more. */
   close(): void | Promise<void>;
 }

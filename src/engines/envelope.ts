@@ -25,6 +25,9 @@ export interface NextAttempt {
   readonly previous: Pick<SpanContext, "traceId" | "spanId" | "traceFlags"> | undefined;
 }
 
+/** The part of a retry that the attempt after it has to know. */
+type FailedAttempt = Pick<Extract<Settlement, { outcome: "retry" }>, "delay" | "span">;
+
 /** A task as JSON. */
 export function seal({ args, origin }: Pick<TaskMessage, "args" | "origin">): Envelope {
   return { args, carrier: inject(origin) };
@@ -47,7 +50,7 @@ export function argsOf(stored: unknown): readonly unknown[] | undefined {
 }
 
 /** What the attempt that a failed one leads to has to know. */
-export function nextAttempt(failed: number, { delay, span }: Settlement & { kind: "retry" }): NextAttempt {
+export function nextAttempt(failed: number, { delay, span }: FailedAttempt): NextAttempt {
   // whatever a provider calls its spans, the store has to take it
   const { traceId, spanId, traceFlags } = wireSpanContext(span) ?? INVALID_SPAN_CONTEXT;
   return { attempt: failed + 1, dueAt: Date.now() + delay, previous: { traceId, spanId, traceFlags } };

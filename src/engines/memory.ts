@@ -2,20 +2,18 @@ import { AsyncResource } from "node:async_hooks";
 import type { SpanContext } from "@opentelemetry/api";
 import type { TaskOrigin } from "../core/carrier.js";
 import { checkKeys, checkNumber, MAX_TIMER_MS, namesOf } from "../core/checks.js";
-import { TaskConfigError, TaskQueueFullError } from "../core/errors.js";
+import { TaskQueueFullError } from "../core/errors.js";
+import { HOME } from "../core/home.js";
 import { Roster, type Rostered } from "../core/roster.js";
-import { whenAborted } from "../core/when-aborted.js";
 import type {
-  Bystanders,
   Delivery,
   EngineCapabilities,
   EngineHost,
+  OpenEngine,
   Settlement,
   TaskEngine,
   TaskMessage,
-  UnfinishedTask,
 } from "./engine.js";
-import { HOME } from "./home.js";
 import { Queue } from "./queue.js";
 import { inNextTurn } from "./turn.js";
 
@@ -35,22 +33,15 @@ const STARTED_TOGETHER = 8;
 
 const CAPABILITIES: EngineCapabilities = Object.freeze({ durable: false, granularity: 0 });
 
-/** A call of `idle()` or `quiesce()`. */
-interface IdleWaiter {
-  readonly resolve: () => void;
-  readonly bystanders: Bystanders;
-}
-
 /** A task, and at any time the attempt that is next or running. */
 class Job implements Delivery, Rostered {
   place = -1;
-  /** Cancelled, or left behind by a shutdown: passed over when its turn comes. */
-  dropped = false;
+  /** It was taken out of the queue, which passes over it when its turn comes. */
+  gone = false;
   readonly origin: TaskOrigin;
   readonly args: readonly unknown[];
-  /** The enqueuer's asynchronous context; every attempt starts from it. */
   readonly enqueuer = new AsyncResource("otel-taskflow.task", { requireManualDestroy: true });
-  state: UnfinishedTask["state"] = "ready";
+  active = false;
   /** Its first attempt has started. */
   started = false;
   attempt = 0;
@@ -58,7 +49,6 @@ class Job implements Delivery, Rostered {
   previous: SpanContext | undefined;
   timer: NodeJS.Timeout | undefined;
   readonly redelivered = false;
-  readonly signal = undefined;
 
   constructor({ origin, args }: TaskMessage) {
     this.origin = origin;
@@ -71,11 +61,12 @@ class Job implements Delivery, Rostered {
   }
 
   /** Makes the attempt after a failed one, or the same one once more, the next. */
-  again(settlement: Settlement & { kind: "retry" | "release" }): void {
-    this.dueAt = Date.now() + settlement.delay;
-    if (settlement.kind === "release") return;
+  again(end: Settlement & { outcome: "retry" | "deferred" }): void {
+    this.active = false;
+    this.dueAt = Date.now() + end.delay;
+    if (end.outcome === "deferred") return;
     this.attempt += 1;
-    this.previous = settlement.span;
+    this.previous = end.span;
   }
 }
 
@@ -90,36 +81,27 @@ export function memoryEngine(options: MemoryEngineOptions = {}): TaskEngine {
   const { concurrency = 100, maxQueued = Number.POSITIVE_INFINITY } = options;
   if (concurrency !== Number.POSITIVE_INFINITY) checkNumber("concurrency", concurrency, { min: 1, integer: true });
   if (maxQueued !== Number.POSITIVE_INFINITY) checkNumber("maxQueued", maxQueued, { min: 1, integer: true });
-  return new MemoryEngine(concurrency, maxQueued);
+  const open = (host: EngineHost): OpenEngine => new MemoryQueue(host, concurrency, maxQueued);
+  return { name: "memory", capabilities: CAPABILITIES, open };
 }
 
-class MemoryEngine implements TaskEngine {
-  readonly name = "memory";
-  readonly capabilities = CAPABILITIES;
+class MemoryQueue implements OpenEngine {
+  readonly #host: EngineHost;
   readonly #concurrency: number;
   readonly #maxQueued: number;
   readonly #live = new Roster<Job>();
   readonly #ready = new Queue<Job>();
-  #host: EngineHost | undefined;
   #queued = 0;
   #running = 0;
-  #dropping = 0;
-  #stale = 0;
-  /** Active, and not live any more: cancelled. */
-  #leaving = 0;
+  #gone = 0;
   #turnPending = false;
   #turning = false;
   #halted = false;
-  #idleWaiters: IdleWaiter[] = [];
 
-  constructor(concurrency: number, maxQueued: number) {
+  constructor(host: EngineHost, concurrency: number, maxQueued: number) {
+    this.#host = host;
     this.#concurrency = concurrency;
     this.#maxQueued = maxQueued;
-  }
-
-  open(host: EngineHost): void {
-    if (this.#host !== undefined) throw new TaskConfigError("engine: this engine belongs to another TaskManager");
-    this.#host = host;
   }
 
   enqueue(message: TaskMessage): boolean {
@@ -137,42 +119,35 @@ class MemoryEngine implements TaskEngine {
 
   work(): void {}
 
-  cancel(taskId: string): boolean {
+  take(taskId: string): Job | undefined {
     const job = this.#live.find(taskId);
-    if (job === undefined) return false;
-    if (job.state !== "active") return this.#giveUp(job, "cancelled");
-    this.#live.delete(job);
-    this.#leaving += 1;
-    return true;
+    if (job === undefined || job.active) return undefined;
+    this.#remove(job);
+    this.#gone += 1;
+    if (this.#gone * 2 > this.#ready.size) this.#sweep();
+    return job;
   }
 
-  idle(bystanders: Bystanders): Promise<void> {
-    return new Promise((resolve) => {
-      this.#idleWaiters.push({ resolve, bystanders });
-      this.#checkIdle();
-    });
+  waiting(): number {
+    return this.#live.size - this.#running;
   }
 
-  async quiesce(deadline: AbortSignal, bystanders: Bystanders): Promise<readonly UnfinishedTask[]> {
-    await Promise.race([this.idle(bystanders), whenAborted(deadline)]);
+  quiesce(): readonly Job[] {
     this.#halted = true;
-    const waiting = this.#live.values().filter((job) => job.state !== "active");
-    // a hook of one may cancel another, which is then not this shutdown's to name
-    const unfinished = waiting.filter((job) => this.#giveUp(job, "shutdown"));
-    this.#ready.keep((job) => !job.dropped);
-    return unfinished.map(({ origin, state }) => ({ taskId: origin.id, funcName: origin.name, state }));
+    const left = this.#live.values().filter((job) => !job.active);
+    for (const job of left) this.#remove(job);
+    this.#sweep();
+    return left;
   }
 
   close(): void {}
 
   #wait(job: Job, delay: number): void {
     if (delay <= 0) {
-      job.state = "ready";
       this.#ready.add(job);
       this.#scheduleTurn();
       return;
     }
-    job.state = "delayed";
     const step = Math.min(delay, MAX_TIMER_MS);
     const timer = HOME.runInAsyncScope(() => setTimeout(() => this.#waited(job, timer, delay - step), step));
     job.timer = timer;
@@ -206,81 +181,49 @@ class MemoryEngine implements TaskEngine {
     void this.#startReady();
   };
 
-  // What these tasks enqueue themselves waits for the next turn.
+  // Tasks that these tasks enqueue wait for the next turn.
   async #startReady(): Promise<void> {
     this.#turning = true;
     const until = performance.now() + TURN_MS;
     let left = Math.min(this.#ready.size, this.#concurrency - this.#running);
     for (; left > 0 && !this.#halted && performance.now() < until; left -= 1) {
       const job = this.#ready.take();
-      if (job !== undefined && !job.dropped) this.#start(job);
+      if (job !== undefined && !job.gone) this.#start(job);
       if (left % STARTED_TOGETHER === 0) await undefined;
     }
     this.#turning = false;
     this.#scheduleTurn();
   }
+
   #start(job: Job): void {
     if (!job.started) this.#queued -= 1;
     job.started = true;
-    job.state = "active";
+    job.active = true;
     this.#running += 1;
-    const ended = job.enqueuer.runInAsyncScope(this.#run, this, job);
-    ended?.then((settlement) => this.#carryOut(job, settlement));
+    void this.#host.run(job, (end) => this.#store(job, end));
   }
 
-  #run(job: Job): Promise<Settlement> | undefined {
-    return this.#host?.run(job);
-  }
-
-  #carryOut(job: Job, settlement: Settlement): void {
-    const cancelled = !this.#live.has(job);
-    if (cancelled) this.#leaving -= 1;
+  #store(job: Job, end: Settlement): void {
     this.#running -= 1;
-    const again = settlement.kind === "retry" || settlement.kind === "release";
-    if (again) job.again(settlement);
-    if (again && !cancelled && !this.#halted) {
-      this.#wait(job, settlement.delay);
+    if (end.outcome === "retry" || end.outcome === "deferred") {
+      job.again(end);
+      this.#wait(job, end.delay);
     } else {
       this.#live.delete(job);
-      if (again) this.#drop(job, cancelled ? "cancelled" : "shutdown");
-      else job.enqueuer.emitDestroy();
     }
     this.#scheduleTurn();
-    this.#checkIdle();
   }
 
-  // Not idle before whoever is told of it has been.
-  #drop(job: Job, why: "cancelled" | "shutdown"): void {
-    this.#dropping += 1;
-    const told = job.enqueuer.runInAsyncScope(() => this.#host?.drop(job, why));
-    told?.finally(() => {
-      job.enqueuer.emitDestroy();
-      this.#dropping -= 1;
-      this.#checkIdle();
-    });
-  }
-
-  // A job that waits leaves for good; false where it has left before.
-  #giveUp(job: Job, why: "cancelled" | "shutdown"): boolean {
-    if (!this.#live.has(job)) return false;
+  #remove(job: Job): void {
     this.#live.delete(job);
     if (!job.started) this.#queued -= 1;
     clearTimeout(job.timer);
-    job.dropped = true;
-    this.#stale += 1;
-    if (this.#stale * 2 > this.#ready.size) {
-      this.#ready.keep((one) => !one.dropped);
-      this.#stale = 0;
-    }
-    this.#drop(job, why);
-    return true;
+    job.timer = undefined;
+    job.gone = true;
   }
 
-  #checkIdle(): void {
-    if (this.#idleWaiters.length === 0) return;
-    const busy = this.#live.size + this.#leaving + this.#dropping;
-    const waiters = this.#idleWaiters;
-    this.#idleWaiters = waiters.filter(({ bystanders }) => busy > bystanders());
-    for (const waiter of waiters) if (!this.#idleWaiters.includes(waiter)) waiter.resolve();
+  #sweep(): void {
+    this.#ready.keep((job) => !job.gone);
+    this.#gone = 0;
   }
 }

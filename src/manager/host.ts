@@ -1,48 +1,90 @@
-import { arrive, extract, type TaskOrigin } from "../core/carrier.js";
-import { activeContext } from "../core/context.js";
+import { setTimeout as pause } from "node:timers/promises";
+import { arrive, extract, inject, type TaskOrigin } from "../core/carrier.js";
+import { activeContext, withContext } from "../core/context.js";
 import { dropTask } from "../core/drop.js";
-import { NonRetryableError, TaskCancelledError, UnknownTaskError } from "../core/errors.js";
+import { TaskConfigError } from "../core/errors.js";
 import type { AttemptEnd } from "../core/finish.js";
-import { warn } from "../core/guard.js";
-import { currentAttempt } from "../core/live-attempt.js";
-import { Roster } from "../core/roster.js";
+import { quietly } from "../core/guard.js";
+import { HOME } from "../core/home.js";
 import { RunningAttempt } from "../core/running-attempt.js";
 import { NO_TAGS } from "../core/tags.js";
 import { spanContextIn } from "../core/telemetry.js";
-import type { TaskContext } from "../core/types.js";
-import type { Bystanders, Delivery, EngineHost, Settlement, StoredTask, UnfinishedTask } from "../engines/engine.js";
-import type { Registry, SharedSettings, TaskFunction } from "./registry.js";
+import type { Carrier } from "../core/types.js";
+import { whenAborted } from "../core/when-aborted.js";
+import { within } from "../core/within.js";
+import type {
+  Delivery,
+  EngineHost,
+  OpenEngine,
+  Settlement,
+  StoredTask,
+  StoreEnd,
+  TaskEngine,
+  TaskMessage,
+} from "../engines/engine.js";
+import { callOf, type SharedSettings } from "./definition.js";
+import { type Bystanders, Deliveries } from "./deliveries.js";
+import { type DroppedTask, HeldDelivery } from "./held-delivery.js";
+import type { Registry } from "./registry.js";
+import { reasonOf, settlementOf } from "./settlement.js";
+import { StoreWatch } from "./store-watch.js";
+import { tellGaveUp, tellUnknown } from "./voice.js";
 
-/** Before a task that this process does not know is offered again. */
+/** After this time a task that this process does not know is offered again. */
 const UNKNOWN_TASK_DELAY_MS = 5_000;
+/** After this time a task is offered again that was fetched while its worker stopped, which must not get it once more. */
+const STOPPING_DELAY_MS = 1_000;
+/** For so long a cancel waits for the store, and a shutdown for what it gives back. */
+const STORING_MS = 5_000;
+/** Between two looks into a store for tasks that wait. */
+const IDLE_POLL_MS = 100;
+/** Before the store is asked again that gave no answer. */
+const OUTAGE_POLL_MS = 1_000;
+/** A task may start or end while the store is looked at; more often than this, somebody runs it again and again. */
+const CANCEL_LOOKS = 4;
 
-type Attempt = RunningAttempt<unknown>;
-
-/** A call by which an attempt waits for the others. */
-interface Waiting {
-  readonly attempt: Attempt;
-  readonly call: "idle" | "shutdown";
+/** A task that did not complete. */
+export interface UnfinishedTask {
+  readonly taskId: string;
+  readonly funcName: string;
+  /** Due and not started; waiting for its time, as a retry does; or running. */
+  readonly state: "ready" | "delayed" | "active";
 }
 
-/** Turns an engine's deliveries into attempts, and their ends into settlements. */
+/** What became of a cancel: no other attempt of the task will start; or the task had ended, or never was; or nobody knows. */
+export type CancelAnswer = "cancelled" | "unknown" | "unanswered";
+
+/** Engines that belong to a manager. */
+const taken = new WeakSet<TaskEngine>();
+
+/** Turns an engine's deliveries into attempts, and owns each of them until its end is stored. */
 export class Host implements EngineHost {
   readonly #registry: Registry;
   readonly #shared: SharedSettings;
-  readonly #running = new Roster<Attempt>();
-  readonly #waiting = new Set<Waiting>();
-  #storeLost = false;
+  readonly #engine: OpenEngine;
+  readonly #here = new Deliveries();
+  readonly #cancelling = new Map<string, Promise<CancelAnswer>>();
+  readonly #store: StoreWatch;
+  #quiescing = false;
+  #closed = false;
   #completed = 0;
-  #onEmpty: (() => void) | undefined;
 
-  constructor(registry: Registry, shared: SharedSettings) {
+  /** @throws TaskConfigError for an engine of another manager. */
+  constructor(engine: TaskEngine, registry: Registry, shared: SharedSettings) {
+    if (taken.has(engine)) throw new TaskConfigError("engine: this engine belongs to another TaskManager");
+    taken.add(engine);
     this.#registry = registry;
     this.#shared = shared;
+    this.#store = new StoreWatch(shared.voice);
+    this.#engine = engine.open(this);
   }
 
   /** Tasks that succeeded or gave up here. */
   get completed(): number {
     return this.#completed;
   }
+
+  // --- called by the engine
 
   receive({ id, name, carrier, maxAttempts }: StoredTask): TaskOrigin {
     const { relation, telemetry } = this.#shared;
@@ -59,156 +101,193 @@ export class Host implements EngineHost {
     return arrive(found, facts, telemetry.baggage);
   }
 
-  run(delivery: Delivery): Promise<Settlement> {
-    const { args, origin } = delivery;
-    const task = this.#registry.find(origin.name);
-    if (task === undefined) return Promise.resolve(this.#unknownTask(origin.name));
-    const call = args === undefined ? holdsNoTask : callOf(task.fn, args);
-    const attempt: Attempt = new RunningAttempt(this.#surrounded(delivery), task.attempt);
-    this.#running.add(attempt);
-    const settled = attempt.start(call, { signal: delivery.signal }).then((end) => {
-      if (end.outcome === "failure") this.#tellGaveUp(attempt.task, end.error);
-      return settlementOf(end, attempt);
-    });
-    // first of all that wait for it: no one sees the attempt gone from here and not yet settled in the engine
-    settled.then(() => this.#forget(attempt));
-    return settled;
+  carrierOf(origin: TaskOrigin): Carrier {
+    return inject(origin);
   }
 
-  drop({ origin, attempt }: Delivery, why: "cancelled" | "shutdown"): Promise<void> {
-    const { route, telemetry, notify } = this.#shared;
-    return dropTask({ origin, attempt, reason: reasonOf(why), route, telemetry, notify });
+  run(delivery: Delivery, store: StoreEnd): Promise<void> {
+    const { durable } = this.#shared;
+    // a worker of the engine's may have a span of its own around it, and what it does to store belongs to the task's trace
+    const given = durable ? { ...delivery, surrounding: spanContextIn(activeContext()) } : delivery;
+    const end = durable ? (ending: Settlement) => withContext(given.origin.context, () => store(ending)) : store;
+    const held = new HeldDelivery(given, end);
+    this.#here.add(held);
+    return (delivery.enqueuer ?? HOME).runInAsyncScope(this.#start, this, held);
   }
 
   storeLost(error: unknown): void {
-    if (this.#storeLost) return;
-    this.#storeLost = true;
-    const message = "the store cannot be reached";
-    warn(message, error);
-    this.#shared.voice.say({ kind: "store", message, error: error ?? new Error("it gave no answer") }, "lost");
+    if (!this.#closed) this.#store.lost(error);
   }
 
   storeBack(): void {
-    if (!this.#storeLost) return;
-    this.#storeLost = false;
-    const message = "the store can be reached again";
-    warn(message);
-    this.#shared.voice.say({ kind: "store", message }, "back");
+    if (!this.#closed) this.#store.back();
   }
 
-  /**
-   * Waits for the others. A shutdown does not wait for attempts that called `shutdown()`, nor does `idle()` inside an
-   * attempt wait for any that waits itself; from outside, `idle()` waits for all.
-   */
-  async standBy<T>(call: Waiting["call"], wait: (bystanders: Bystanders) => Promise<T>): Promise<T> {
-    // of this manager only where it is found among those that run here
-    const attempt = currentAttempt() as Attempt | undefined;
-    const inside = attempt !== undefined && this.#running.has(attempt);
-    const counted: readonly Waiting["call"][] = call === "shutdown" ? ["shutdown"] : inside ? ["idle", "shutdown"] : [];
-    const waiting: Waiting | undefined = inside ? { attempt, call } : undefined;
-    if (waiting !== undefined) this.#waiting.add(waiting);
+  // --- called by the manager
+
+  enqueue(message: TaskMessage): boolean | Promise<boolean> {
+    return this.#engine.enqueue(message);
+  }
+
+  async work(): Promise<void> {
+    if (!this.#quiescing) await HOME.runInAsyncScope(this.#engine.work, this.#engine, this.#registry.names());
+  }
+
+  /** Stops a task wherever it is: running here, being stored, or waiting in the store. Waits for no hook. */
+  async cancel(taskId: string): Promise<CancelAnswer> {
+    // several who cancel one task are served one after the other, so that one of them has cancelled it
+    const before = this.#cancelling.get(taskId);
+    const look = (): Promise<CancelAnswer> => this.#cancel(taskId);
+    const answer = before === undefined ? look() : before.then(look, look);
+    this.#cancelling.set(taskId, answer);
     try {
-      return await wait(() => this.#countWaiting(counted));
+      return await answer;
     } finally {
-      if (waiting !== undefined) this.#waiting.delete(waiting);
+      if (this.#cancelling.get(taskId) === answer) this.#cancelling.delete(taskId);
     }
   }
 
-  /** Aborts a running attempt: true; false when the task has just ended; undefined when the engine has to say. */
-  cancel(taskId: string): boolean | undefined {
-    const attempt = this.#running.find(taskId);
-    if (attempt === undefined) return undefined;
-    if (attempt.abort(reasonOf("cancelled"))) return true;
-    // settled, but hooks are running: left to stop are its retry, or a task that took the id of a cancelled one
-    return attempt.outcome === "retry" || attempt.outcome === "cancelled" ? undefined : false;
+  /** Resolves when nothing is queued, waiting for retry, or running here; but for the task that asks. */
+  async idle(): Promise<void> {
+    await this.#here.standBy("idle", (bystanders) => this.#untilIdle(bystanders));
+  }
+
+  /** {@link Deliveries.standBy} for a shutdown. */
+  shutdown<T>(stop: (bystanders: Bystanders) => Promise<T>): Promise<T> {
+    return this.#here.standBy("shutdown", stop);
+  }
+
+  /** Lets tasks end until `deadline` aborts, and starts no more of them; returns those that end with this process. */
+  async drain(deadline: AbortSignal, bystanders: Bystanders): Promise<UnfinishedTask[]> {
+    if (!this.#shared.durable) await Promise.race([this.#untilIdle(bystanders), whenAborted(deadline)]);
+    this.#quiescing = true;
+    const left = await this.#engine.quiesce(deadline);
+    for (const delivery of left) this.#drop({ delivery, why: "shutdown" });
+    await this.#here.settled(bystanders, deadline);
+    return left.map(({ origin, dueAt = 0 }) => unfinished(origin, dueAt > Date.now() ? "delayed" : "ready"));
   }
 
   /** Ends every running attempt without waiting for its function or hooks; returns the tasks cut short. */
   async abandon(): Promise<UnfinishedTask[]> {
+    this.#quiescing = true;
     const reason = reasonOf("shutdown");
-    const { durable } = this.#shared;
-    const running = this.#running.values().map((attempt) => ({ attempt, cut: attempt.abandon(reason, durable) }));
-    const unfinished: UnfinishedTask[] = [];
-    for (const { attempt, cut } of running) {
-      const { taskId, funcName } = attempt.task;
-      if (cut) unfinished.push({ taskId, funcName, state: "active" });
-      else if (attempt.outcome === "retry") unfinished.push({ taskId, funcName, state: "delayed" });
-    }
-    await this.#empty();
-    return unfinished;
-  }
-
-  #tellGaveUp(context: TaskContext, error: unknown): void {
-    const { taskId, funcName, attempt } = context;
-    const message = `task "${funcName}" gave up after ${attempt + 1} attempt${attempt === 0 ? "" : "s"} (id ${taskId})`;
-    this.#shared.voice.say({ kind: "gave-up", message, context, error }, funcName);
-  }
-
-  #unknownTask(funcName: string): Settlement {
-    const message = `no task named "${funcName}" is registered with this manager`;
-    warn("a task was given back", new UnknownTaskError(message));
-    this.#shared.voice.say({ kind: "unknown-task", message: `a task was given back: ${message}` }, funcName);
-    return { kind: "release", delay: UNKNOWN_TASK_DELAY_MS };
-  }
-
-  // An attempt that was stored is run by an engine's worker, which may have a span of its own around it.
-  #surrounded(delivery: Delivery): Delivery {
-    return this.#shared.durable ? { ...delivery, surrounding: spanContextIn(activeContext()) } : delivery;
-  }
-
-  #countWaiting(calls: readonly Waiting["call"][]): number {
-    // asked at each end of a task, and nearly always none
-    if (this.#waiting.size === 0 || calls.length === 0) return 0;
-    const counted = [...this.#waiting].filter(
-      ({ attempt, call }) => calls.includes(call) && this.#running.has(attempt),
-    );
-    return new Set(counted.map(({ attempt }) => attempt)).size;
-  }
-
-  #empty(): Promise<void> {
-    return new Promise((resolve) => {
-      this.#onEmpty = resolve;
-      if (this.#running.size === 0) resolve();
+    const held = this.#here.values().map((one) => ({
+      origin: one.delivery.origin,
+      cut: one.attempt?.abandon(reason, this.#shared.durable) === true,
+      retries: one.attempt?.outcome === "retry",
+    }));
+    await within(STORING_MS, this.#here.settled(), undefined);
+    return held.flatMap(({ origin, cut, retries }) => {
+      if (cut) return unfinished(origin, "active");
+      return retries ? unfinished(origin, "delayed") : [];
     });
   }
 
-  #forget(attempt: Attempt): void {
-    this.#running.delete(attempt);
-    if (this.#running.size === 0) this.#onEmpty?.();
-    if (attempt.outcome === "success" || attempt.outcome === "failure") this.#completed += 1;
+  async close(): Promise<void> {
+    this.#closed = true;
+    await this.#engine.close();
+  }
+
+  // --- one delivery
+
+  #start(held: HeldDelivery): Promise<void> {
+    const { delivery } = held;
+    const { name } = delivery.origin;
+    const task = this.#registry.find(name);
+    // it was fetched while the engine was told to stop
+    if (this.#quiescing && this.#shared.durable) return this.#giveBack(held, STOPPING_DELAY_MS);
+    if (task === undefined) {
+      tellUnknown(this.#shared.voice, name);
+      return this.#giveBack(held, UNKNOWN_TASK_DELAY_MS);
+    }
+    const { args } = delivery;
+    const attempt = new RunningAttempt<unknown>(delivery, task.attempt);
+    held.attempt = attempt;
+    const store = (end: AttemptEnd<unknown>): Promise<void> | undefined => this.#ended(held, attempt, end);
+    const over = attempt.start(callOf(task, args), { store });
+    return over.then(() => this.#leave(held));
+  }
+
+  async #giveBack(held: HeldDelivery, delay: number): Promise<void> {
+    await held.store({ outcome: "deferred", delay });
+    this.#leave(held);
+  }
+
+  #ended(held: HeldDelivery, attempt: RunningAttempt<unknown>, end: AttemptEnd<unknown>): Promise<void> | undefined {
+    const { outcome } = end;
+    if (outcome === "failure") tellGaveUp(this.#shared.voice, attempt.task, end.error);
+    if (outcome === "success" || outcome === "failure") this.#completed += 1;
+    const goesOn = outcome === "retry" || outcome === "deferred";
+    // nothing will run here again, and the task is kept nowhere else
+    if (goesOn && this.#quiescing && !this.#shared.durable) return held.drop("shutdown", reasonOf("shutdown"));
+    return held.store(settlementOf(end, attempt.span));
+  }
+
+  #leave(held: HeldDelivery): void {
+    const { dropped, attempt, delivery } = held;
+    if (dropped !== undefined) this.#drop(dropped);
+    else if (attempt?.outcome !== "retry" && attempt?.outcome !== "deferred") delivery.enqueuer?.emitDestroy();
+    this.#here.delete(held);
+  }
+
+  // Whoever enqueued the task has the asynchronous context in which its hook runs; it is never the caller's.
+  #drop({ delivery, why }: DroppedTask): void {
+    const { route, telemetry, notify } = this.#shared;
+    const { origin, attempt, enqueuer } = delivery;
+    const plan = { origin, attempt, reason: reasonOf(why), route, telemetry, notify };
+    const told = (enqueuer ?? HOME).runInAsyncScope(() => dropTask(plan));
+    void this.#here.dropping(told).then(() => enqueuer?.emitDestroy());
+  }
+
+  // --- cancel and idle
+
+  async #cancel(taskId: string): Promise<CancelAnswer> {
+    for (let look = 0; look < CANCEL_LOOKS; look += 1) {
+      const held = this.#here.find(taskId);
+      const answer = held && (await this.#callOff(held));
+      if (answer !== undefined) return answer;
+      const delivery = await this.#engine.take(taskId);
+      if (delivery !== undefined) {
+        this.#drop({ delivery, why: "cancelled" });
+        return "cancelled";
+      }
+      if (this.#here.find(taskId) === undefined) return "unknown";
+    }
+    return "unanswered";
+  }
+
+  /** `undefined` where the task goes on in the store. */
+  async #callOff(held: HeldDelivery): Promise<CancelAnswer | undefined> {
+    const { attempt } = held;
+    const reason = reasonOf("cancelled");
+    if (attempt?.abort(reason) === true) return await untilStored(held, "cancelled");
+    if (attempt?.outcome === "success" || attempt?.outcome === "failure") return "unknown";
+    // the hooks of a retry are running, and may themselves wait for this answer: the end is stored without them
+    if (held.stage === "running") held.drop("cancelled", reason);
+    const over = held.dropped !== undefined || attempt?.outcome === "cancelled";
+    return await untilStored(held, over ? "cancelled" : undefined);
+  }
+
+  async #untilIdle(bystanders: Bystanders): Promise<void> {
+    const { durable } = this.#shared;
+    while (!this.#closed) {
+      await this.#here.settled(bystanders);
+      const { come } = this.#here;
+      const changed = this.#here.changed();
+      const look = (): number | Promise<number> => this.#engine.waiting();
+      const waiting = await quietly("looking for tasks that wait", () => HOME.runInAsyncScope(look), undefined);
+      if (waiting === 0 && this.#here.come === come && this.#here.isSettled(bystanders)) return;
+      await (durable ? pause(waiting === undefined ? OUTAGE_POLL_MS : IDLE_POLL_MS) : changed);
+    }
   }
 }
 
-function settlementOf(end: AttemptEnd<unknown>, attempt: Attempt): Settlement {
-  switch (end.outcome) {
-    case "success":
-      return { kind: "done" };
-    case "retry":
-      return { kind: "retry", delay: end.delay ?? 0, error: end.error, span: attempt.span.spanContext() };
-    case "deferred":
-      return { kind: "release", delay: 0 };
-    case "cancelled":
-      return { kind: "cancelled", error: end.error };
-    default:
-      return { kind: "fail", error: end.error };
-  }
+async function untilStored<T>(held: HeldDelivery, answer: T): Promise<T | "unanswered"> {
+  if (held.stored === undefined) return answer;
+  const stored = held.stored.then(() => true);
+  return (await within(STORING_MS, stored, false)) ? answer : "unanswered";
 }
 
-// addTask checked args against this very function's parameters
-function callOf(fn: TaskFunction, args: readonly unknown[]): () => unknown {
-  const call = fn as (...args: readonly unknown[]) => unknown;
-  return () => call(...args);
-}
-
-function holdsNoTask(): never {
-  throw new NonRetryableError(
-    "what is stored holds no arguments of a task: it was not stored by addTask, or is damaged",
-  );
-}
-
-function reasonOf(why: "cancelled" | "shutdown"): TaskCancelledError {
-  const cancelled = why === "cancelled";
-  return new TaskCancelledError(
-    cancelled ? "the task was cancelled" : "the task manager shut down before the task ended",
-  );
+function unfinished({ id, name }: TaskOrigin, state: UnfinishedTask["state"]): UnfinishedTask {
+  return { taskId: id, funcName: name, state };
 }

@@ -1,17 +1,7 @@
-import {
-  checkFunction,
-  checkKeys,
-  checkNumber,
-  checkOptional,
-  checkRelation,
-  MAX_TIMER_MS,
-  namesOf,
-  show,
-} from "../core/checks.js";
+import { checkFunction, checkKeys, checkNumber, MAX_TIMER_MS, namesOf, show } from "../core/checks.js";
 import { type EnqueueRequest, requestOf } from "../core/enqueue.js";
 import { TaskConfigError } from "../core/errors.js";
 import { TELEMETRY_KEYS } from "../core/info-keys.js";
-import type { RetryPolicy } from "../core/retry.js";
 import type { GivenTags, TaskContext, TaskRelation, TaskTelemetryOptions } from "../core/types.js";
 import type { TaskEngine } from "../engines/engine.js";
 import type { NoticeListener } from "./voice.js";
@@ -91,15 +81,6 @@ export interface ShutdownOptions {
   timeout?: number | undefined;
 }
 
-/** {@link TaskOptions} but the name, checked and complete. */
-export interface TaskSettings {
-  /** Retries + 1. */
-  readonly maxAttempts: number;
-  readonly policy: RetryPolicy;
-  readonly timeout: number | undefined;
-  readonly relation: TaskRelation | undefined;
-}
-
 const MANAGER_KEYS = namesOf<TaskManagerOptions>({
   ...TELEMETRY_KEYS,
   engine: true,
@@ -109,17 +90,6 @@ const MANAGER_KEYS = namesOf<TaskManagerOptions>({
   onFailure: true,
   onCancel: true,
   onNotice: true,
-});
-const TASK_KEYS = namesOf<TaskOptions>({
-  name: true,
-  retries: true,
-  delay: true,
-  backoff: true,
-  maxDelay: true,
-  jitter: true,
-  timeout: true,
-  retryIf: true,
-  relation: true,
 });
 const ADD_KEYS = namesOf<AddTaskOptions>({ tags: true, delay: true, taskId: true, retries: true });
 const SHUTDOWN_KEYS = namesOf<ShutdownOptions>({ timeout: true });
@@ -153,26 +123,6 @@ export function checkAddOptions(
 export function shutdownTimeout(options: ShutdownOptions): number {
   checkKeys("shutdown()", options, SHUTDOWN_KEYS);
   return checkNumber("timeout", options.timeout ?? DEFAULT_SHUTDOWN_MS, { min: 0, max: MAX_TIMER_MS });
-}
-
-/** @throws TaskConfigError for an unknown option, a number out of range or a value of the wrong type. */
-export function taskSettings(options: TaskOptions): TaskSettings {
-  checkKeys("task()", options, TASK_KEYS);
-  const { retries = 0, delay = 0, backoff = 1, maxDelay, jitter = 0, timeout, retryIf, relation } = options;
-  if (retryIf !== undefined) checkFunction("retryIf", retryIf);
-  const unlimited = maxDelay === undefined || maxDelay === Number.POSITIVE_INFINITY;
-  return Object.freeze({
-    maxAttempts: checkNumber("retries", retries, { min: 0, integer: true }) + 1,
-    policy: Object.freeze({
-      delay: checkNumber("delay", delay, { min: 0 }),
-      backoff: checkNumber("backoff", backoff, { min: 1 }),
-      maxDelay: unlimited ? Number.MAX_SAFE_INTEGER : checkNumber("maxDelay", maxDelay, { min: 0 }),
-      jitter: checkNumber("jitter", jitter, { min: 0, max: 1 }),
-      retryIf,
-    }),
-    timeout: checkOptional("timeout", timeout, { min: 1, max: MAX_TIMER_MS }),
-    relation: relation === undefined ? undefined : checkRelation(relation),
-  });
 }
 
 /** @throws TaskConfigError for a hook that is no function. */

@@ -1,33 +1,8 @@
-import { checkText, show } from "../core/checks.js";
-import type { EnqueueSettings } from "../core/enqueue.js";
+import { show } from "../core/checks.js";
 import { TaskConfigError } from "../core/errors.js";
 import { warn } from "../core/guard.js";
-import { decideRetry } from "../core/retry.js";
-import type { AttemptSettings } from "../core/running-attempt.js";
-import type { TaskRelation } from "../core/types.js";
-import { type TaskOptions, type TaskSettings, taskSettings } from "./options.js";
-import type { Voice } from "./voice.js";
-
-/** Any function, as `task()` and `addTask()` take it. */
-export type TaskFunction = (...args: never[]) => unknown;
-
-/** One registered task: everything about it that is known before it is enqueued. */
-export interface TaskDefinition {
-  readonly fn: TaskFunction;
-  readonly enqueue: EnqueueSettings;
-  readonly attempt: AttemptSettings;
-  /** Hears the key of each tag that was cut. */
-  readonly tellCut: (tag: string) => void;
-}
-
-/** What all tasks of a manager share. */
-export interface SharedSettings extends Pick<AttemptSettings, "route" | "telemetry" | "notify"> {
-  /** For tasks that do not say otherwise. */
-  readonly relation: TaskRelation;
-  /** The engine's own capability. */
-  readonly durable: boolean;
-  readonly voice: Voice;
-}
+import { define, type SharedSettings, type TaskDefinition, type TaskFunction } from "./definition.js";
+import type { TaskOptions } from "./options.js";
 
 /** The tasks of one manager; names and functions are each unique in it. */
 export class Registry {
@@ -41,14 +16,7 @@ export class Registry {
 
   /** @throws TaskConfigError for bad options, a missing name, or a name or function registered before. */
   add(options: string | TaskOptions, fn: TaskFunction): void {
-    const given = typeof options === "string" ? { name: options } : options;
-    if (typeof given !== "object" || given === null) {
-      throw new TaskConfigError(`task(): expected a name or an options object first, received ${show(given)}`);
-    }
-    if (typeof fn !== "function") {
-      throw new TaskConfigError(`task(): expected a function after the options, received ${show(fn)}`);
-    }
-    const definition = define(nameOf(given, fn), fn, taskSettings(given), this.#shared);
+    const definition = define(options, fn, this.#shared);
     const replaced = this.#replacedBy(definition);
     this.#byFunction.set(fn, definition);
     this.#byName.set(definition.enqueue.name, definition);
@@ -91,35 +59,8 @@ export class Registry {
   }
 }
 
-function define(name: string, fn: TaskFunction, own: TaskSettings, shared: SharedSettings): TaskDefinition {
-  const { maxAttempts, policy, timeout } = own;
-  const { route, telemetry, notify, voice } = shared;
-  const decide: AttemptSettings["decide"] = (error, context) => decideRetry(policy, error, context);
-  return {
-    fn,
-    enqueue: { name, maxAttempts, relation: own.relation ?? shared.relation, route, telemetry },
-    attempt: { timeout, route, functionName: fn.name, telemetry, decide, notify },
-    tellCut: (tag) => tellCut(voice, name, tag),
-  };
-}
-
 // What bind() and the language itself make has no source to compare.
 function isSameSource(one: TaskFunction, other: TaskFunction): boolean {
   const source = Function.prototype.toString.call(one);
   return one === other || (source === Function.prototype.toString.call(other) && !source.endsWith("[native code] }"));
-}
-
-function tellCut(voice: Voice, funcName: string, tag: string): void {
-  const message = `a task's tag "${tag}" is too long and was cut (task "${funcName}")`;
-  warn(message);
-  voice.say({ kind: "tag", message }, funcName);
-}
-
-function nameOf({ name }: TaskOptions, fn: TaskFunction): string {
-  if (name !== undefined) return checkText("name", name);
-  if (fn.name !== "") return fn.name;
-  throw new TaskConfigError(
-    "task(): a function without a name, as minifiers may leave it, needs one given: " +
-      'task({ name: "send-email", … }, fn)',
-  );
 }

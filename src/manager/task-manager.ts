@@ -2,17 +2,19 @@ import type { TaskOrigin } from "../core/carrier.js";
 import { checkRelation, show } from "../core/checks.js";
 import { enqueue } from "../core/enqueue.js";
 import { TaskConfigError, TaskManagerClosedError } from "../core/errors.js";
-import { quietly, warn } from "../core/guard.js";
+import { quietly } from "../core/guard.js";
+import { InFlight } from "../core/in-flight.js";
 import { outsideTasks } from "../core/live-attempt.js";
 import { createTelemetry } from "../core/telemetry.js";
 import { isThenable } from "../core/thenable.js";
+import type { TaskTelemetryOptions } from "../core/types.js";
 import { whenAborted } from "../core/when-aborted.js";
-import type { Bystanders, TaskEngine, UnfinishedTask } from "../engines/engine.js";
 import { memoryEngine } from "../engines/memory.js";
+import type { TaskFunction } from "./definition.js";
+import type { Bystanders } from "./deliveries.js";
 import { notifier } from "./hooks.js";
-import { Host } from "./host.js";
+import { Host, type UnfinishedTask } from "./host.js";
 import { copyAsJson } from "./json.js";
-import { PendingLines } from "./lines.js";
 import {
   type AddTaskOptions,
   checkAddOptions,
@@ -25,7 +27,7 @@ import {
   type TaskManagerOptions,
   type TaskOptions,
 } from "./options.js";
-import { Registry, type TaskFunction } from "./registry.js";
+import { Registry } from "./registry.js";
 import { type AddTaskRest, HeldTasks, HoldingScope, type PreparedTask, type TaskScope } from "./task-scope.js";
 import { type Voice, voiceOf } from "./voice.js";
 
@@ -52,7 +54,6 @@ export type TaskDecorator<T, A extends unknown[], R> = (
  * appear; without one, everything else works the same.
  */
 export class TaskManager {
-  readonly #engine: TaskEngine;
   readonly #registry: Registry;
   readonly #host: Host;
   readonly #durable: boolean;
@@ -60,7 +61,7 @@ export class TaskManager {
   readonly #accepting = new Set<Promise<boolean>>();
   readonly #held = new HeldTasks();
   /** Lines that an asynchronous `onLog` is still writing. */
-  readonly #lines = new PendingLines();
+  readonly #lines = new InFlight();
   #working = false;
   #shutdown: Promise<ShutdownReport> | undefined;
   /** Takes nothing more from a scope either. */
@@ -70,12 +71,12 @@ export class TaskManager {
   constructor(options: TaskManagerOptions = {}) {
     checkRuntime();
     checkManagerOptions(options);
-    const telemetry = createTelemetry({ ...options, onLog: this.#lines.heard(options.onLog) });
+    const telemetry = createTelemetry({ ...options, onLog: heard(options.onLog, this.#lines) });
     const relation = checkRelation(options.relation ?? "parent");
     const notify = notifier(options);
     const onNotice = checkOnNotice(options.onNotice);
-    this.#engine = checkEngine(options.engine ?? memoryEngine());
-    const { name, system, destination, capabilities } = this.#engine;
+    const engine = checkEngine(options.engine ?? memoryEngine());
+    const { name, system, destination, capabilities } = engine;
     this.#durable = capabilities.durable;
     const shared = {
       route: { engine: name, system, destination },
@@ -87,8 +88,7 @@ export class TaskManager {
     };
     this.#voice = shared.voice;
     this.#registry = new Registry(shared);
-    this.#host = new Host(this.#registry, shared);
-    this.#engine.open(this.#host);
+    this.#host = new Host(engine, this.#registry, shared);
   }
 
   /**
@@ -173,20 +173,7 @@ export class TaskManager {
    * aborted), false when it is unknown or has ended. Never throws.
    */
   async cancel(taskId: string): Promise<boolean> {
-    try {
-      // twice: while the engine looks for a waiting task, its attempt may start here
-      for (let look = 0; look < 2; look += 1) {
-        const aborted = this.#host.cancel(taskId);
-        if (aborted === false) return false;
-        // the engine as well: an aborted task is not live any more, whatever its hooks still do
-        const dropped = await this.#engine.cancel(taskId);
-        if (aborted ?? dropped) return true;
-      }
-      return false;
-    } catch (error) {
-      warn(`cancelling task ${taskId} failed`, error);
-      return false;
-    }
+    return (await quietly(`cancelling task ${taskId}`, () => this.#host.cancel(taskId), "unanswered")) === "cancelled";
   }
 
   /** Starts consuming, also for what is registered later. The memory engine already does. */
@@ -197,7 +184,7 @@ export class TaskManager {
 
   /** Resolves when nothing is queued, waiting for retry, or running in this process; but for a task that calls it. */
   async idle(): Promise<void> {
-    await this.#host.standBy("idle", (bystanders) => this.#engine.idle(bystanders));
+    await this.#host.idle();
     await this.#lines.settled();
   }
 
@@ -207,7 +194,7 @@ export class TaskManager {
    */
   async shutdown(options: ShutdownOptions = {}): Promise<ShutdownReport> {
     const timeout = shutdownTimeout(options);
-    return await this.#host.standBy("shutdown", (bystanders) => {
+    return await this.#host.shutdown((bystanders) => {
       this.#shutdown ??= this.#stop(timeout, bystanders);
       return this.#shutdown;
     });
@@ -218,7 +205,7 @@ export class TaskManager {
   }
 
   async #work(): Promise<void> {
-    await this.#engine.work(this.#registry.names());
+    await this.#host.work();
   }
 
   // Everything that can be checked before a task is stored, and the storing itself.
@@ -233,8 +220,7 @@ export class TaskManager {
     if (this.#shutdown !== undefined) throw new TaskManagerClosedError();
     const copy = this.#durable ? copyAsJson(args) : args.length === 0 ? NO_ARGS : [...args];
     const fresh = options.taskId === undefined;
-    const send = (origin: TaskOrigin): boolean | Promise<boolean> =>
-      this.#engine.enqueue({ origin, args: copy, fresh });
+    const send = (origin: TaskOrigin): boolean | Promise<boolean> => this.#host.enqueue({ origin, args: copy, fresh });
     return {
       id: request.id,
       name: task.enqueue.name,
@@ -268,15 +254,24 @@ export class TaskManager {
     const cutShort = await this.#host.abandon();
     await this.#lines.settled(deadline.signal);
     clearTimeout(timer);
-    await quietly("closing the engine", () => this.#engine.close(), undefined);
+    await quietly("closing the engine", () => this.#host.close(), undefined);
     this.#voice.close();
     return { completed: this.#host.completed - before, abandoned: [...cutShort, ...unstarted, ...held] };
   }
 
   async #drain(deadline: AbortSignal, bystanders: Bystanders): Promise<readonly UnfinishedTask[]> {
     await Promise.race([Promise.allSettled(this.#accepting), whenAborted(deadline)]);
-    return await this.#engine.quiesce(deadline, bystanders);
+    return await this.#host.drain(deadline, bystanders);
   }
+}
+
+// A promise that `onLog` returns is pending until the line is written: whoever waits for the tasks waits for it, too.
+function heard(onLog: TaskTelemetryOptions["onLog"], pending: InFlight): TaskTelemetryOptions["onLog"] {
+  if (typeof onLog !== "function") return onLog;
+  return (line) => {
+    const returned: unknown = onLog(line);
+    if (isThenable(returned)) void pending.add(quietly("onLog", () => returned, undefined));
+  };
 }
 
 function checkDecorated(decorated: Pick<ClassMethodDecoratorContext, "kind" | "name" | "private">): void {

@@ -1,8 +1,8 @@
 import { AsyncResource } from "node:async_hooks";
 import { debug, quietly } from "../core/guard.js";
-import type { UnfinishedTask } from "../engines/engine.js";
+import type { TaskFunction } from "./definition.js";
+import type { UnfinishedTask } from "./host.js";
 import type { AddTaskOptions } from "./options.js";
-import type { TaskFunction } from "./registry.js";
 
 /** What follows the function in `addTask`: its arguments, which may be left out where it needs none, and options. */
 export type AddTaskRest<F extends TaskFunction> =

@@ -1,5 +1,6 @@
+import { UnknownTaskError } from "../core/errors.js";
 import { describeException } from "../core/exception.js";
-import { quietly, safely } from "../core/guard.js";
+import { quietly, safely, warn } from "../core/guard.js";
 import { outsideTasks } from "../core/live-attempt.js";
 import { ERROR_TYPE_OTHER, SCOPE_NAME } from "../core/semconv.js";
 import { cut, storable } from "../core/text.js";
@@ -135,4 +136,18 @@ function oneLine(text: string): string {
 function write(line: string): void {
   // not process.stderr: a pipe that was closed at its other end would end the process
   console.error(line);
+}
+
+/** Says that a task gave up. */
+export function tellGaveUp(voice: Voice, task: TaskContext, error: unknown): void {
+  const { taskId, funcName, attempt } = task;
+  const message = `task "${funcName}" gave up after ${attempt + 1} attempt${attempt === 0 ? "" : "s"} (id ${taskId})`;
+  voice.say({ kind: "gave-up", message, context: task, error }, funcName);
+}
+
+/** Says that a task was given back whose name no one here knows. */
+export function tellUnknown(voice: Voice, funcName: string): void {
+  const message = `no task named "${funcName}" is registered with this manager`;
+  warn("a task was given back", new UnknownTaskError(message));
+  voice.say({ kind: "unknown-task", message: `a task was given back: ${message}` }, funcName);
 }

@@ -1,12 +1,9 @@
-import type { TaskEngine } from "otel-taskflow";
+import type * as contract from "otel-taskflow/testing/engine-contract";
 
-/** What a stored task is in the engine's own terms. */
-export type StoredState = "queued" | "delayed" | "running" | "done" | "failed";
+export type { StoredState } from "otel-taskflow/testing/engine-contract";
 
-/** One kind of engine, on one kind of server, as the contract sees it. */
-export interface EngineWorld {
-  /** Such as `bullmq 6 on Redis`. */
-  readonly title: string;
+/** One kind of engine, on one kind of server, and what the cases need that start other processes. */
+export interface EngineWorld extends contract.EngineWorld {
   /** Why it cannot run here; `undefined` where it can. */
   readonly unavailable?: string | undefined;
   /** One case at a time, where a server takes few connections. Default: several. */
@@ -18,22 +15,17 @@ export interface EngineWorld {
    * call `engine()` of that store, and nothing but engines in use may keep them alive.
    */
   readonly module: string;
-  /** A store of its own for one test: a queue or a schema that nothing else uses. */
   create(): Promise<EngineStore>;
 }
 
 /** A place where an engine keeps tasks; several engines, also of several processes, may share it. */
-export interface EngineStore {
-  /** What `openStore` of {@link EngineWorld.module} needs to reach this store from another process. */
+export interface EngineStore extends Required<contract.EngineStore> {
+  /** `openStore` of {@link EngineWorld.module} reaches this store by it from another process. */
   readonly location: string;
-  /** Another engine on this store, as another process would make it. */
-  engine(options?: { readonly concurrency?: number }): TaskEngine;
-  /** Stores data under a task's name in the engine's own way, as a producer without this library would; returns its id. */
-  addForeign(name: string, data: unknown): Promise<string>;
-  /** `undefined` where the store holds no such task any more (or does not keep what is done). */
-  stateOf(taskId: string): Promise<StoredState | undefined>;
-  /** Makes what the engine does to carry out the end of the running attempts fail, as a lost connection would. */
-  breakSettling(): Promise<void>;
-  /** Removes everything and closes every connection. */
-  close(): Promise<void>;
 }
+
+/** Every world of ours but the memory engine's is like this. */
+export const OFFERS: Pick<contract.EngineWorld, "durable" | "offers"> = {
+  durable: true,
+  offers: ["addForeign", "stateOf", "breakSettling"],
+};

@@ -32,10 +32,10 @@ function managerWithHost(options?: TaskManagerOptions): { tasks: TaskManager; ho
   const open = engine.open.bind(engine);
   engine.open = (host) => {
     hosts.push(host);
-    open(host);
+    return open(host);
   };
   const tasks = new TaskManager({ ...options, engine });
-  onTestFinished(() => void tasks.shutdown({ timeout: 0 }));
+  onTestFinished(async () => void (await tasks.shutdown({ timeout: 0 })));
   const [host] = hosts;
   if (host === undefined) throw new Error("the engine was not opened");
   return { tasks, host };
@@ -50,8 +50,8 @@ async function giveUp(tasks: TaskManager, times = 1, name = "send", error: unkno
 
 async function arriveUnknown(host: EngineHost, name: string): Promise<void> {
   const origin = host.receive({ id: "7", name, carrier: undefined });
-  const rest = { attempt: 0, dueAt: undefined, redelivered: false, previous: undefined, signal: undefined };
-  await host.run({ origin, args: [], ...rest });
+  const rest = { attempt: 0, dueAt: undefined, redelivered: false, previous: undefined };
+  await host.run({ origin, args: [], ...rest }, () => {});
 }
 
 describe("where nobody listens, a line on stderr tells", () => {

@@ -230,7 +230,10 @@ describe("with a durable engine, a scope", () => {
 
   test("is done with a task when the engine has accepted it, and says when it has not", async () => {
     const enqueue = (): Promise<boolean> => Promise.reject(new Error("the store is down"));
-    const { scope, note } = createDesk({ engine: Object.assign(storingEngine(), { enqueue }) });
+    const engine = storingEngine();
+    const { scope, note } = createDesk({
+      engine: { ...engine, open: (host) => Object.assign(engine.open(host), { enqueue }) },
+    });
     await expect(scope.addTask(note, ["a"])).rejects.toThrow("the store is down");
   });
 

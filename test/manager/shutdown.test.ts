@@ -2,6 +2,7 @@ import {
   getTaskContext,
   isTaskManagerClosedError,
   memoryEngine,
+  type OpenEngine,
   TaskCancelledError,
   type TaskEngine,
   TaskManager,
@@ -115,11 +116,12 @@ describe("shutdown", () => {
   });
 
   describe("of an engine that goes wrong", () => {
-    const engine = (parts: Partial<TaskEngine>): TaskEngine => ({
-      ...{ name: "broken", open: () => {}, enqueue: () => true, work: () => {}, cancel: () => false },
-      ...{ idle: async () => {}, quiesce: async () => [], close: () => {} },
-      ...{ capabilities: { durable: false, granularity: 0 }, ...parts },
-    });
+    const engine = (parts: Partial<OpenEngine>): TaskEngine => {
+      const works = { enqueue: () => true, work: () => {}, take: () => undefined, waiting: () => 0 };
+      const ends = { quiesce: () => [], close: () => {} };
+      const capabilities = { durable: false, granularity: 0 };
+      return { name: "broken", capabilities, open: () => ({ ...works, ...ends, ...parts }) };
+    };
 
     test("closes it even when it cannot be drained", async () => {
       const close = vi.fn();

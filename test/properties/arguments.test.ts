@@ -1,24 +1,21 @@
 import fc from "fast-check";
-import { TaskManager, type TaskMessage } from "otel-taskflow";
+import { type OpenEngine, TaskManager, type TaskMessage } from "otel-taskflow";
 import { describe, expect, test } from "vitest";
 import { explode, untouchable } from "../hostile/fixtures.js";
 
 // A durable engine as far as storing goes: it keeps what it is given.
 function durableTasks(): { add(args: readonly unknown[]): Promise<unknown>; readonly stored: TaskMessage[] } {
   const stored: TaskMessage[] = [];
-  const tasks = new TaskManager({
-    engine: {
-      name: "test",
-      capabilities: { durable: true, granularity: 0 },
-      open: () => {},
-      enqueue: (message) => stored.push(message) > 0,
-      work: () => {},
-      cancel: () => false,
-      idle: async () => {},
-      quiesce: async () => [],
-      close: () => {},
-    },
-  });
+  const opened: OpenEngine = {
+    enqueue: (message) => stored.push(message) > 0,
+    work: () => {},
+    take: () => undefined,
+    waiting: () => 0,
+    quiesce: () => [],
+    close: () => {},
+  };
+  const capabilities = { durable: true, granularity: 0 };
+  const tasks = new TaskManager({ engine: { name: "test", capabilities, open: () => opened } });
   const fn = tasks.task("task", (..._args: unknown[]) => {});
   return { add: (args) => tasks.addTask(fn, args as unknown[]), stored };
 }

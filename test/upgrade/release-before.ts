@@ -2,7 +2,7 @@ import { execFileSync } from "node:child_process";
 import { mkdtempSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath, pathToFileURL } from "node:url";
-import type { TaskManager } from "otel-taskflow";
+import type { getTaskContext, TaskManager } from "otel-taskflow";
 import type { bullmqEngine } from "otel-taskflow/bullmq";
 import type { graphileEngine } from "otel-taskflow/graphile-worker";
 import type { pgBossEngine } from "otel-taskflow/pg-boss";
@@ -13,6 +13,8 @@ const MODULES = fileURLToPath(new URL("../../node_modules", import.meta.url));
 /** What an upgrade is between: a build of this library. */
 export interface Release {
   readonly TaskManager: typeof TaskManager;
+  /** Its own: two releases in one process share no task context. */
+  readonly getTaskContext: typeof getTaskContext;
   readonly bullmqEngine: typeof bullmqEngine;
   readonly pgBossEngine: typeof pgBossEngine;
   readonly graphileEngine: typeof graphileEngine;

@@ -8,7 +8,7 @@ import { describeUnavailable } from "../support/unavailable.js";
 import { type Release, unpackRelease } from "./release-before.js";
 import { type StoreKind, storeKinds } from "./stores.js";
 
-const NOW: Release = { TaskManager, bullmqEngine, pgBossEngine, graphileEngine };
+const NOW: Release = { TaskManager, getTaskContext, bullmqEngine, pgBossEngine, graphileEngine };
 const { release: BEFORE, remove } = await unpackRelease();
 const KINDS = await storeKinds();
 
@@ -112,7 +112,7 @@ async function shared(kind: StoreKind, onTestFinished: TestContext["onTestFinish
     closers.push(() => tasks.shutdown({ timeout: 0 }));
     const runs: Run[] = [];
     const fn = tasks.task({ name: "job", retries: 1, delay: retryAfter }, (...args: unknown[]): void => {
-      const { taskId, attempt, maxAttempts, tags } = getTaskContext() as TaskContext;
+      const { taskId, attempt, maxAttempts, tags } = release.getTaskContext() as TaskContext;
       runs.push({ taskId, attempt, maxAttempts, tags, args });
       if (fail !== undefined) throw new Error(fail);
     });

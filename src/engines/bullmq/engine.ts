@@ -1,18 +1,10 @@
-import { setTimeout as wait } from "node:timers/promises";
-import { TaskConfigError } from "../../core/errors.js";
 import { quietly } from "../../core/guard.js";
-import type { Bystanders, EngineCapabilities, EngineHost, TaskEngine, TaskMessage, UnfinishedTask } from "../engine.js";
-import { HOME } from "../home.js";
-import { InFlight } from "../in-flight.js";
-import { Consumer } from "./consumer.js";
-import { BULLMQ, type BullmqJob } from "./job.js";
-import { jobIdsOf } from "./job-id.js";
+import type { Delivery, EngineCapabilities, EngineHost, OpenEngine, TaskEngine, TaskMessage } from "../engine.js";
 import { type BullmqEngineOptions, type BullmqEngineSettings, engineSettings } from "./options.js";
 import { Store } from "./store.js";
-import { deliveryOf } from "./stored-task.js";
+import { BULLMQ, deliveryOf, jobIdsOf } from "./stored-task.js";
+import { TaskWorker } from "./worker.js";
 
-const IDLE_POLL_MS = 50;
-const OUTAGE_POLL_MS = 1_000;
 const CAPABILITIES: EngineCapabilities = Object.freeze({ durable: true, granularity: 100 });
 
 /**
@@ -24,89 +16,70 @@ const CAPABILITIES: EngineCapabilities = Object.freeze({ durable: true, granular
  * @throws TaskConfigError for an option that is missing or out of range.
  */
 export function bullmqEngine(options: BullmqEngineOptions): TaskEngine {
-  return new BullmqEngine(engineSettings(options));
+  const settings = engineSettings(options);
+  const open = (host: EngineHost): OpenEngine => new BullmqTasks(settings, host);
+  return { name: BULLMQ, system: BULLMQ, destination: settings.queue, capabilities: CAPABILITIES, open };
 }
 
-class BullmqEngine implements TaskEngine {
-  readonly name = BULLMQ;
-  readonly system = BULLMQ;
-  readonly destination: string;
-  readonly capabilities = CAPABILITIES;
+class BullmqTasks implements OpenEngine {
   readonly #settings: BullmqEngineSettings;
+  readonly #host: EngineHost;
   readonly #store: Store;
-  readonly #inFlight = new InFlight();
-  #host: EngineHost | undefined;
-  #consumer: Consumer | undefined;
-  #stopped = false;
+  #worker: TaskWorker | undefined;
 
-  constructor(settings: BullmqEngineSettings) {
-    this.destination = settings.queue;
+  constructor(settings: BullmqEngineSettings, host: EngineHost) {
     this.#settings = settings;
-    this.#store = new Store(settings);
-  }
-
-  open(host: EngineHost): void {
-    if (this.#host !== undefined) throw new TaskConfigError("engine: this engine belongs to another TaskManager");
     this.#host = host;
-    this.#store.open(host);
+    this.#store = new Store(settings, host);
   }
 
-  async enqueue(message: TaskMessage): Promise<boolean> {
-    return await this.#store.add(message);
+  enqueue(message: TaskMessage): Promise<boolean> {
+    return this.#store.add(message);
   }
 
   async work(): Promise<void> {
-    if (this.#host === undefined || this.#stopped) return;
-    this.#consumer ??= new Consumer(this.#settings, this.#host, this.#inFlight, this.#store.outages);
-    const consumer = this.#consumer;
+    this.#worker ??= new TaskWorker(this.#settings, this.#host, this.#store);
+    const worker = this.#worker;
     try {
-      await consumer.started();
+      await worker.started();
     } catch (error) {
       // such as a schema that is missing: this worker will never run anything, the next one may
-      if (this.#consumer === consumer) this.#consumer = undefined;
-      await quietly("closing the BullMQ worker", () => consumer.close(false), undefined);
+      if (this.#worker === worker) this.#worker = undefined;
+      await quietly("closing the BullMQ worker", () => worker.close(false), undefined);
       throw error;
     }
   }
 
-  async cancel(taskId: string): Promise<boolean> {
-    for (const id of jobIdsOf(taskId)) if (await this.#cancel(id)) return true;
-    return false;
-  }
-
-  async idle(bystanders: Bystanders): Promise<void> {
-    for (;;) {
-      await this.#inFlight.settled(undefined, bystanders);
-      if (this.#store.isClosed) return;
-      const live = await quietly("counting the tasks in BullMQ", () => this.#store.countLive(), undefined);
-      if (live !== undefined && live <= bystanders() && this.#inFlight.isSettled(bystanders)) return;
-      await wait(live === undefined ? OUTAGE_POLL_MS : IDLE_POLL_MS);
+  async take(taskId: string): Promise<Delivery | undefined> {
+    for (const id of jobIdsOf(taskId)) {
+      const delivery = await this.#take(id);
+      if (delivery !== undefined) return delivery;
     }
+    return undefined;
   }
 
-  async quiesce(deadline: AbortSignal, bystanders: Bystanders): Promise<readonly UnfinishedTask[]> {
-    this.#stopped = true;
-    this.#consumer?.stop();
-    await this.#inFlight.settled(deadline, bystanders);
+  async waiting(): Promise<number> {
+    const live = await this.#store.countLive();
+    return Math.max(0, live - (this.#worker?.held ?? 0));
+  }
+
+  async quiesce(): Promise<readonly Delivery[]> {
+    this.#worker?.stop();
     return [];
   }
 
   async close(): Promise<void> {
-    const open = this.#consumer !== undefined || this.#store.isOpen;
+    const open = this.#worker !== undefined || this.#store.isOpen;
     const graceful = open && (await this.#store.answers());
-    await this.#consumer?.close(graceful);
+    await this.#worker?.close(graceful);
     await this.#store.close(graceful);
   }
 
-  async #cancel(id: string): Promise<boolean> {
-    const host = this.#host;
-    if (host === undefined) return false;
-    if (await this.#consumer?.cancel(id)) return true;
-    const remove = (): Promise<BullmqJob | undefined> => this.#store.remove(id);
-    const job = await (this.#consumer?.takeAway(id, remove) ?? remove());
-    if (job === undefined) return false;
-    const delivery = deliveryOf(job, host, this.#settings.mostAttempts);
-    void this.#inFlight.add(HOME.runInAsyncScope(() => host.drop(delivery, "cancelled")));
-    return true;
+  // A job that this process has, or that any worker has, is no longer here to be taken: it comes to the host first.
+  async #take(id: string): Promise<Delivery | undefined> {
+    const found = this.#worker?.has(id) ? "active" : await this.#store.remove(id);
+    if (found === "active") await this.#worker?.arrival(id);
+    else if (found !== undefined) return deliveryOf(found, this.#host, this.#settings.mostAttempts);
+    return undefined;
   }
 }

@@ -10,7 +10,6 @@ export {
   withTask,
 } from "../../adapters/bullmq.js";
 export { bullmqEngine } from "./engine.js";
-export { type BullmqJob, withCarrier } from "./job.js";
 export type {
   BullmqProcessor,
   BullmqQueue,
@@ -21,3 +20,4 @@ export type {
   BullmqWorkerJob,
 } from "./library.js";
 export type { BullmqEngineOptions } from "./options.js";
+export { type BullmqJob, withCarrier } from "./stored-task.js";

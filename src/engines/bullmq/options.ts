@@ -5,6 +5,7 @@ import {
   checkObject,
   checkOptional,
   checkText,
+  MAX_TIMER_MS,
   namesOf,
   show,
 } from "../../core/checks.js";
@@ -51,12 +52,16 @@ export interface BullmqEngineSettings {
   readonly queue: string;
   readonly queueOptions: object;
   readonly workerOptions: object;
+  /** Milliseconds after which a job that a worker does not hold on to is another's. */
+  readonly lockDuration: number;
   /** Of one task, whatever its own policy. */
   readonly mostAttempts: number;
 }
 
 /** A crash is no failure of the task; BullMQ's own `maxStalledCount` of 1 would fail it for the second one. */
 const DEFAULT_WORKER_OPTIONS = { concurrency: 100, maxStalledCount: 10 };
+/** BullMQ's own default. */
+const LOCK_MS = 30_000;
 /** Failed tasks are kept to be looked at, some of them; tasks that are done leave nothing behind. */
 const DEFAULT_JOB_OPTIONS = { removeOnComplete: true, removeOnFail: { count: 1_000 } };
 
@@ -82,6 +87,7 @@ export function engineSettings(options: BullmqEngineOptions): BullmqEngineSettin
       defaultJobOptions: { ...DEFAULT_JOB_OPTIONS, ...defaultJobOptions },
     },
     workerOptions: { ...DEFAULT_WORKER_OPTIONS, ...others, ...shared, ...concurrencyOf(concurrency) },
+    lockDuration: lockDurationOf(workerOptions),
     mostAttempts: mostAttemptsOf(maxStartedAttempts),
   });
 }
@@ -111,6 +117,11 @@ function hasKeyPrefix(connection: object): boolean {
   return [options, redisOptions].some(
     (nested) => typeof nested === "object" && nested !== null && hasKeyPrefix(nested),
   );
+}
+
+// BullMQ checks it, or makes of it what it likes.
+function lockDurationOf({ lockDuration }: { lockDuration?: unknown }): number {
+  return typeof lockDuration === "number" && lockDuration > 0 ? Math.min(lockDuration, MAX_TIMER_MS) : LOCK_MS;
 }
 
 // BullMQ's own name for no limit is 0.

@@ -1,7 +1,7 @@
 import { setTimeout as wait } from "node:timers/promises";
 import { debug, warn } from "../../core/guard.js";
+import { HOME } from "../../core/home.js";
 import type { EngineHost } from "../engine.js";
-import { HOME } from "../home.js";
 
 const POLL_MS = 1_000;
 /** Node's codes, and those of PostgreSQL that say that a connection, or the server, is gone. */
@@ -12,18 +12,21 @@ const MESSAGES =
 
 /** Tells the host when the server has gone, and when it answers again. */
 export class Outages {
+  readonly #host: EngineHost;
   readonly #question: () => Promise<unknown>;
-  #host: EngineHost | undefined;
+  #wakers: (() => void)[] = [];
   #asking = false;
   #over = false;
 
   /** `question` resolves once the server answers. */
-  constructor(question: () => Promise<unknown>) {
+  constructor(host: EngineHost, question: () => Promise<unknown>) {
+    this.#host = host;
     this.#question = question;
   }
 
-  watch(host: EngineHost): void {
-    this.#host = host;
+  /** Resolves when the server is known to be gone. */
+  gone(): Promise<void> {
+    return this.#asking ? Promise.resolve() : new Promise((resolve) => this.#wakers.push(resolve));
   }
 
   /** No answer is waited for any more. */
@@ -41,9 +44,10 @@ export class Outages {
   noAnswer(error: unknown, what = "BullMQ"): void {
     if (this.#over || !isOutage(error)) return;
     debug(`${what} reports that its server is gone`, error);
-    this.#host?.storeLost(error);
+    this.#host.storeLost(error);
     if (this.#asking) return;
     this.#asking = true;
+    for (const wake of this.#wakers.splice(0)) wake();
     void HOME.runInAsyncScope(() => this.#askAgain());
   }
 
@@ -58,7 +62,7 @@ export class Outages {
       }
     }
     this.#asking = false;
-    if (!this.#over) this.#host?.storeBack();
+    if (!this.#over) this.#host.storeBack();
   }
 }
 

@@ -1,44 +1,47 @@
 import { TaskManagerClosedError } from "../../core/errors.js";
+import { HOME } from "../../core/home.js";
+import { within } from "../../core/within.js";
 import type { EngineHost, TaskMessage } from "../engine.js";
-import { HOME } from "../home.js";
 import { untraced } from "../untraced.js";
-import { jobIdsOf } from "./job-id.js";
-import type { BullmqQueue, BullmqStoredJob } from "./library.js";
+import { type BullmqQueue, type BullmqStoredJob, withdraw } from "./library.js";
 import type { BullmqEngineSettings } from "./options.js";
 import { Outages } from "./outages.js";
-import { BACKOFF, hasStamp, taskData } from "./stored-task.js";
-import { within } from "./within.js";
+import { BACKOFF, type BullmqJob, hasStamp, isSameTask, jobIdsOf, taskData } from "./stored-task.js";
 
 const WAITING: readonly string[] = ["waiting", "delayed", "prioritized"];
 const ENDED: readonly string[] = ["completed", "failed"];
+const ACTIVE = "active";
+/** A job of no state is in no list of BullMQ's: whoever withdrew it died before removing it. */
+const FREE: readonly string[] = [...ENDED, "unknown"];
 const ANSWER_MS = 1_000;
 const CLOSE_MS = 5_000;
+/** How long a job that has been removed may still turn up in this process. */
+const LATE_MS = 2_000;
+
+type JobId = string | undefined;
 
 /** The tasks of one queue, seen from outside of any worker. Connects when it is first used. */
 export class Store {
+  readonly outages: Outages;
   readonly #settings: BullmqEngineSettings;
   /** Ends what waits for a server that may never answer. */
   readonly #unanswered = new Set<(error: Error) => void>();
-  /** Of each id under which a job is being added or removed here, until when. */
+  /** By the id under which a job is being added or removed here: until when. */
   readonly #changing = new Map<string, Promise<unknown>>();
-  readonly outages: Outages = new Outages(() => this.countLive());
+  /** By the id under which a job is being removed: until when. */
+  readonly #leaving = new Map<JobId, Promise<unknown>>();
+  /** Jobs that were removed a moment ago. */
+  readonly #gone = new Map<JobId, BullmqJob>();
   #queue: BullmqQueue | undefined;
   #closed = false;
 
-  constructor(settings: BullmqEngineSettings) {
+  constructor(settings: BullmqEngineSettings, host: EngineHost) {
     this.#settings = settings;
+    this.outages = new Outages(host, () => this.countLive());
   }
 
   get isOpen(): boolean {
     return this.#queue !== undefined && !this.#closed;
-  }
-
-  get isClosed(): boolean {
-    return this.#closed;
-  }
-
-  open(host: EngineHost): void {
-    this.outages.watch(host);
   }
 
   /** False when a task of that id is live already. */
@@ -56,13 +59,33 @@ export class Store {
     });
   }
 
-  /** Removes a job that no worker holds, and returns it; `undefined` where there is none such. */
-  async remove(id: string): Promise<BullmqStoredJob | undefined> {
-    return await this.#oneAfterTheOther(id, async () => {
-      const job = await this.#find(id);
-      if (job === undefined || !WAITING.includes(await this.#ask(() => job.getState()))) return undefined;
-      return (await this.#ask((queue) => queue.remove(id))) === 1 ? job : undefined;
-    });
+  /**
+   * Removes a job that no worker holds, and returns it; `undefined` where there is none such, "active" where a worker
+   * holds it. Whoever calls this has looked, in the same turn, that the job is not being run here.
+   */
+  async remove(id: string): Promise<BullmqStoredJob | "active" | undefined> {
+    const removal = this.#oneAfterTheOther(id, () => this.#remove(id));
+    this.#leaving.set(id, removal);
+    try {
+      return await removal;
+    } finally {
+      if (this.#leaving.get(id) === removal) this.#leaving.delete(id);
+    }
+  }
+
+  /** Whether a job under this one's id is just being removed; {@link left} waits for that. */
+  isLeaving({ id }: BullmqJob): boolean {
+    return this.#leaving.has(id);
+  }
+
+  async left({ id }: BullmqJob): Promise<void> {
+    await Promise.allSettled([this.#leaving.get(id)]);
+  }
+
+  /** Whether a job that a worker was given has been removed by then: no attempt of it may start. */
+  hasLeft(job: BullmqJob): boolean {
+    const gone = this.#gone.get(job.id);
+    return gone !== undefined && isSameTask(gone, job);
   }
 
   /** Tasks that have not ended, in whatever process they run. */
@@ -97,6 +120,27 @@ export class Store {
     await this.#ask((queue) => queue.add(name, taskData(message, stamp), options));
   }
 
+  async #remove(id: string): Promise<BullmqStoredJob | "active" | undefined> {
+    const job = await this.#find(id);
+    const state = job && (await this.#ask(() => job.getState()));
+    if (job === undefined || state === undefined || !WAITING.includes(state))
+      return state === ACTIVE ? ACTIVE : undefined;
+    const withdrawn = await this.#ask((queue) => withdraw(queue, id));
+    if (withdrawn === false) return ACTIVE;
+    // asked to remove children as well, BullMQ 6.7 on PostgreSQL says 1 to each of several who remove one job at once
+    const removed = await this.#ask((queue) => queue.remove(id, { removeChildren: withdrawn === true }));
+    if (removed === 0 && withdrawn === undefined) return ACTIVE;
+    this.#leaveOut(id, job);
+    return job;
+  }
+
+  // On PostgreSQL, as of BullMQ 6.7, a job can be removed that a worker has just been given: it looks at the job's lock
+  // and deletes the job in two steps.
+  #leaveOut(id: string, job: BullmqJob): void {
+    this.#gone.set(id, job);
+    HOME.runInAsyncScope(() => setTimeout(() => this.#gone.delete(id), LATE_MS).unref());
+  }
+
   // Two that are added here at the same time would both find their id free, and another task than the one that was
   // found would be removed.
   async #oneAfterTheOther<T>(id: string, change: () => Promise<T>): Promise<T> {
@@ -125,7 +169,7 @@ export class Store {
   async #makeFree(id: string): Promise<boolean> {
     const job = await this.#find(id);
     if (job === undefined) return true;
-    if (!ENDED.includes(await this.#ask(() => job.getState()))) return false;
+    if (!FREE.includes(await this.#ask(() => job.getState()))) return false;
     await this.#ask((queue) => queue.remove(id));
     return true;
   }

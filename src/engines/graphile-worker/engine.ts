@@ -1,45 +1,29 @@
+import { setTimeout as pause } from "node:timers/promises";
 import { withContext } from "../../core/context.js";
-import { TaskCancelledError, TaskConfigError } from "../../core/errors.js";
-import { debug, quietly, warn } from "../../core/guard.js";
-import type {
-  Bystanders,
-  Delivery,
-  EngineCapabilities,
-  EngineHost,
-  Settlement,
-  TaskEngine,
-  TaskMessage,
-  UnfinishedTask,
-} from "../engine.js";
+import { HOME } from "../../core/home.js";
+import { whenAborted } from "../../core/when-aborted.js";
+import { within } from "../../core/within.js";
+import type { Delivery, EngineHost, OpenEngine, TaskEngine, TaskMessage } from "../engine.js";
 import { seal } from "../envelope.js";
-import { HOME } from "../home.js";
-import { InFlight } from "../in-flight.js";
 import { untraced } from "../untraced.js";
-import { carryOut, failureOf } from "./carry-out.js";
-import { type EngineHelpers, GRAPHILE_WORKER, type GraphileJob } from "./graphile.js";
-import { type EndedJob, JobStore } from "./job-store.js";
-import { KeptRunner } from "./kept-runner.js";
+import { type EngineHelpers, GRAPHILE_WORKER, type GraphileJob, type GraphileTask } from "./library.js";
 import { checkOptions, type EngineSettings, type GraphileEngineOptions } from "./options.js";
-import { pause } from "./pause.js";
-import { Recent } from "./recent.js";
-import { identifierOf, type ReceivedJob, receiveJob, runAtOf } from "./stored-job.js";
+import { EndedJobs, settle } from "./settle.js";
+import { type EndedJob, Store } from "./store.js";
+import { identifierOf, type ReceivedTask, receiveTask, runAtOf } from "./stored-task.js";
+import { Worker } from "./worker.js";
 
-const IDLE_POLL_MS = 100;
-/** A job that was fetched starts, and one that has ended is put down, within milliseconds. */
-const CANCEL_POLL_MS = 10;
-const CANCEL_POLLS = 200;
-/** For connections that answer no more; healthy ones need milliseconds. */
+/** A job that graphile-worker has fetched, or is just putting down, is in nobody's hands for some milliseconds. */
+const PASSING_POLL_MS = 10;
+const PASSING_POLLS = 200;
+/** Healthy connections close within milliseconds; those that answer no more are not waited for any longer. */
 const CLOSED_WITHIN_MS = 5_000;
-const GIVEN_BACK: Settlement = Object.freeze({ kind: "release", delay: 0 });
 
-/** Without these, 0.18 leaves the promise that a job is put down to no one. */
-const PRESET = { worker: { completeJobBatchDelay: 0, failJobBatchDelay: 0 } };
-
-/** A task from its delivery until its end is carried out. */
-interface Running {
-  readonly cancel: AbortController;
-  /** Set when the attempt has ended. */
-  carriedOut: Promise<unknown> | undefined;
+/** A job in the hands of the host. */
+interface HeldJob {
+  readonly taskId: string;
+  /** `undefined` until the end of its attempt is stored, or could not be. */
+  ended: EndedJob | undefined;
 }
 
 /**
@@ -50,56 +34,33 @@ interface Running {
  * @throws TaskConfigError for an option out of range.
  */
 export function graphileEngine(options: GraphileEngineOptions): TaskEngine {
-  return new GraphileEngine(checkOptions(options));
+  const settings = checkOptions(options);
+  return {
+    name: GRAPHILE_WORKER,
+    system: GRAPHILE_WORKER,
+    destination: settings.schema,
+    capabilities: Object.freeze({ durable: true, granularity: settings.pollInterval }),
+    open: (host) => new GraphileQueue(host, settings),
+  };
 }
 
-class GraphileEngine implements TaskEngine {
-  readonly name = GRAPHILE_WORKER;
-  readonly system = GRAPHILE_WORKER;
-  readonly destination: string;
-  readonly capabilities: EngineCapabilities;
-  readonly #store: JobStore;
-  readonly #runner: KeptRunner;
-  /** What graphile-worker calls, by identifier; it looks here before every fetch. */
-  readonly #tasks: Record<string, (payload: unknown, helpers: EngineHelpers) => Promise<void>> = Object.create(null);
-  /** Tasks this process enqueues or runs, by identifier. */
+class GraphileQueue implements OpenEngine {
+  readonly #host: EngineHost;
+  readonly #store: Store;
+  readonly #worker: Worker;
+  readonly #ended: EndedJobs;
+  readonly #tasks: Record<string, GraphileTask> = Object.create(null);
+  /** Tasks that this process enqueues or runs, by identifier. */
   readonly #names = new Map<string, string>();
-  readonly #running = new Map<string, Running>();
-  /** Jobs whose attempt has ended; most of them are put down by now. */
-  readonly #ended = new Recent<EndedJob>();
-  readonly #inFlight = new InFlight();
-  #host: EngineHost | undefined;
-  #halted = false;
-  #closed = false;
+  readonly #held = new Set<HeldJob>();
 
-  constructor(settings: EngineSettings) {
-    const answers = {
-      lost: (error: unknown) => this.#closed || this.#host?.storeLost(error),
-      back: () => this.#closed || this.#host?.storeBack(),
-    };
-    const store = new JobStore(settings, answers);
-    this.destination = settings.schema;
-    this.capabilities = Object.freeze({ durable: true, granularity: settings.pollInterval });
-    this.#store = store;
-    this.#runner = new KeptRunner({
-      prepare: async () => {
-        await store.open();
-        if (settings.onlyWorker) await store.unlockAll();
-      },
-      run: (events) => untraced(() => settings.run({ ...runOptions(settings), events, taskList: this.#tasks })),
-      unlock: async (workers) => {
-        const ended = this.#ended.entries();
-        await store.unlock(workers, ended);
-        for (const [id] of ended) this.#ended.take(id);
-      },
-      answers,
-      pause: settings.pollInterval,
-    });
-  }
-
-  open(host: EngineHost): void {
-    if (this.#host !== undefined) throw new TaskConfigError("engine: this engine belongs to another TaskManager");
+  constructor(host: EngineHost, settings: EngineSettings) {
+    const store = new Store(settings, host);
+    const ended = new EndedJobs(store);
     this.#host = host;
+    this.#store = store;
+    this.#ended = ended;
+    this.#worker = new Worker({ settings, store, ended, news: host, tasks: this.#tasks });
   }
 
   async enqueue({ origin, args }: TaskMessage): Promise<boolean> {
@@ -110,135 +71,68 @@ class GraphileEngine implements TaskEngine {
   }
 
   async work(names: readonly string[]): Promise<void> {
-    if (this.#halted || names.length === 0) return;
+    if (names.length === 0) return;
     for (const name of names) {
-      this.#tasks[this.#identify(name)] = (_payload, helpers) => this.#receive(helpers, name);
+      // it is called in the context of whoever opened the connection that told of the job
+      const receive: GraphileTask = (_payload, helpers) => HOME.runInAsyncScope(() => this.#receive(helpers, name));
+      this.#tasks[this.#identify(name)] = receive;
     }
-    await this.#runner.start();
+    await this.#worker.start();
   }
 
-  async cancel(taskId: string): Promise<boolean> {
-    for (let poll = 0; poll < CANCEL_POLLS; poll += 1) {
-      if (this.#cancelRunning(taskId)) return true;
-      await quietly("waiting for the end of an attempt", () => this.#running.get(taskId)?.carriedOut, undefined);
+  async take(taskId: string): Promise<Delivery | undefined> {
+    for (let poll = 0; poll < PASSING_POLLS && !this.#isHeld(taskId); poll += 1) {
       const found = await this.#store.find(taskId);
-      if (found === undefined) return false;
+      if (found === undefined) return undefined;
       const { locked_by: worker } = found;
-      // between its fetch and its start, or between its end and its removal, a task of this process is in no one's hands
-      if (worker !== null && !this.#runner.workers.includes(worker)) return false;
-      const taken = worker === null ? await this.#store.take(found) : undefined;
-      if (taken !== undefined) {
-        const received = receiveJob(taken, this.#nameOf(taken));
-        this.#drop({ ...received, origin: this.#opened.receive(received), signal: undefined });
-        return true;
-      }
-      await pause(CANCEL_POLL_MS);
+      if (worker !== null && !this.#worker.ids.includes(worker)) return undefined;
+      const job = worker === null ? await this.#store.take(found) : undefined;
+      // the context of whoever cancels a task is not the task's
+      if (job !== undefined) return HOME.runInAsyncScope(() => this.#deliveryOf(receiveTask(job, this.#nameOf(job))));
+      await pause(PASSING_POLL_MS);
     }
-    return false;
+    return undefined;
   }
 
-  async idle(bystanders: Bystanders): Promise<void> {
-    await HOME.runInAsyncScope(async () => {
-      while (!(await this.#isIdle(bystanders))) await pause(IDLE_POLL_MS);
-    });
+  async waiting(): Promise<number> {
+    if (this.#names.size === 0) return 0;
+    const names = [...this.#names.keys()];
+    const live = await untraced(() => this.#store.countLive(names, this.#worker.ids));
+    return Math.max(0, live - this.#held.size);
   }
 
-  async quiesce(deadline: AbortSignal, bystanders: Bystanders): Promise<readonly UnfinishedTask[]> {
-    this.#halted = true;
-    void HOME.runInAsyncScope(() => this.#runner.stop());
-    await this.#inFlight.settled(deadline, bystanders);
+  async quiesce(deadline: AbortSignal): Promise<readonly Delivery[]> {
+    await Promise.race([this.#worker.halt(deadline), whenAborted(deadline)]);
     return [];
   }
 
   async close(): Promise<void> {
-    this.#halted = true;
-    const timeout = new AbortController();
-    const ended = Promise.all([this.#runner.stop(), this.#inFlight.settled()]);
-    await Promise.race([ended, pause(CLOSED_WITHIN_MS, timeout.signal)]);
-    timeout.abort();
-    this.#closed = true;
+    const ended = this.#worker.stop().then(() => this.#ended.settled());
+    await within(CLOSED_WITHIN_MS, ended, undefined);
     await this.#store.close();
   }
 
-  // Out of the context of whoever opened the connection that told of the job.
-  #receive(helpers: EngineHelpers, name: string): Promise<void> {
-    return HOME.runInAsyncScope(() => this.#inFlight.add(this.#deliver(helpers, receiveJob(helpers.job, name))));
-  }
-
-  async #deliver(helpers: EngineHelpers, received: ReceivedJob): Promise<void> {
-    const { id } = received;
-    const origin = this.#opened.receive(received);
-    const running: Running = { cancel: new AbortController(), carriedOut: undefined };
-    this.#running.set(id, running);
-    const settlement = await this.#run({ ...received, origin, signal: running.cancel.signal });
-    // whatever is recorded of the queries belongs to the task's trace
-    running.carriedOut = withContext(origin.context, () => this.#carryOut(helpers, received, settlement));
-    try {
-      await running.carriedOut;
-    } finally {
-      if (this.#running.get(id) === running) this.#running.delete(id);
-    }
-  }
-
-  async #run(delivery: Delivery & { signal: AbortSignal }): Promise<Settlement> {
-    if (this.#halted) return GIVEN_BACK;
-    const { attempt, signal } = delivery;
-    const settlement = await this.#opened.run(delivery);
-    const { kind } = settlement;
-    if (!signal.aborted || (kind !== "retry" && kind !== "release")) return settlement;
-    this.#drop({ ...delivery, attempt: attempt + (kind === "retry" ? 1 : 0) });
-    return { kind: "cancelled", error: signal.reason };
-  }
-
-  // What is thrown here is what graphile-worker fails the job with.
-  async #carryOut(helpers: EngineHelpers, received: ReceivedJob, settlement: Settlement): Promise<void> {
-    const { key } = helpers.job;
-    const jobId = String(helpers.job.id);
-    const failure = await carryOut(this.#store, helpers, received, settlement).catch((error: unknown) => {
-      warn(`the end of task ${received.id} could not be stored: it will run again`, error);
-      if (key !== null) this.#doubt(jobId, { failure: failureOf(settlement), stored: false });
-      throw error;
+  // graphile-worker fails the job with what is thrown here, and completes it otherwise.
+  async #receive(helpers: EngineHelpers, name: string): Promise<void> {
+    const { job } = helpers;
+    const received = receiveTask(job, name);
+    const delivery = this.#deliveryOf(received);
+    const held: HeldJob = { taskId: received.id, ended: undefined };
+    this.#held.add(held);
+    await this.#host.run(delivery, async (end) => {
+      held.ended = await settle(this.#store, helpers, received, end);
+      if (!held.ended.stored) throw held.ended.error;
     });
-    this.#ended.keep(jobId, { failure, stored: true });
-    if (failure === undefined) return;
-    if (key === null) void this.#inFlight.add(this.#store.failForGood(jobId, failure));
-    throw new Error(failure);
+    this.#held.delete(held);
+    withContext(delivery.origin.context, () => this.#ended.handBack(job, held.ended));
   }
 
-  // Where the workers go on, what they held is never freed as a whole.
-  #doubt(jobId: string, ended: EndedJob): void {
-    this.#ended.keep(jobId, ended);
-    void this.#inFlight.add(HOME.runInAsyncScope(() => this.#store.putDownLate(jobId, ended)));
+  #deliveryOf(received: ReceivedTask): Delivery {
+    return { ...received, origin: this.#host.receive(received) };
   }
 
-  /** Whether a task that runs here will not run again; its attempt is over then, or will be at once. */
-  #cancelRunning(id: string): boolean {
-    const running = this.#running.get(id);
-    if (running === undefined || running.carriedOut !== undefined) return false;
-    running.cancel.abort(new TaskCancelledError("the task was cancelled"));
-    return true;
-  }
-
-  #drop(delivery: Delivery): void {
-    void HOME.runInAsyncScope(() => this.#inFlight.add(this.#opened.drop(delivery, "cancelled")));
-  }
-
-  async #isIdle(bystanders: Bystanders): Promise<boolean> {
-    if (!this.#inFlight.isSettled(bystanders)) return false;
-    if (this.#halted || this.#names.size === 0) return true;
-    try {
-      const names = [...this.#names.keys()];
-      const live = await untraced(() => this.#store.countLive(names, this.#runner.workers));
-      return live <= bystanders() && this.#inFlight.isSettled(bystanders);
-    } catch (error) {
-      debug("counting what is queued failed", error);
-      return false;
-    }
-  }
-
-  get #opened(): EngineHost {
-    if (this.#host === undefined) throw new TaskConfigError("engine: this engine belongs to no TaskManager yet");
-    return this.#host;
+  #isHeld(taskId: string): boolean {
+    return [...this.#held].some((held) => held.taskId === taskId && held.ended === undefined);
   }
 
   #identify(name: string): string {
@@ -250,15 +144,4 @@ class GraphileEngine implements TaskEngine {
   #nameOf({ task_identifier: identifier }: GraphileJob): string {
     return this.#names.get(identifier) ?? identifier;
   }
-}
-
-function runOptions({ sharedOptions, concurrency, pollInterval }: EngineSettings): object {
-  const { preset } = sharedOptions as { preset?: unknown };
-  return {
-    ...{ ...sharedOptions, concurrency, pollInterval },
-    noHandleSignals: true,
-    // instead of the crontab file of the folder this process runs in
-    parsedCronItems: [],
-    preset: { extends: preset === undefined ? [PRESET] : [PRESET, preset] },
-  };
 }

@@ -6,7 +6,7 @@ export {
   type GraphileTaskOptions,
   withTask,
 } from "../../adapters/graphile-worker.js";
-export { withCarrier } from "./carried-flags.js";
 export { graphileEngine } from "./engine.js";
-export type { GraphileJob, GraphileJobSpec, GraphilePool, GraphileRunner, GraphileUtils } from "./graphile.js";
+export type { GraphileJob, GraphileJobSpec, GraphilePool, GraphileRunner, GraphileUtils } from "./library.js";
 export type { GraphileEngineOptions } from "./options.js";
+export { withCarrier } from "./stored-task.js";

@@ -1,7 +1,11 @@
 import { checkFunction, checkKeys, checkNumber, checkObject, MAX_TIMER_MS, namesOf, show } from "../../core/checks.js";
 import { TaskConfigError } from "../../core/errors.js";
-import { diagLogger, type GraphilePool, type GraphileRunner, type GraphileUtils } from "./graphile.js";
+import { diagLogger, type GraphilePool, type GraphileRunner, type GraphileUtils } from "./library.js";
 
+/**
+ * Options of `graphileEngine()`: graphile-worker's two functions, where PostgreSQL is, and what holds for this process.
+ * A wrong one is a `TaskConfigError`, which never shows a connection string.
+ */
 export interface GraphileEngineOptions {
   /** graphile-worker's function of this name. */
   run(options: object): Promise<GraphileRunner>;
@@ -20,8 +24,8 @@ export interface GraphileEngineOptions {
   /** More options of graphile-worker's `run` and `makeWorkerUtils`: `maxPoolSize`, `noPreparedStatements`, `preset`. */
   workerOptions?: object | undefined;
   /**
-   * Says that no other process works on this schema, not even while another version is deployed: `work()` then frees
-   * what a killed worker left locked, which graphile-worker does after four hours. Default false.
+   * True where no other process works on this schema, not even while another version is deployed: `work()` then frees
+   * the jobs that a killed worker left locked, which graphile-worker does after four hours. Default false.
    */
   onlyWorker?: boolean | undefined;
 }
@@ -38,13 +42,13 @@ const KEYS = namesOf<GraphileEngineOptions>({
   onlyWorker: true,
 });
 
-/** {@link GraphileEngineOptions}, checked and complete. */
+/** The options of an engine, checked and complete. */
 export interface EngineSettings extends Pick<GraphileEngineOptions, "run" | "makeWorkerUtils" | "pgPool"> {
   readonly schema: string;
   readonly concurrency: number;
   readonly pollInterval: number;
   readonly onlyWorker: boolean;
-  /** What both `run` and `makeWorkerUtils` are told. */
+  /** Options for `run` and for `makeWorkerUtils` alike. */
   readonly sharedOptions: object;
 }
 

@@ -1,5 +1,5 @@
 import { warn } from "../../core/guard.js";
-import type { GraphileEmitter, GraphilePool } from "./graphile.js";
+import type { GraphileEmitter, GraphilePool } from "./library.js";
 
 const OPENED: readonly string[] = ["connect", "acquire"];
 
@@ -7,8 +7,8 @@ const OPENED: readonly string[] = ["connect", "acquire"];
 const users = new WeakMap<GraphilePool, number>();
 
 /**
- * Hears the errors of a pool and of its connections: unheard, one would end the process. Returns what stops that for
- * this caller, once.
+ * Listens to the errors of a pool and of its connections, because one that nobody hears ends the process. Returns a
+ * function that stops that for this caller, however often it is called.
  */
 export function hearPoolErrors(pool: GraphilePool): () => void {
   if (use(pool, 1) === 1) {

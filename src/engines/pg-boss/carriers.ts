@@ -1,18 +1,47 @@
 import { addressee } from "../../core/carrier.js";
+import { TaskConfigError } from "../../core/errors.js";
 import { warn } from "../../core/guard.js";
-import { type AddressedJob, type CarriedData, isAddressedTo, takeApart } from "./carried-data.js";
+import type { Carrier } from "../../core/types.js";
+import { ENVELOPE_KEY } from "../envelope.js";
+import type { AddressedJob, Scheduler } from "./library.js";
 
-/** Between two looks at what the queue's schedules are, as strange data asks for one with each job. */
+/** Between two looks at the queue's schedules: strange data asks for one with each job. */
 const PAUSE_MS = 1_000;
 
-/** The part of a `PgBoss` instance that knows its schedules. */
-export interface Scheduler {
-  getSchedules?(name: string): Promise<readonly { readonly data?: unknown }[]>;
+/** A job's data, and the carrier that stood in it. */
+export interface CarriedData {
+  /** As the producer passed it, and JSON made of it. */
+  readonly data: unknown;
+  /** `undefined` where the producer is none of this library's. */
+  readonly carrier: Carrier | undefined;
 }
 
 /**
- * Tells a queue's own carriers from what looks like one: data may be the body of a request that a service passed on.
- * All jobs of a schedule bear the carrier of the schedule, which names none of them.
+ * Puts the carrier of `enqueueTask` into a job's data, for every way to create jobs besides `sendJob`: `insert` and
+ * `flow` with the task's id as the job's, and `schedule`. An object gets one more key, anything else is wrapped;
+ * `workTask` takes it out again, from jobs whose id the carrier names and from those of a schedule.
+ *
+ * @throws TaskConfigError for a function.
+ */
+export function withCarrier(data: unknown, carrier: Carrier): object {
+  if (typeof data === "function") throw new TaskConfigError("data: expected what JSON can hold, received a function");
+  if (isRecord(data) && !(ENVELOPE_KEY in data)) return { ...data, [ENVELOPE_KEY]: { carrier } };
+  return { [ENVELOPE_KEY]: { carrier, data: data ?? null } };
+}
+
+/** Takes data and carrier apart as {@link withCarrier} has put them together; `undefined` where it has not. Never throws. */
+export function takeApart(stored: unknown): (CarriedData & { readonly carrier: Carrier }) | undefined {
+  if (!isRecord(stored) || !(ENVELOPE_KEY in stored)) return undefined;
+  const { [ENVELOPE_KEY]: envelope, ...rest } = stored;
+  if (!isRecord(envelope) || !isRecord(envelope.carrier)) return undefined;
+  const { carrier, data = rest } = envelope;
+  // of any shape: who reads a carrier believes nothing of it
+  return { data, carrier: carrier as Carrier };
+}
+
+/**
+ * Tells a queue's own carriers from data that looks like one: it may be the body of a request that a service passed
+ * on. All jobs of a schedule bear the carrier of the schedule, which names none of them.
  */
 export class Carriers {
   readonly #boss: Scheduler;
@@ -28,8 +57,8 @@ export class Carriers {
   }
 
   /**
-   * Takes a job's data and its carrier apart; what only looks like a carrier is data. A promise only where the schedules
-   * have to be asked for; rejects when pg-boss does.
+   * Takes a job's data and its carrier apart; a carrier that is not this job's is data. A promise only where the
+   * schedules have to be asked for; rejects when pg-boss does.
    */
   read(job: AddressedJob & { readonly data: unknown }): CarriedData | Promise<CarriedData> {
     const asData = { data: job.data, carrier: undefined };
@@ -69,4 +98,16 @@ export class Carriers {
     const schedules = (await this.#boss.getSchedules?.(this.#queue)) ?? [];
     this.#scheduled = new Set(schedules.map(({ data }) => addressee(takeApart(data)?.carrier).id));
   }
+}
+
+// Only who made the carrier and the job knows the job's id. Any other id may come from the body of a request.
+function isAddressedTo({ id, sourceId, sourceRootId }: AddressedJob, taskId: string | undefined): boolean {
+  return taskId !== undefined && (taskId === id || taskId === sourceId || taskId === sourceRootId);
+}
+
+// JSON writes an object with a toJSON under other keys than its own.
+function isRecord(value: unknown): value is Record<string, unknown> {
+  if (typeof value !== "object" || value === null || Array.isArray(value)) return false;
+  // any object may be asked for a property
+  return typeof (value as { toJSON?: unknown }).toJSON !== "function";
 }

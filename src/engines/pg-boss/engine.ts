@@ -1,21 +1,13 @@
 import { setTimeout as pause } from "node:timers/promises";
-import { TaskConfigError } from "../../core/errors.js";
-import { quietly } from "../../core/guard.js";
-import type { Bystanders, EngineCapabilities, EngineHost, TaskEngine, TaskMessage, UnfinishedTask } from "../engine.js";
+import type { Delivery, EngineHost, OpenEngine, TaskEngine, TaskMessage } from "../engine.js";
 import { untraced } from "../untraced.js";
-import { Consumer } from "./consumer.js";
 import { engineSettings, type PgBossEngineOptions, type PgBossEngineSettings } from "./options.js";
+import { Store } from "./store.js";
 import { deliveryOf } from "./stored-task.js";
-import { TaskQueue } from "./task-queue.js";
+import { Worker } from "./worker.js";
 
+/** For so long a shutdown waits for tasks that are still being given back. */
 const CLOSING_MS = 5_000;
-
-/** What there is once a manager has opened the engine. */
-interface Opened {
-  readonly host: EngineHost;
-  readonly queue: TaskQueue;
-  readonly consumer: Consumer;
-}
 
 /**
  * Stores tasks in PostgreSQL through pg-boss, or embedded through PGlite: they outlive the process, and any process
@@ -24,94 +16,74 @@ interface Opened {
  * @throws TaskConfigError for an option out of range, or a pg-boss before 12.25.
  */
 export function pgBossEngine(options: PgBossEngineOptions): TaskEngine {
-  return new PgBossEngine(engineSettings(options));
+  const settings = engineSettings(options);
+  const capabilities = Object.freeze({ durable: true, granularity: settings.pollingIntervalSeconds * 1000 });
+  const open = (host: EngineHost): OpenEngine => new PgBossQueue(host, settings);
+  return { name: "pg-boss", system: "pg-boss", destination: settings.queue, capabilities, open };
 }
 
-class PgBossEngine implements TaskEngine {
-  readonly name = "pg-boss";
-  readonly system = "pg-boss";
-  readonly destination: string;
-  readonly capabilities: EngineCapabilities;
-  readonly #settings: PgBossEngineSettings;
-  #opened: Opened | undefined;
+class PgBossQueue implements OpenEngine {
+  readonly #host: EngineHost;
+  readonly #store: Store;
+  readonly #worker: Worker;
+  /** Milliseconds. */
+  readonly #interval: number;
   #closed = false;
 
-  constructor(settings: PgBossEngineSettings) {
-    this.#settings = settings;
-    this.destination = settings.queue;
-    this.capabilities = Object.freeze({ durable: true, granularity: settings.pollingIntervalSeconds * 1000 });
-  }
-
-  open(host: EngineHost): void {
-    if (this.#opened !== undefined) throw new TaskConfigError("engine: this engine belongs to another TaskManager");
-    const queue = new TaskQueue(this.#settings, host);
-    this.#opened = { host, queue, consumer: new Consumer(queue, host, this.#settings) };
+  constructor(host: EngineHost, settings: PgBossEngineSettings) {
+    this.#host = host;
+    this.#store = new Store(host, settings);
+    this.#worker = new Worker(host, this.#store, settings);
+    this.#interval = settings.pollingIntervalSeconds * 1000;
   }
 
   async enqueue(message: TaskMessage): Promise<boolean> {
-    const { queue, consumer } = this.#use();
-    await queue.start();
-    const stored = await queue.store(message);
-    consumer.nudge();
-    return stored;
+    await this.#store.start();
+    const isStored = await this.#store.add(message);
+    this.#worker.nudge();
+    return isStored;
   }
 
   async work(names: readonly string[]): Promise<void> {
-    const { queue, consumer } = this.#use();
-    queue.serve(names);
-    await queue.start();
-    consumer.start();
+    this.#store.serve(names);
+    await this.#store.start();
+    this.#worker.start();
   }
 
-  async cancel(taskId: string): Promise<boolean> {
-    const { host, queue, consumer } = this.#use();
-    if (await consumer.cancel(taskId)) return true;
-    await queue.start();
-    const task = await queue.cancel(taskId);
-    if (task === undefined) {
-      await consumer.started();
-      return false;
-    }
-    await host.drop(deliveryOf(task, host), "cancelled");
-    return true;
+  async take(taskId: string): Promise<Delivery | undefined> {
+    await this.#store.start();
+    const task = await this.#store.take(taskId);
+    if (task !== undefined) return deliveryOf(task, this.#host);
+    await this.#worker.looked();
+    return undefined;
   }
 
-  // Twice, an interval apart: what another process is just giving back shows again by then.
-  async idle(bystanders: Bystanders): Promise<void> {
-    for (let times = 0; times < 2 && !this.#closed; ) {
-      times = (await this.#isIdle(bystanders)) ? times + 1 : 0;
-      if (times < 2) await pause(this.capabilities.granularity);
-    }
+  // Looks twice, an interval apart: a task that another process is just giving back is in the store again by then.
+  async waiting(): Promise<number> {
+    const waiting = await this.#countWaiting();
+    if (waiting > 0) return waiting;
+    await pause(this.#interval);
+    return this.#closed ? 0 : await this.#countWaiting();
   }
 
-  async quiesce(deadline: AbortSignal, bystanders: Bystanders): Promise<readonly UnfinishedTask[]> {
-    await this.#use().consumer.halt(deadline, bystanders);
+  async quiesce(deadline: AbortSignal): Promise<readonly Delivery[]> {
+    await this.#worker.stop(deadline);
     return [];
   }
 
   async close(): Promise<void> {
-    const { queue, consumer } = this.#use();
-    await consumer.halt(AbortSignal.timeout(CLOSING_MS));
-    consumer.close();
+    await this.#worker.close(AbortSignal.timeout(CLOSING_MS));
     this.#closed = true;
-    await queue.stop();
+    await this.#store.stop();
   }
 
-  // Nothing in the store, and nothing taken out of it meanwhile.
-  async #isIdle(bystanders: Bystanders): Promise<boolean> {
-    const { queue, consumer } = this.#use();
-    await consumer.inFlight.settled(undefined, bystanders);
-    const before = consumer.taken;
-    const look = async (): Promise<boolean> => {
-      await queue.start();
-      return await queue.isEmpty();
-    };
-    const empty = await quietly("looking for tasks", () => untraced(look), false);
-    return empty && consumer.inFlight.isSettled(bystanders) && consumer.taken === before;
-  }
-
-  #use(): Opened {
-    if (this.#opened === undefined) throw new TaskConfigError("engine: no TaskManager has opened it");
-    return this.#opened;
+  // A task that was fetched meanwhile may be in the store again, where the worker did not give it to the host.
+  async #countWaiting(): Promise<number> {
+    await this.#worker.looked();
+    const { fetched } = this.#worker;
+    await this.#store.start();
+    const queued = await untraced(() => this.#store.countQueued());
+    await this.#worker.looked();
+    return this.#worker.fetched === fetched ? queued : 1;
   }
 }

@@ -1,7 +1,8 @@
 import { checkKeys, checkNumber, checkObject, checkText, namesOf, show } from "../../core/checks.js";
 import { TaskConfigError } from "../../core/errors.js";
-import type { PgBossInstance } from "./boss.js";
+import type { PgBossInstance } from "./library.js";
 
+/** The options of `pgBossEngine`. One that is out of range is a `TaskConfigError` that names it. */
 export interface PgBossEngineOptions {
   /** A `PgBoss` of version 12.25 or later; the engine starts it, and stops it when the manager shuts down. */
   boss: PgBossInstance;

@@ -4,12 +4,12 @@ import { NO_TAGS } from "../../core/tags.js";
 import { wireCount } from "../../core/wire.js";
 import type { Delivery, EngineHost, TaskMessage } from "../engine.js";
 import { argsOf, ENVELOPE_KEY, fieldsOf, type NextAttempt, readNextAttempt, seal } from "../envelope.js";
-import { dueTime, type FetchedJob } from "./boss.js";
-import { takeApart } from "./carried-data.js";
+import { takeApart } from "./carriers.js";
+import { dueTime, type FetchedJob } from "./library.js";
 
-/** What is kept of a task that was given back: in the job's data, and in its output until that is written too. */
+/** How far a task that was given back has come: kept in the job's data, and in its output until the data is written. */
 export interface Progress {
-  /** The job's `retryCount` when it was settled. The next claim has one more; more than that were lost in a crash. */
+  /** The job's `retryCount` when it was settled. The next claim has one more; what it has beyond that, crashes took. */
   readonly claims: number;
   /** `undefined` as long as the first attempt has not failed. */
   readonly next: NextAttempt | undefined;
@@ -17,7 +17,7 @@ export interface Progress {
   readonly ended?: boolean | undefined;
 }
 
-/** What a job's data says of the task to run. */
+/** The task to run, as a job's data names it. */
 interface Call {
   /** `undefined` where the data names no task. */
   readonly name: string | undefined;
@@ -38,11 +38,11 @@ export interface StoredTask extends Call {
   readonly unsettled: boolean;
 }
 
-/** What a job is read by. */
+/** The circumstances under which a job is read. */
 export interface ReadingRules {
-  /** The queue, where a task of its name is registered here: what another producer stored is that task's one argument. */
+  /** The queue's name, where a task here has it too: data that another producer stored is that task's one argument. */
   readonly ownTask: string | undefined;
-  /** What the data says of a task is believed. */
+  /** The data is believed where it names a task. */
   readonly trusted: boolean;
 }
 
@@ -71,7 +71,7 @@ export function readJob(job: FetchedJob, rules: ReadingRules): StoredTask {
   };
 }
 
-/** What the host is to run, or to be told of. */
+/** The task's next attempt, for the host. */
 export function deliveryOf(task: StoredTask, host: EngineHost): Delivery {
   const { job, taskId, name = "", args, carrier, progress } = task;
   const origin = host.receive({ id: taskId, name, carrier });
@@ -83,7 +83,6 @@ export function deliveryOf(task: StoredTask, host: EngineHost): Delivery {
     dueAt,
     previous,
     redelivered: job.retryCount > (progress?.claims ?? -1) + 1,
-    signal: undefined,
   };
 }
 
@@ -95,7 +94,7 @@ export function withProgress(task: StoredTask, progress: Progress): object | und
   return { name, args, carrier: carrier ?? markOf(taskId, name), progress };
 }
 
-// Who runs a task decides what its name is: a queue that has a task of its own runs nothing else for strangers.
+// The process that runs a task decides what its name is: a queue with a task of its own runs no other for strangers.
 function callOf(data: unknown, { ownTask, trusted }: ReadingRules): Call {
   const carried = trusted ? takeApart(data) : undefined;
   if (carried !== undefined) return carriedCall(carried.data, carried.carrier, ownTask);
@@ -105,7 +104,7 @@ function callOf(data: unknown, { ownTask, trusted }: ReadingRules): Call {
   return { name: ownTask ?? textOf(name), args: [data], carrier: undefined, sealed };
 }
 
-// What the adapter stores is named after the queue; other carriers may stand beside what an engine stores.
+// The adapter's jobs are named after the queue. Any other carrier may stand beside a call of a task.
 function carriedCall(data: unknown, carrier: unknown, ownTask: string | undefined): Call {
   const { name } = addressee(carrier);
   const inner = fieldsOf(data);
@@ -115,7 +114,7 @@ function carriedCall(data: unknown, carrier: unknown, ownTask: string | undefine
   return { name: isCall ? textOf(inner.name) : name, args, carrier, sealed: false };
 }
 
-// By its id, whoever reads the job the next time knows whose it is.
+// A carrier with the task's id: by that, the next process that reads the job knows that the data is believed.
 function markOf(id: string, name: string): object {
   const unknown = { maxAttempts: undefined, retries: undefined, enqueuedAt: undefined, dueAt: undefined };
   return inject({

@@ -50,6 +50,14 @@ async function lose({ connection, queue }: Lab, id: string): Promise<void> {
   redis.disconnect();
 }
 
+/** Has a job wait again that was taken out of the queue. */
+async function putBack({ connection, queue }: Lab, id: string): Promise<void> {
+  const redis = new Redis(connection);
+  await redis.rpush(queue.toKey("wait"), id);
+  await redis.zadd(queue.toKey("marker"), 0, "0");
+  redis.disconnect();
+}
+
 async function finish(tasks: Pick<TaskManager, "work" | "idle">): Promise<void> {
   await tasks.work();
   await tasks.idle();
@@ -204,6 +212,7 @@ await describeVersions("the engine's jobs", (open) => {
     // as on PostgreSQL, where a job can be removed that a worker has just been given
     class Removing extends lab.bullmq.Queue {
       override async remove(id: string): Promise<number> {
+        await putBack(lab, id);
         await arrived.promise;
         await wait(50);
         await lose(lab, id);
@@ -218,6 +227,27 @@ await describeVersions("the engine's jobs", (open) => {
     expect(await cancelled).toBe(true);
     await tasks.shutdown();
     expect(run).not.toHaveBeenCalled();
+  });
+
+  test("are stopped by a cancel that comes when BullMQ has fetched them, and not run them yet", async () => {
+    const lab = open();
+    const fetched = deferred();
+    class Slow extends (lab.bullmq.Worker as unknown as BullmqWorkerClass) {
+      constructor(name: string, processor: BullmqProcessor, options: never) {
+        const late: BullmqProcessor = async (job, token) => {
+          fetched.resolve();
+          await wait(200);
+          await processor(job, token);
+        };
+        super(name, late, options);
+      }
+    }
+    const tasks = managerOn(lab, {}, { Worker: Slow });
+    const id = await tasks.addTask(tasks.task("stuck", () => new Promise(() => {})));
+    await tasks.work();
+    await fetched.promise;
+    expect(await tasks.cancel(id)).toBe(true);
+    await tasks.idle();
   });
 
   test("that were lost while they ran are not waited for by a cancel", async () => {

@@ -4,7 +4,7 @@ import { Queue as Queue5, Worker as Worker5 } from "bullmq5";
 import { type BullmqEngineOptions, bullmqEngine } from "otel-taskflow/bullmq";
 import pg from "pg";
 import { postgresUrl, redisUrl } from "../../support/servers.js";
-import type { EngineStore, EngineWorld, StoredState } from "../world.js";
+import { type EngineStore, type EngineWorld, OFFERS, type StoredState } from "../world.js";
 import { breakable } from "./breakable.js";
 
 /** A version of BullMQ, and the server it keeps jobs on. */
@@ -31,6 +31,7 @@ export const FAST = { lockDuration: 1_000, stalledInterval: 500 };
 export async function redisWorld(kind: "5" | "6"): Promise<BullmqWorld> {
   const { url = "", unavailable } = await redisUrl();
   return {
+    ...OFFERS,
     ...{ title: `bullmq ${kind} on Redis`, unavailable, module: MODULE },
     create: () => openStore(JSON.stringify({ kind, url, queue: newQueue() })),
     close: async () => {},
@@ -44,6 +45,7 @@ export async function postgresWorld(): Promise<BullmqWorld> {
   const location = `${url}?schema=${schema}`;
   if (url !== undefined) await migrate(location);
   return {
+    ...OFFERS,
     ...{ title: "bullmq 6 on PostgreSQL", unavailable, module: MODULE },
     create: () => openStore(JSON.stringify({ kind: "6 on PostgreSQL", url: location, queue: newQueue() })),
     close: () => (url === undefined ? Promise.resolve() : dropSchema(url, schema)),

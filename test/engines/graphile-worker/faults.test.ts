@@ -126,7 +126,7 @@ function heard(engine: TaskEngine, told: string[]): TaskEngine {
       told.push("storeBack");
       storeBack.call(host);
     };
-    open(host);
+    return open(host);
   };
   return engine;
 }

@@ -2,7 +2,7 @@ import { fileURLToPath } from "node:url";
 import type { TaskEngine } from "otel-taskflow";
 import { type GraphileEngineOptions, graphileEngine } from "otel-taskflow/graphile-worker";
 import { postgresUrl } from "../../support/servers.js";
-import type { EngineStore, EngineWorld, StoredState } from "../world.js";
+import { type EngineStore, type EngineWorld, OFFERS, type StoredState } from "../world.js";
 import { createDatabase, dropDatabase, queryOnce } from "./database.js";
 import { GRAPHILE, type Version } from "./versions.js";
 
@@ -41,6 +41,7 @@ export interface GraphileStore extends EngineStore {
 export async function graphileWorld(version: Version): Promise<EngineWorld> {
   const { url: server = "", unavailable } = await postgresUrl();
   return {
+    ...OFFERS,
     ...{ title: `graphile-worker ${version} on PostgreSQL`, unavailable, module: STORES_MODULE },
     create: () => createStore(version, server),
   };

@@ -157,6 +157,26 @@ function describeEngine(): void {
     await tasks.idle();
   });
 
+  test("a waiting task that several processes cancel at once is cancelled by one of them", async (context) => {
+    const { manager, queue, visitor } = openTasks(backend, context);
+    const onCancel = vi.fn();
+    const managers = [manager({}, { onCancel }), manager({}, { onCancel })] as const;
+    const task = managers[0].tasks.task("task", () => {});
+    managers[1].tasks.task("task", () => {});
+    const ids = await Promise.all(
+      Array.from({ length: 10 }, () => managers[0].tasks.addTask(task, [], { delay: 60_000 })),
+    );
+    const told = ids.map(async (id) => {
+      const answers = await Promise.all([...managers, ...managers].map(({ tasks }) => tasks.cancel(id)));
+      return answers.filter(Boolean).length;
+    });
+    expect(await Promise.all(told)).toEqual(ids.map(() => 1));
+    await vi.waitFor(() => expect(onCancel).toHaveBeenCalledTimes(10), PATIENT);
+    const beside = await visitor();
+    const jobs = await Promise.all(ids.map((id) => beside.findJobs(queue, { id })));
+    expect(jobs.flat().map(({ state }) => state)).toEqual(ids.map(() => "cancelled"));
+  });
+
   test("refuses a queue that was made with another policy", async (context) => {
     const { manager, queue } = openTasks(backend, context);
     const { tasks, boss } = manager();
@@ -243,7 +263,10 @@ function describeEngine(): void {
     expect([await tasks.cancel(id), claimed]).toEqual([true, []]);
   });
 
-  test("embedded in PGlite keeps tasks in a folder for the next process", async ({ onTestFinished }) => {
+  // PGlite takes the event loop for seconds, in which no other test here would get an answer in time
+  test("embedded in PGlite keeps tasks in a folder for the next process", {
+    concurrent: false,
+  }, async ({ onTestFinished }) => {
     const folder = mkdtempSync(join(tmpdir(), "otel-taskflow-pglite-"));
     onTestFinished(() => rmSync(folder, { recursive: true, force: true }));
     const ran: unknown[] = [];

@@ -36,7 +36,7 @@ function describeSettling(): void {
     expect(second?.attributes).toMatchObject({ "task.attempt": 1, "task.outcome": "success" });
     expect(second?.attributes["task.redelivered"]).toBeUndefined();
     expect(second?.links).toMatchObject([{ context: { spanId: first?.spanContext().spanId } }]);
-    expect(diag.join()).toContain("storing the end of an attempt failed");
+    expect(diag.join()).toContain("could not be stored: it will run again");
   });
 
   test("cut short when a task gave up, does not run it again", async (context) => {
@@ -52,6 +52,40 @@ function describeSettling(): void {
     expect(job?.output).toMatchObject({ name: "Error", message: "no" });
     expect(job?.output).not.toHaveProperty("otel-taskflow");
     expect(run).toHaveBeenCalledOnce();
+  });
+
+  test("cut short when a task gave up, leaves nothing to cancel", async (context) => {
+    const { manager, queue, visitor } = openTasks(backend, context);
+    const [{ tasks, boss }, other] = [manager(), manager()];
+    const update = vi.fn((): Promise<never> => Promise.reject(new Error("connection lost")));
+    boss.update = update;
+    const id = await tasks.addTask(tasks.task("task", () => Promise.reject(new Error("no"))));
+    await tasks.work();
+    await vi.waitFor(() => expect(update).toHaveBeenCalled(), PATIENT);
+    await tasks.shutdown();
+    expect(await other.tasks.cancel(id)).toBe(false);
+    other.tasks.task("task", () => {});
+    await other.tasks.work();
+    const beside = await visitor();
+    await vi.waitFor(async () => expect((await beside.findJobs(queue, { id }))[0]?.state).toBe("failed"), PATIENT);
+  });
+
+  test("of a task that gave up while it was looked for leaves nothing to cancel", async (context) => {
+    const { manager } = openTasks(backend, context);
+    const [{ tasks, boss }, other] = [manager(), manager()];
+    const update = vi.fn((): Promise<never> => Promise.reject(new Error("connection lost")));
+    boss.update = update;
+    const id = await tasks.addTask(tasks.task("task", () => Promise.reject(new Error("no"))));
+    const find = other.boss.findJobs.bind(other.boss);
+    other.boss.findJobs = async <T>(...args: Parameters<typeof find>) => {
+      other.boss.findJobs = find;
+      const jobs = await find<T>(...args);
+      await tasks.work();
+      await vi.waitFor(() => expect(update).toHaveBeenCalled(), PATIENT);
+      return jobs;
+    };
+    expect(await other.tasks.cancel(id)).toBe(false);
+    expect(update).toHaveBeenCalled();
   });
 
   test("held up when a task gave up, leaves the rest to whoever has claimed it meanwhile", async (context) => {

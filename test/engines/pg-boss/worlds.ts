@@ -1,7 +1,7 @@
 import { fileURLToPath } from "node:url";
 import { pgBossEngine } from "otel-taskflow/pg-boss";
 import { type ConstructorOptions, PgBoss } from "pg-boss";
-import type { EngineStore, EngineWorld, StoredState } from "../world.js";
+import { type EngineStore, type EngineWorld, OFFERS, type StoredState } from "../world.js";
 import { type Backend, FAST } from "./backends.js";
 
 /** Where tasks are kept, as other processes are told. */
@@ -18,6 +18,7 @@ const SETTLING = ["complete", "fail", "update", "cancel", "retry"] as const;
 /** The contract's view of pg-boss on a backend. */
 export function worldOf({ title, unavailable, connection, url }: Backend): EngineWorld {
   return {
+    ...OFFERS,
     ...{ title, unavailable, module: fileURLToPath(import.meta.url) },
     singleProcess: url === undefined ? "PGlite lives in one process" : undefined,
     create: async () => storeAt({ url, schema: connection.schema, queue: `tasks-${crypto.randomUUID()}` }, connection),

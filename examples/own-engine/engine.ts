@@ -1,0 +1,168 @@
+import type { PGlite } from "@electric-sql/pglite";
+import type { SpanContext } from "@opentelemetry/api";
+import type { Delivery, EngineHost, OpenEngine, Settlement, StoredTask, TaskEngine, TaskMessage } from "otel-taskflow";
+
+/** The table is looked at this often, in milliseconds; so a task may start late by as much. */
+const LOOKS_EVERY = 50;
+/** A row that was taken belongs to its worker for so many milliseconds, and longer as long as that worker lives. */
+const LEASE = 10_000;
+
+/** A task as the table holds it. Times are epoch milliseconds. */
+interface Row extends StoredTask {
+  readonly seq: number;
+  readonly args: readonly unknown[];
+  readonly attempt: number;
+  readonly due_at: number;
+  /** The span of the attempt before. */
+  readonly previous: SpanContext | null;
+  /** Its lease had run out when it was taken: whoever had it before is gone. */
+  readonly redelivered: boolean;
+}
+
+export interface TableEngineOptions {
+  db: PGlite;
+  /** Made by `createTable`. Default `tasks`. */
+  table?: string;
+  /** Attempts running at once. Default 10. */
+  concurrency?: number;
+}
+
+/** Makes the table of an engine, where it is missing. */
+export async function createTable(db: PGlite, table = "tasks"): Promise<void> {
+  await db.exec(`
+    create table if not exists ${table} (
+      seq bigserial primary key, id text not null, name text not null, args json not null, carrier json not null,
+      attempt int not null default 0, due_at float8 not null, previous json, lease float8, failed bool not null default false
+    );
+    create unique index if not exists ${table}_live on ${table} (id) where not failed;`);
+}
+
+/** Keeps tasks in a table of PGlite, which several engines may share. */
+export function tableEngine({ db, table = "tasks", concurrency = 10 }: TableEngineOptions): TaskEngine {
+  const capabilities = { durable: true, granularity: LOOKS_EVERY };
+  return { name: "table", capabilities, open: (host) => new Table(host, db, table, concurrency) };
+}
+
+class Table implements OpenEngine {
+  readonly #host: EngineHost;
+  readonly #db: PGlite;
+  readonly #table: string;
+  readonly #concurrency: number;
+  /** Rows that run here. */
+  readonly #running = new Set<number>();
+  #names: readonly string[] = [];
+  #timer: NodeJS.Timeout | undefined;
+  #looking: Promise<void> | undefined;
+
+  constructor(host: EngineHost, db: PGlite, table: string, concurrency: number) {
+    this.#host = host;
+    this.#db = db;
+    this.#table = table;
+    this.#concurrency = concurrency;
+  }
+
+  async enqueue({ origin, args }: TaskMessage): Promise<boolean> {
+    const { id, name, dueAt = Date.now() } = origin;
+    const carrier = this.#host.carrierOf(origin);
+    const stored = await this.#query(
+      `insert into ${this.#table} (id, name, args, carrier, due_at) values ($1, $2, $3, $4, $5)
+       on conflict (id) where not failed do nothing returning seq`,
+      [id, name, JSON.stringify(args), JSON.stringify(carrier), dueAt],
+    );
+    return stored.length === 1;
+  }
+
+  work(names: readonly string[]): void {
+    this.#names = names;
+    this.#timer ??= setInterval(() => this.#look(), LOOKS_EVERY);
+  }
+
+  async take(taskId: string): Promise<Delivery | undefined> {
+    const [row] = await this.#query<Row>(
+      `delete from ${this.#table} where id = $1 and not failed and (lease is null or lease < $2)
+       returning *, false as redelivered`,
+      [taskId, Date.now()],
+    );
+    // a look that has just taken the row has given it to the host when it is over
+    if (row === undefined) await this.#looking;
+    return row && this.#deliveryOf(row);
+  }
+
+  async waiting(): Promise<number> {
+    const sql = `select count(*)::int as count from ${this.#table} where not failed and seq <> all ($1)`;
+    const [counted] = await this.#query<{ count: number }>(sql, [[...this.#running]]);
+    return counted?.count ?? 0;
+  }
+
+  async quiesce(): Promise<readonly Delivery[]> {
+    this.#names = []; // it goes on to look, which keeps the rows that still run
+    await this.#looking;
+    return [];
+  }
+
+  async close(): Promise<void> {
+    clearInterval(this.#timer);
+    await this.#looking;
+  }
+
+  #look(): void {
+    this.#looking ??= this.#takeDue()
+      .then(() => this.#host.storeBack())
+      .catch((error: unknown) => this.#host.storeLost(error))
+      .finally(() => {
+        this.#looking = undefined;
+      });
+  }
+
+  async #takeDue(): Promise<void> {
+    const now = Date.now();
+    const keep = `update ${this.#table} set lease = $1 where seq = any ($2)`;
+    await this.#query(keep, [now + LEASE, [...this.#running]]);
+    const rows = await this.#query<Row>(
+      `with due as (
+         select seq, lease from ${this.#table}
+         where not failed and name = any ($1) and due_at <= $2 and (lease is null or lease < $2)
+         order by due_at, seq limit $3 for update skip locked
+       )
+       update ${this.#table} task set lease = $4 from due where task.seq = due.seq
+       returning task.*, due.lease is not null as redelivered`,
+      [this.#names, now, this.#concurrency - this.#running.size, now + LEASE],
+    );
+    for (const row of rows) this.#start(row);
+  }
+
+  #start(row: Row): void {
+    this.#running.add(row.seq);
+    void this.#host.run(this.#deliveryOf(row), async (end) => {
+      this.#running.delete(row.seq);
+      await this.#store(row.seq, end);
+    });
+  }
+
+  #store(seq: number, end: Settlement): Promise<unknown> {
+    const update = `update ${this.#table} set lease = null,`;
+    switch (end.outcome) {
+      case "success":
+      case "cancelled":
+        return this.#query(`delete from ${this.#table} where seq = $1`, [seq]);
+      case "failure":
+        return this.#query(`${update} failed = true where seq = $1`, [seq]);
+      case "deferred":
+        return this.#query(`${update} due_at = $2 where seq = $1`, [seq, Date.now() + end.delay]);
+      case "retry": {
+        const { traceId, spanId, traceFlags } = end.span;
+        const values = [seq, Date.now() + end.delay, JSON.stringify({ traceId, spanId, traceFlags })];
+        return this.#query(`${update} attempt = attempt + 1, due_at = $2, previous = $3 where seq = $1`, values);
+      }
+    }
+  }
+
+  #deliveryOf({ id, name, carrier, args, attempt, due_at: dueAt, previous, redelivered }: Row): Delivery {
+    const origin = this.#host.receive({ id, name, carrier });
+    return { origin, args, attempt, dueAt, previous: previous ?? undefined, redelivered };
+  }
+
+  async #query<R>(sql: string, values: unknown[]): Promise<R[]> {
+    return (await this.#db.query<R>(sql, values)).rows;
+  }
+}

@@ -1,0 +1,2 @@
+export { type ContractTest, type EngineContractOptions, engineContract } from "./engine-contract.js";
+export type { EngineStore, EngineWorld, StoredState, StoreOffer } from "./world.js";
