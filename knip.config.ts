@@ -20,7 +20,7 @@ const config: KnipConfig = {
   // projects of their own, with their own packages
   project: ["**/*.{ts,mjs}", "!test/compat/cells/**", "!test/package/fixtures/**"],
   // exported for who reads the declarations
-  ignoreExportsUsedInFile: true,
+  ignoreExportsUsedInFile: { interface: true, type: true },
   // imported under a name that is put together while a test runs
   ignoreDependencies: ["@opentelemetry/api-logs", "express4"],
   // one of the servers that .ci/run installs

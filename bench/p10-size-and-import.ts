@@ -1,11 +1,10 @@
 // What an application pays before the first task: bytes in a bundle, and time to import.
 import { execFileSync } from "node:child_process";
-import { createRequire } from "node:module";
 import { fileURLToPath } from "node:url";
 import { bundleSize } from "./harness/bundle-size.js";
 import type { Measurement, Round } from "./harness/measurement.js";
 
-const requireFrom = createRequire(import.meta.url);
+const PACKAGE = fileURLToPath(new URL("../../", import.meta.url));
 
 export const measurements: readonly Measurement[] = [
   {
@@ -32,16 +31,17 @@ export const measurements: readonly Measurement[] = [
   },
 ];
 
-function importing(specifier: string): Round {
-  return loading("module", `await import(${JSON.stringify(import.meta.resolve(specifier))})`);
+function importing(name: string): Round {
+  return loading("module", `await import(${JSON.stringify(name)})`);
 }
 
-function requiring(specifier: string): Round {
-  return loading("commonjs", `require(${JSON.stringify(requireFrom.resolve(specifier))})`);
+function requiring(name: string): Round {
+  return loading("commonjs", `require(${JSON.stringify(name)})`);
 }
 
+// By its name, as an application does: to find a package is a part of what it costs.
 function loading(type: string, load: string): Round {
   const script = `const start = performance.now(); ${load}; console.log(performance.now() - start)`;
   const args = [`--input-type=${type}`, "--eval", script];
-  return () => Number(execFileSync(process.execPath, args, { encoding: "utf8" }));
+  return () => Number(execFileSync(process.execPath, args, { cwd: PACKAGE, encoding: "utf8" }));
 }

@@ -1,5 +1,6 @@
 // addTask copies the arguments of a task that will be stored, against JSON.parse(JSON.stringify(x)).
 import { type OpenEngine, type TaskEngine, TaskManager } from "otel-taskflow";
+import { copyAsJson } from "otel-taskflow/engine";
 import { type Measurement, type Round, timed } from "./harness/measurement.js";
 
 const COPIES = 2;
@@ -55,5 +56,5 @@ function within(around: (inner: unknown, number: number) => unknown, innermost: 
 function keepsNothing(): TaskEngine {
   const works = { enqueue: () => true, work: () => {}, take: () => undefined, waiting: () => 0 };
   const open = (): OpenEngine => ({ ...works, quiesce: () => [], close: () => {} });
-  return { name: "nothing", capabilities: { durable: true, granularity: 0 }, open };
+  return { name: "nothing", capabilities: { durable: true, granularity: 0 }, copyArgs: copyAsJson, open };
 }

@@ -2,6 +2,7 @@ import { isNonRetryableError } from "../core/errors.js";
 import { storableError } from "../core/exception.js";
 import type { Verdict } from "../core/handler.js";
 import { fieldsOf } from "../core/wire.js";
+import { GIVES_UP, PUTS_OFF } from "../engines/bullmq/library.js";
 import type { BullmqJob } from "../engines/bullmq/stored-task.js";
 
 /** What a worker asks a job that has failed: whether it runs again, and after how many ms. */
@@ -21,10 +22,9 @@ type ErrorClass = new () => Error;
 
 // A worker goes by an error's class or name; both were seen in BullMQ 5.81 and 6.7. A minifier changes the names, but
 // not the message of an error that is given none: those are the texts, which came after 5.20.
-const UNRECOVERABLE = "UnrecoverableError";
-const GIVING_UP = new Map([[UNRECOVERABLE, "bullmq:unrecoverable"]]);
+const GIVING_UP = new Map([[GIVES_UP, "bullmq:unrecoverable"]]);
 const DEFERRALS = new Map([
-  ["DelayedError", "bullmq:movedToDelayed"],
+  [PUTS_OFF, "bullmq:movedToDelayed"],
   ["WaitingError", "bullmq:movedToWait"],
   ["WaitingChildrenError", "bullmq:movedToWaitingChildren"],
 ]);
@@ -82,7 +82,7 @@ function answerWith(job: JudgedJob, ask: ShouldRetryJob, about: unknown, answer:
 // The worker outside of the sandbox gets a copy of the error, and knows it by its name (taskforcesh/bullmq#1317).
 function unrecoverable(error: Error): Error {
   const copy = Object.defineProperties(new Error(), Object.getOwnPropertyDescriptors(error));
-  return Object.defineProperty(copy, "name", { value: UNRECOVERABLE });
+  return Object.defineProperty(copy, "name", { value: GIVES_UP });
 }
 
 // BullMQ 6.4 says so itself. Before, it promises such a job a retry, takes it once more, and fails it then: this may go

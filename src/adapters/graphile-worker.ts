@@ -118,7 +118,7 @@ export function withTask<P, H extends GraphileTaskHelpers, R>(
     const { end, span } = await runHandler(info, call, { stop, foresee });
     if (end.outcome === "success") return end.value;
     const { error } = end;
-    if (span !== undefined) spans.keep(attemptKey(job, 1), span);
+    spans.keep(attemptKey(job, 1), span);
     // it is what the task returned, with other errors in the place of those that cannot be told
     if (batch !== undefined) return batch.result as Awaited<R>;
     if (isNonRetryableError(error)) void HOME.runInAsyncScope(() => failJob(helpers, schema, error));

@@ -7,9 +7,9 @@ import { splitProducerOptions, splitTelemetryOptions } from "../core/info-keys.j
 import { isThenable } from "../core/thenable.js";
 import type { Carrier, ProducerOptions, TaskContext, TaskTelemetryOptions } from "../core/types.js";
 import { fieldsOf, wireCount } from "../core/wire.js";
-import { ENVELOPE_KEY, type NextAttempt, nextAttempt, readNextAttempt } from "../engines/envelope.js";
 import { Carriers, withCarrier } from "../engines/pg-boss/carriers.js";
 import { type AddressedJob, dueTime, routeOf, type Scheduler } from "../engines/pg-boss/library.js";
+import { nextIn, outputWithNext } from "../engines/pg-boss/stored-task.js";
 import { errorOutput, resultOutput } from "./pg-boss-output.js";
 
 /** Characters of a batch's outputs, all together: they travel in one statement, of which PostgreSQL takes 256 MB. */
@@ -144,17 +144,14 @@ async function runJob(job: TaskJob, worker: TaskWorker, mostOutput: number): Pro
     if (end.outcome === "success") {
       return { id: job.id, status: "completed", output: resultOutput(end.value, mostOutput) };
     }
-    const { error } = end;
-    const next = span && nextAttempt(job.retryCount, { delay: 0, span });
-    return failedResult(job, error, mostOutput, next);
+    return failedResult(job, end.error, outputWithNext(errorOutput(end.error, mostOutput), job, span));
   } catch (error) {
     // pg-boss did not say what its schedules are
-    return failedResult(job, error, mostOutput);
+    return failedResult(job, error, errorOutput(error, mostOutput));
   }
 }
 
-function failedResult({ id }: TaskJob, error: unknown, mostOutput: number, next?: NextAttempt): JobResult {
-  const output = { ...errorOutput(error, mostOutput), [ENVELOPE_KEY]: next };
+function failedResult({ id }: TaskJob, error: unknown, output: object): JobResult {
   return { id, status: isNonRetryableError(error) ? "deadletter" : "failed", output };
 }
 
@@ -165,8 +162,7 @@ function jobOf(job: TaskJob, data: unknown, task: TaskContext): TaskJob {
 }
 
 function attemptInfo(job: TaskJob, carrier: Carrier | undefined): HandledJob {
-  const { id, name, retryCount, retryLimit, startAfter, expireInSeconds, signal } = job;
-  const last = fieldsOf(job.output);
+  const { id, name, retryCount, retryLimit, startAfter, expireInSeconds, output, signal } = job;
   const { engine, system, destination } = routeOf(name);
   return {
     engine,
@@ -177,8 +173,8 @@ function attemptInfo(job: TaskJob, carrier: Carrier | undefined): HandledJob {
     attempt: wireCount(retryCount) ?? 0,
     maxAttempts: (wireCount(retryLimit) ?? 0) + 1,
     dueAt: dueTime(startAfter),
-    redelivered: retryCount > 0 && LOST.includes(fieldsOf(last.value).message),
-    previous: readNextAttempt(last[ENVELOPE_KEY])?.previous,
+    redelivered: retryCount > 0 && LOST.includes(fieldsOf(fieldsOf(output).value).message),
+    previous: nextIn(output)?.previous,
     signal,
     timeout: expireInSeconds * 1000,
     carrier,

@@ -1,13 +1,11 @@
 import type { TaskRoute } from "./attributes.js";
 import type { TaskOrigin } from "./carrier.js";
 import { CurrentTask } from "./current-task.js";
-import type { AttemptEnd } from "./finish.js";
-import { quietly } from "./guard.js";
+import type { Notify } from "./finish.js";
 import { LiveAttempt } from "./live-attempt.js";
 import { countDropped } from "./metrics.js";
 import { NO_SPAN } from "./span.js";
 import type { Telemetry } from "./telemetry.js";
-import type { TaskContext } from "./types.js";
 
 /** A task that ends between two attempts, or before its first, and what is to be told of that. */
 export interface DropPlan {
@@ -17,7 +15,7 @@ export interface DropPlan {
   readonly reason: unknown;
   readonly route: TaskRoute;
   readonly telemetry: Telemetry;
-  readonly notify: ((end: AttemptEnd<unknown>, task: TaskContext) => unknown) | undefined;
+  readonly notify: Notify | undefined;
 }
 
 /**
@@ -29,9 +27,10 @@ export async function dropTask({ origin, attempt, reason, route, telemetry, noti
   const dropped = new LiveAttempt(task, NO_SPAN, telemetry, origin.context);
   dropped.markEnded();
   countDropped(telemetry.instruments(), origin.name, route);
-  const tell = (): unknown => notify?.({ outcome: "cancelled", error: reason }, task);
-  await new Promise<void>((resolve) => {
-    dropped.run(() => void quietly(`a hook of task ${origin.name}`, tell, undefined).then(() => resolve()));
-  });
+  if (notify !== undefined) {
+    await new Promise<void>((resolve) => {
+      dropped.run(() => void notify({ outcome: "cancelled", error: reason }, task).then(resolve));
+    });
+  }
   dropped.close();
 }

@@ -21,7 +21,7 @@ import {
 import { activeContext, isSuppressed, SUPPRESS_TRACING, withContext } from "./context.js";
 import { describeException } from "./exception.js";
 import { type Failure, finishSpan } from "./finish.js";
-import { ask, atOnce, safely, warn } from "./guard.js";
+import { ask, atOnce, warn } from "./guard.js";
 import { INFO_KEYS } from "./info-keys.js";
 import { activeContextIn, attemptIn } from "./live-attempt.js";
 import { countEnqueued } from "./metrics.js";
@@ -58,7 +58,7 @@ export interface EnqueueSettings {
   readonly telemetry: Telemetry;
 }
 
-/** How `enqueueTask` reads the result of `send`. */
+/** Options of {@link enqueueTask}, which say how to read the result of `send`. */
 export interface EnqueueOptions<T> {
   /**
    * Returns the id that the engine gave the task, where it assigns its own. Default: the task has the id that `send`
@@ -155,10 +155,7 @@ function whenSent<T>(
   options: EnqueueOptions<T>,
 ): Promise<T> {
   const failed = (error: unknown): void => finishSpan(span, failureOf(error, origin, settings));
-  sent.then(
-    (result) => safely("ending an enqueue span", () => finishSent(result, span, settings, options), result),
-    failed,
-  );
+  sent.then((result) => finishSent(result, span, settings, options), failed);
   return sent;
 }
 

@@ -20,7 +20,7 @@ import {
 import type { OwnSpan } from "./span.js";
 import type { SpanClock } from "./span-clock.js";
 import type { Telemetry } from "./telemetry.js";
-import type { TaskOutcome } from "./types.js";
+import type { TaskContext, TaskOutcome } from "./types.js";
 
 /**
  * The end of an attempt, or of a part of one that ran elsewhere. `delay` is the wait before the next attempt in
@@ -29,6 +29,9 @@ import type { TaskOutcome } from "./types.js";
 export type AttemptEnd<T> =
   | { readonly outcome: "success"; readonly value: T }
   | { readonly outcome: Exclude<TaskOutcome, "success">; readonly error: unknown; readonly delay?: number | undefined };
+
+/** Tells a hook of an end, inside the task's context. Resolves when the hook has returned; never rejects. */
+export type Notify = (end: AttemptEnd<unknown>, task: TaskContext) => Promise<void>;
 
 /** An attempt that is over, with what its span and its measures still have to say. */
 export interface EndedAttempt extends LiveAttempt {

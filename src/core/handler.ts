@@ -25,7 +25,7 @@ export interface StopRequest {
 /** A job that a library hands to a handler, as an attempt. */
 export type HandledJob = Omit<AttemptInfo, keyof TaskTelemetryOptions | "deferIf" | "giveUpIf">;
 
-/** How a library takes part in an attempt, apart from its job. */
+/** A library's part in an attempt, apart from its job. */
 export interface HandlerOptions {
   /** Aborts the task's signal and nothing more: the attempt ends as its handler does. Default: none. */
   readonly stop?: StopRequest | undefined;

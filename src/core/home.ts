@@ -2,8 +2,8 @@ import { AsyncResource } from "node:async_hooks";
 import { outsideTasks } from "./live-attempt.js";
 
 /**
- * Where the library's own timers, polls and turns run: they belong to no task and no trace. It is the asynchronous
- * context in which this file was loaded, without a task and without a trace. Whatever else an application keeps by
+ * The library's own timers, polls and turns run here, because they belong to no task and no trace. It is the
+ * asynchronous context in which this file was loaded, outside of both. Whatever else an application keeps by
  * `AsyncLocalStorage` stays as it was at that time.
  */
 export const HOME: AsyncResource = outsideTasks(

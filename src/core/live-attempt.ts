@@ -88,6 +88,7 @@ export class LiveAttempt {
     return room;
   }
 
+  /** From now on nothing is added to the span, which is about to end. */
   markEnded(): void {
     this.#ended = true;
   }

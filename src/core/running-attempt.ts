@@ -1,18 +1,17 @@
 import type { SpanContext, SpanOptions } from "@opentelemetry/api";
-import { attemptSpanOptions, parentContext } from "./attempt-span.js";
 import type { TaskRoute } from "./attributes.js";
 import type { TaskOrigin } from "./carrier.js";
 import { CurrentTask } from "./current-task.js";
 import { isTaskCancelledError, isTaskTimeoutError, TaskCancelledError, TaskTimeoutError } from "./errors.js";
-import { type AttemptEnd, type EndedAttempt, finishAttempt } from "./finish.js";
-import { debug, quietly, safely } from "./guard.js";
+import { type AttemptEnd, type EndedAttempt, finishAttempt, type Notify } from "./finish.js";
+import { debug, safely } from "./guard.js";
 import { LiveAttempt } from "./live-attempt.js";
 import { AttemptMeasures } from "./metrics.js";
 import { onAbort } from "./on-abort.js";
 import type { RetryDecision } from "./retry.js";
-import type { Rostered } from "./roster.js";
 import { OPERATION_PROCESS } from "./semconv.js";
 import { type SpanClock, spanClock } from "./span-clock.js";
+import { attemptSpanOptions, parentContext } from "./span-start.js";
 import type { Telemetry } from "./telemetry.js";
 import { adopt, isThenable } from "./thenable.js";
 import type { TaskContext, TaskOutcome } from "./types.js";
@@ -41,10 +40,10 @@ export interface AttemptSettings {
   readonly telemetry: Telemetry;
   readonly decide: (error: unknown, task: TaskContext) => RetryDecision | { readonly outcome: "deferred" };
   /** Told of the end inside the task's context, and awaited, before the span ends. */
-  readonly notify: ((end: AttemptEnd<unknown>, task: TaskContext) => unknown) | undefined;
+  readonly notify: Notify | undefined;
 }
 
-/** How an attempt is started, apart from its function. */
+/** Options of starting an attempt. */
 export interface StartOptions<T> {
   /** The engine's own signal: aborting it cancels the attempt. */
   readonly signal?: AbortSignal | undefined;
@@ -58,12 +57,11 @@ export interface StartOptions<T> {
 const NO_OPTIONS = Object.freeze({});
 
 /** An attempt from its start to its end: its span, its limits, and the one end that counts. */
-export class RunningAttempt<T> extends LiveAttempt implements EndedAttempt, Rostered {
+export class RunningAttempt<T> extends LiveAttempt implements EndedAttempt {
   declare readonly task: CurrentTask;
   readonly settings: AttemptSettings;
   /** Tells the span's times where hooks run before it ends, or a test has replaced the global clock. */
   readonly clock: SpanClock | undefined;
-  place = -1;
   /** Set when the attempt has settled; hooks may still be running then. */
   outcome: TaskOutcome | undefined;
   endedAt = 0;
@@ -87,10 +85,6 @@ export class RunningAttempt<T> extends LiveAttempt implements EndedAttempt, Rost
     this.settings = settings;
     this.clock = clock;
     this.#wait = wait;
-  }
-
-  get id(): string {
-    return this.task.taskId;
   }
 
   /**
@@ -169,10 +163,9 @@ export class RunningAttempt<T> extends LiveAttempt implements EndedAttempt, Rost
     else this.#tell(end);
   }
 
-  // A hook that throws changes nothing; one that hangs is not waited for once the attempt is abandoned.
+  // A hook that hangs is not waited for once the attempt is abandoned.
   #tell(end: AttemptEnd<T>): void {
-    const { notify } = this.settings;
-    const told = notify && quietly(`a hook of task ${this.task.funcName}`, () => notify(end, this.task), undefined);
+    const told = this.settings.notify?.(end, this.task);
     if (told === undefined || this.#abandoned) {
       this.#finish(end);
     } else {

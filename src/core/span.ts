@@ -38,7 +38,7 @@ export class OwnSpan {
     }
   }
 
-  /** Whether a context's span is this one. */
+  /** True for the very span of a context that this one wraps. */
   is(span: Span): boolean {
     return span === this.#span;
   }

@@ -106,8 +106,8 @@ function reportConflict(registered: RegisteredApi): void {
   if (slot.conflictReported) return;
   slot.conflictReported = true;
   const message =
-    `${SCOPE_NAME} sees no spans: the application registered @opentelemetry/api ${registered.version}, and ` +
-    `${SCOPE_NAME} was given a newer copy of it. Install one version of @opentelemetry/api for both.`;
+    `${SCOPE_NAME} sees no spans: the application registered @opentelemetry/api ${registered.version}, and this ` +
+    "library was given a newer copy of it. Install one version for both.";
   if (registered.diag === undefined) process.emitWarning(message, { code: "OTEL_TASKFLOW_API_CONFLICT" });
   else registered.diag.warn(message);
 }
@@ -133,7 +133,7 @@ function copyBaggage(baggage: unknown): TaskBaggage {
   if (typeof baggage === "boolean") return baggage;
   const length = Array.isArray(baggage) ? baggage.length : undefined;
   if (length !== undefined && length > MAX_TRAVELLING) {
-    throw new TaskConfigError(`baggage: expected at most ${MAX_TRAVELLING} tag keys, received ${length}`);
+    throw new TaskConfigError(`baggage: expected at most ${MAX_TRAVELLING} tag keys`);
   }
   const keys: unknown[] = Array.from({ length: length ?? 0 }, (_, index) => Reflect.get(Object(baggage), index));
   if (length !== undefined && keys.every((key) => typeof key === "string")) return Object.freeze(keys);

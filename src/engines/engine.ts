@@ -88,6 +88,11 @@ export interface TaskEngine {
   /** The queue's name, where there is one. */
   readonly destination?: string | undefined;
   readonly capabilities: EngineCapabilities;
+  /**
+   * Copies the arguments of a task when it is added, and throws a `TaskConfigError` for what cannot be stored. Engines
+   * that store JSON give `copyAsJson` of `otel-taskflow/engine`. Default: the array is copied, and not what is in it.
+   */
+  readonly copyArgs?: ((args: readonly unknown[]) => readonly unknown[]) | undefined;
   /** Called once, by the manager that will use the engine. Connects to nothing yet. */
   open(host: EngineHost): OpenEngine;
 }

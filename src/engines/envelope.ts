@@ -4,8 +4,6 @@ import type { Carrier } from "../core/types.js";
 import { fieldsOf, wireCount, wireSpanContext, wireTime } from "../core/wire.js";
 import type { Settlement, TaskMessage } from "./engine.js";
 
-export { fieldsOf } from "../core/wire.js";
-
 /** The reserved key under which a stored task holds what is not the user's. */
 export const ENVELOPE_KEY = "otel-taskflow";
 

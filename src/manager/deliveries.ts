@@ -24,6 +24,8 @@ export class Deliveries {
   #wakers: (() => void)[] = [];
   /** Deliveries that have ever come. */
   come = 0;
+  /** The manager has shut down: nothing more will come, and nobody waits any more. */
+  closed = false;
 
   add(held: HeldDelivery): void {
     this.come += 1;
@@ -38,7 +40,7 @@ export class Deliveries {
   /** A delivery of this task whose end is not stored yet. */
   find(taskId: string): HeldDelivery | undefined {
     const held = this.#here.find(taskId);
-    return held?.stage === "stored" ? undefined : held;
+    return held?.isOver ? undefined : held;
   }
 
   values(): HeldDelivery[] {
@@ -66,7 +68,12 @@ export class Deliveries {
     }
   }
 
-  /** Resolves when the next of those that are here has gone, or has begun to wait itself. */
+  /** Resolves when no delivery is here any more; does not wait for the hooks of tasks that ended without an attempt. */
+  async gone(): Promise<void> {
+    while (this.#here.size > 0) await this.changed();
+  }
+
+  /** Resolves when the last of those that are here has gone, but for those that wait themselves. */
   changed(): Promise<void> {
     return new Promise((resolve) => this.#wakers.push(resolve));
   }
@@ -105,7 +112,8 @@ export class Deliveries {
   }
 
   #wake(): void {
-    if (this.#wakers.length === 0) return;
+    // no one's bystanders are more than all that wait
+    if (this.#wakers.length === 0 || this.#here.size > this.#waiting.size) return;
     for (const resolve of this.#wakers.splice(0)) resolve();
   }
 }

@@ -15,7 +15,8 @@ export interface DroppedTask {
 /** A delivery in the hands of this process: it runs, then its end is being stored, then it is stored. */
 export class HeldDelivery implements Rostered {
   place = -1;
-  stage: "running" | "storing" | "stored" = "running";
+  /** `lost`: the end could not be stored, and the task will run again. */
+  stage: "running" | "storing" | "stored" | "lost" = "running";
   /** `undefined` where the delivery is given back without a run. */
   attempt: RunningAttempt<unknown> | undefined;
   /** The task that ends with this delivery although another attempt was to follow. */
@@ -32,6 +33,10 @@ export class HeldDelivery implements Rostered {
 
   get id(): string {
     return this.delivery.origin.id;
+  }
+
+  get isOver(): boolean {
+    return this.stage === "stored" || this.stage === "lost";
   }
 
   /** Stores the first end that it is told. Never throws or rejects. */
@@ -66,7 +71,7 @@ export class HeldDelivery implements Rostered {
   }
 
   #isLost(error: unknown): void {
-    this.stage = "stored";
+    this.stage = "lost";
     warn(`the end of task ${this.id} could not be stored: it will run again`, error);
   }
 }

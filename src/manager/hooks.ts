@@ -1,29 +1,31 @@
-import type { AttemptEnd } from "../core/finish.js";
+import type { AttemptEnd, Notify } from "../core/finish.js";
+import { quietly } from "../core/guard.js";
 import type { TaskContext } from "../core/types.js";
-import { checkHooks, type TaskManagerOptions } from "./options.js";
+import { checkHooks, type Hooks, type TaskManagerOptions } from "./options.js";
 
 /**
- * Calls the hook of an attempt's end; `undefined` where there is none.
+ * Calls the hook of an attempt's end; `undefined` where there is none at all. A hook that throws or rejects is told to
+ * diag, and changes nothing.
  *
  * @throws TaskConfigError for a hook that is no function.
  */
-export function notifier(
-  options: TaskManagerOptions,
-): ((end: AttemptEnd<unknown>, task: TaskContext) => unknown) | undefined {
-  const { onRetry, onSuccess, onFailure, onCancel } = checkHooks(options);
-  if (!onRetry && !onSuccess && !onFailure && !onCancel) return undefined;
-  return (end, context) => {
-    switch (end.outcome) {
-      case "success":
-        return onSuccess?.({ context });
-      case "retry":
-        return onRetry?.({ context, error: end.error, delay: end.delay });
-      case "cancelled":
-        return onCancel?.({ context, error: end.error });
-      case "deferred":
-        return undefined;
-      default:
-        return onFailure?.({ context, error: end.error });
-    }
-  };
+export function notifier(options: TaskManagerOptions): Notify | undefined {
+  const hooks = checkHooks(options);
+  if (Object.values(hooks).every((hook) => hook === undefined)) return undefined;
+  return (end, task) => quietly(`a hook of task ${task.funcName}`, () => callHook(hooks, end, task), undefined);
+}
+
+function callHook(hooks: Hooks, end: AttemptEnd<unknown>, context: TaskContext): void | Promise<void> {
+  switch (end.outcome) {
+    case "success":
+      return hooks.onSuccess?.({ context });
+    case "retry":
+      return hooks.onRetry?.({ context, error: end.error, delay: end.delay });
+    case "cancelled":
+      return hooks.onCancel?.({ context, error: end.error });
+    case "deferred":
+      return;
+    default:
+      return hooks.onFailure?.({ context, error: end.error });
+  }
 }

@@ -1,10 +1,8 @@
-import { setTimeout as pause } from "node:timers/promises";
 import { arrive, extract, inject, type TaskOrigin } from "../core/carrier.js";
 import { activeContext, withContext } from "../core/context.js";
 import { dropTask } from "../core/drop.js";
 import { TaskConfigError } from "../core/errors.js";
 import type { AttemptEnd } from "../core/finish.js";
-import { quietly } from "../core/guard.js";
 import { HOME } from "../core/home.js";
 import { RunningAttempt } from "../core/running-attempt.js";
 import { NO_TAGS } from "../core/tags.js";
@@ -22,9 +20,11 @@ import type {
   TaskEngine,
   TaskMessage,
 } from "../engines/engine.js";
+import { type CancelAnswer, Cancels, STORING_MS } from "./cancel.js";
 import { callOf, type SharedSettings } from "./definition.js";
 import { type Bystanders, Deliveries } from "./deliveries.js";
 import { type DroppedTask, HeldDelivery } from "./held-delivery.js";
+import { untilIdle } from "./idle.js";
 import type { Registry } from "./registry.js";
 import { reasonOf, settlementOf } from "./settlement.js";
 import { StoreWatch } from "./store-watch.js";
@@ -34,14 +34,6 @@ import { tellGaveUp, tellUnknown } from "./voice.js";
 const UNKNOWN_TASK_DELAY_MS = 5_000;
 /** After this time a task is offered again that was fetched while its worker stopped, which must not get it once more. */
 const STOPPING_DELAY_MS = 1_000;
-/** For so long a cancel waits for the store, and a shutdown for what it gives back. */
-const STORING_MS = 5_000;
-/** Between two looks into a store for tasks that wait. */
-const IDLE_POLL_MS = 100;
-/** Before the store is asked again that gave no answer. */
-const OUTAGE_POLL_MS = 1_000;
-/** A task may start or end while the store is looked at; more often than this, somebody runs it again and again. */
-const CANCEL_LOOKS = 4;
 
 /** A task that did not complete. */
 export interface UnfinishedTask {
@@ -50,9 +42,6 @@ export interface UnfinishedTask {
   /** Due and not started; waiting for its time, as a retry does; or running. */
   readonly state: "ready" | "delayed" | "active";
 }
-
-/** What became of a cancel: no other attempt of the task will start; or the task had ended, or never was; or nobody knows. */
-export type CancelAnswer = "cancelled" | "unknown" | "unanswered";
 
 /** Engines that belong to a manager. */
 const taken = new WeakSet<TaskEngine>();
@@ -63,10 +52,9 @@ export class Host implements EngineHost {
   readonly #shared: SharedSettings;
   readonly #engine: OpenEngine;
   readonly #here = new Deliveries();
-  readonly #cancelling = new Map<string, Promise<CancelAnswer>>();
+  readonly #cancels: Cancels;
   readonly #store: StoreWatch;
   #quiescing = false;
-  #closed = false;
   #completed = 0;
 
   /** @throws TaskConfigError for an engine of another manager. */
@@ -77,6 +65,7 @@ export class Host implements EngineHost {
     this.#shared = shared;
     this.#store = new StoreWatch(shared.voice);
     this.#engine = engine.open(this);
+    this.#cancels = new Cancels(this.#here, this.#engine, (dropped) => this.#drop(dropped));
   }
 
   /** Tasks that succeeded or gave up here. */
@@ -116,11 +105,11 @@ export class Host implements EngineHost {
   }
 
   storeLost(error: unknown): void {
-    if (!this.#closed) this.#store.lost(error);
+    if (!this.#here.closed) this.#store.lost(error);
   }
 
   storeBack(): void {
-    if (!this.#closed) this.#store.back();
+    if (!this.#here.closed) this.#store.back();
   }
 
   // --- called by the manager
@@ -133,23 +122,15 @@ export class Host implements EngineHost {
     if (!this.#quiescing) await HOME.runInAsyncScope(this.#engine.work, this.#engine, this.#registry.names());
   }
 
-  /** Stops a task wherever it is: running here, being stored, or waiting in the store. Waits for no hook. */
-  async cancel(taskId: string): Promise<CancelAnswer> {
-    // several who cancel one task are served one after the other, so that one of them has cancelled it
-    const before = this.#cancelling.get(taskId);
-    const look = (): Promise<CancelAnswer> => this.#cancel(taskId);
-    const answer = before === undefined ? look() : before.then(look, look);
-    this.#cancelling.set(taskId, answer);
-    try {
-      return await answer;
-    } finally {
-      if (this.#cancelling.get(taskId) === answer) this.#cancelling.delete(taskId);
-    }
+  cancel(taskId: string): Promise<CancelAnswer> {
+    return this.#cancels.cancel(taskId);
   }
 
   /** Resolves when nothing is queued, waiting for retry, or running here; but for the task that asks. */
   async idle(): Promise<void> {
-    await this.#here.standBy("idle", (bystanders) => this.#untilIdle(bystanders));
+    await this.#here.standBy("idle", (bystanders) =>
+      untilIdle(this.#here, this.#engine, this.#shared.durable, bystanders),
+    );
   }
 
   /** {@link Deliveries.standBy} for a shutdown. */
@@ -159,7 +140,11 @@ export class Host implements EngineHost {
 
   /** Lets tasks end until `deadline` aborts, and starts no more of them; returns those that end with this process. */
   async drain(deadline: AbortSignal, bystanders: Bystanders): Promise<UnfinishedTask[]> {
-    if (!this.#shared.durable) await Promise.race([this.#untilIdle(bystanders), whenAborted(deadline)]);
+    if (!this.#shared.durable)
+      await Promise.race([
+        untilIdle(this.#here, this.#engine, this.#shared.durable, bystanders),
+        whenAborted(deadline),
+      ]);
     this.#quiescing = true;
     const left = await this.#engine.quiesce(deadline);
     for (const delivery of left) this.#drop({ delivery, why: "shutdown" });
@@ -171,20 +156,17 @@ export class Host implements EngineHost {
   async abandon(): Promise<UnfinishedTask[]> {
     this.#quiescing = true;
     const reason = reasonOf("shutdown");
-    const held = this.#here.values().map((one) => ({
-      origin: one.delivery.origin,
-      cut: one.attempt?.abandon(reason, this.#shared.durable) === true,
-      retries: one.attempt?.outcome === "retry",
-    }));
-    await within(STORING_MS, this.#here.settled(), undefined);
-    return held.flatMap(({ origin, cut, retries }) => {
-      if (cut) return unfinished(origin, "active");
-      return retries ? unfinished(origin, "delayed") : [];
+    const cutShort = this.#here.values().flatMap(({ delivery, attempt, dropped }) => {
+      if (attempt?.abandon(reason, this.#shared.durable)) return unfinished(delivery.origin, "active");
+      const goesOn = attempt?.outcome === "retry" && dropped === undefined;
+      return goesOn ? unfinished(delivery.origin, "delayed") : [];
     });
+    await within(STORING_MS, this.#here.gone(), undefined);
+    return cutShort;
   }
 
   async close(): Promise<void> {
-    this.#closed = true;
+    this.#here.closed = true;
     await this.#engine.close();
   }
 
@@ -238,54 +220,6 @@ export class Host implements EngineHost {
     const told = (enqueuer ?? HOME).runInAsyncScope(() => dropTask(plan));
     void this.#here.dropping(told).then(() => enqueuer?.emitDestroy());
   }
-
-  // --- cancel and idle
-
-  async #cancel(taskId: string): Promise<CancelAnswer> {
-    for (let look = 0; look < CANCEL_LOOKS; look += 1) {
-      const held = this.#here.find(taskId);
-      const answer = held && (await this.#callOff(held));
-      if (answer !== undefined) return answer;
-      const delivery = await this.#engine.take(taskId);
-      if (delivery !== undefined) {
-        this.#drop({ delivery, why: "cancelled" });
-        return "cancelled";
-      }
-      if (this.#here.find(taskId) === undefined) return "unknown";
-    }
-    return "unanswered";
-  }
-
-  /** `undefined` where the task goes on in the store. */
-  async #callOff(held: HeldDelivery): Promise<CancelAnswer | undefined> {
-    const { attempt } = held;
-    const reason = reasonOf("cancelled");
-    if (attempt?.abort(reason) === true) return await untilStored(held, "cancelled");
-    if (attempt?.outcome === "success" || attempt?.outcome === "failure") return "unknown";
-    // the hooks of a retry are running, and may themselves wait for this answer: the end is stored without them
-    if (held.stage === "running") held.drop("cancelled", reason);
-    const over = held.dropped !== undefined || attempt?.outcome === "cancelled";
-    return await untilStored(held, over ? "cancelled" : undefined);
-  }
-
-  async #untilIdle(bystanders: Bystanders): Promise<void> {
-    const { durable } = this.#shared;
-    while (!this.#closed) {
-      await this.#here.settled(bystanders);
-      const { come } = this.#here;
-      const changed = this.#here.changed();
-      const look = (): number | Promise<number> => this.#engine.waiting();
-      const waiting = await quietly("looking for tasks that wait", () => HOME.runInAsyncScope(look), undefined);
-      if (waiting === 0 && this.#here.come === come && this.#here.isSettled(bystanders)) return;
-      await (durable ? pause(waiting === undefined ? OUTAGE_POLL_MS : IDLE_POLL_MS) : changed);
-    }
-  }
-}
-
-async function untilStored<T>(held: HeldDelivery, answer: T): Promise<T | "unanswered"> {
-  if (held.stored === undefined) return answer;
-  const stored = held.stored.then(() => true);
-  return (await within(STORING_MS, stored, false)) ? answer : "unanswered";
 }
 
 function unfinished({ id, name }: TaskOrigin, state: UnfinishedTask["state"]): UnfinishedTask {

@@ -94,7 +94,8 @@ const MANAGER_KEYS = namesOf<TaskManagerOptions>({
 const ADD_KEYS = namesOf<AddTaskOptions>({ tags: true, delay: true, taskId: true, retries: true });
 const SHUTDOWN_KEYS = namesOf<ShutdownOptions>({ timeout: true });
 
-type Hooks = Pick<TaskManagerOptions, "onRetry" | "onSuccess" | "onFailure" | "onCancel">;
+/** The hooks of a manager. */
+export type Hooks = Pick<TaskManagerOptions, "onRetry" | "onSuccess" | "onFailure" | "onCancel">;
 
 /** @throws TaskConfigError for what is no object, or has an option of another name. */
 export function checkManagerOptions(options: TaskManagerOptions): void {
@@ -142,8 +143,7 @@ export function checkOnNotice(onNotice: TaskManagerOptions["onNotice"]): TaskMan
 export function checkRuntime(): void {
   if (typeof navigator !== "object" || navigator.userAgent !== "Cloudflare-Workers") return;
   throw new TaskConfigError(
-    "new TaskManager(): not for Cloudflare Workers, where nothing outlives its request; there, enqueueTask() hands a " +
-      "task to a queue of the platform, and runAttempt() runs it in the queue's consumer, or in waitUntil()",
+    "new TaskManager(): not for Cloudflare Workers. Use enqueueTask() with a queue, and runAttempt() in its consumer",
   );
 }
 

@@ -23,7 +23,7 @@ export class Registry {
     if (replaced === undefined) return;
     // whoever holds a function of before adds tasks by it still
     for (const [known, old] of this.#byFunction) if (old === replaced) this.#byFunction.set(known, definition);
-    warn(`task "${definition.enqueue.name}" was registered again, and replaces the one of before`);
+    warn(`task "${definition.enqueue.name}" was registered again`);
   }
 
   /** @throws TaskConfigError for a function that was never registered. */
@@ -52,9 +52,8 @@ export class Registry {
     if (known === undefined) return undefined;
     if (process.env.NODE_ENV !== "production" && isSameSource(known.fn, fn)) return known;
     throw new TaskConfigError(
-      `task(): the name "${name}" is taken by another task of this manager; give each a name of its own, as minifiers ` +
-        'give one to several functions: task({ name: "send-email", … }, fn). Where a module is evaluated again (hot ' +
-        "reload), make its manager there as well, or register its tasks in a module that is evaluated once",
+      `task(): the name "${name}" is taken by another task of this manager; give each its own, as minifiers may not. ` +
+        "With hot reload, make the manager in the module that registers tasks, or register them in one that is evaluated once",
     );
   }
 }

@@ -8,18 +8,12 @@ export type DropReason = "cancelled" | "shutdown";
 
 /** The end of an attempt as its engine is to store it; `span` is the attempt's. */
 export function settlementOf(end: AttemptEnd<unknown>, span: OwnSpan): Settlement {
-  switch (end.outcome) {
-    case "success":
-      return { outcome: "success" };
-    case "retry":
-      return { outcome: "retry", delay: end.delay ?? 0, error: end.error, span: span.spanContext() };
-    case "deferred":
-      return { outcome: "deferred", delay: 0 };
-    case "cancelled":
-      return { outcome: "cancelled", error: end.error };
-    default:
-      return { outcome: "failure", error: end.error };
-  }
+  const { outcome } = end;
+  if (outcome === "success") return { outcome };
+  if (outcome === "deferred") return { outcome, delay: 0 };
+  const { error, delay = 0 } = end;
+  if (outcome === "retry") return { outcome, delay, error, span: span.spanContext() };
+  return { outcome: outcome === "cancelled" ? outcome : "failure", error };
 }
 
 /** The error that hooks and signals are told with such an end. */

@@ -14,7 +14,6 @@ import type { TaskFunction } from "./definition.js";
 import type { Bystanders } from "./deliveries.js";
 import { notifier } from "./hooks.js";
 import { Host, type UnfinishedTask } from "./host.js";
-import { copyAsJson } from "./json.js";
 import {
   type AddTaskOptions,
   checkAddOptions,
@@ -57,6 +56,7 @@ export class TaskManager {
   readonly #registry: Registry;
   readonly #host: Host;
   readonly #durable: boolean;
+  readonly #copyArgs: (args: readonly unknown[]) => readonly unknown[];
   readonly #voice: Voice;
   readonly #accepting = new Set<Promise<boolean>>();
   readonly #held = new HeldTasks();
@@ -77,6 +77,7 @@ export class TaskManager {
     const onNotice = checkOnNotice(options.onNotice);
     const engine = checkEngine(options.engine ?? memoryEngine());
     const { name, system, destination, capabilities } = engine;
+    this.#copyArgs = (args) => engine.copyArgs?.(args) ?? copyOf(args);
     this.#durable = capabilities.durable;
     const shared = {
       route: { engine: name, system, destination },
@@ -218,7 +219,7 @@ export class TaskManager {
     }
     const request = checkAddOptions("addTask()", options, task.tellCut);
     if (this.#shutdown !== undefined) throw new TaskManagerClosedError();
-    const copy = this.#durable ? copyAsJson(args) : args.length === 0 ? NO_ARGS : [...args];
+    const copy = this.#copyArgs(args);
     const fresh = options.taskId === undefined;
     const send = (origin: TaskOrigin): boolean | Promise<boolean> => this.#host.enqueue({ origin, args: copy, fresh });
     return {
@@ -265,6 +266,10 @@ export class TaskManager {
   }
 }
 
+function copyOf(args: readonly unknown[]): readonly unknown[] {
+  return args.length === 0 ? NO_ARGS : [...args];
+}
+
 // A promise that `onLog` returns is pending until the line is written: whoever waits for the tasks waits for it, too.
 function heard(onLog: TaskTelemetryOptions["onLog"], pending: InFlight): TaskTelemetryOptions["onLog"] {
   if (typeof onLog !== "function") return onLog;
@@ -278,8 +283,8 @@ function checkDecorated(decorated: Pick<ClassMethodDecoratorContext, "kind" | "n
   // TypeScript's older decorators pass the method's name instead
   if (typeof decorated !== "object" || decorated.kind !== "method") {
     throw new TaskConfigError(
-      "method(): decorates methods by the language's own decorators; with TypeScript's experimentalDecorators, " +
-        "or for anything else, use a field: readonly send = tasks.task({ … }, async () => { … })",
+      "method(): decorates methods; with TypeScript's experimentalDecorators, or for anything else, use a field: " +
+        "readonly send = tasks.task({ … }, async () => { … })",
     );
   }
   if (decorated.private) {

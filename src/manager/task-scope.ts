@@ -120,5 +120,5 @@ function later(id: string, enqueue: PreparedTask["enqueue"]): Promise<void> {
 }
 
 function leaveOut(id: string): void {
-  debug(`task ${id} is left out: what it was added for failed, or was discarded`);
+  debug(`task ${id} is left out with the scope it was added to`);
 }

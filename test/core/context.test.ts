@@ -2,7 +2,7 @@ import { AsyncLocalStorage } from "node:async_hooks";
 import { Readable } from "node:stream";
 import { pipeline } from "node:stream/promises";
 import { setTimeout as delay } from "node:timers/promises";
-import { context, ROOT_CONTEXT, trace } from "@opentelemetry/api";
+import { context, createContextKey, ROOT_CONTEXT, trace } from "@opentelemetry/api";
 import { AsyncLocalStorageContextManager } from "@opentelemetry/context-async-hooks";
 import { suppressTracing } from "@opentelemetry/core";
 import { AlwaysOffSampler } from "@opentelemetry/sdk-trace";
@@ -137,6 +137,13 @@ describe("the task context with an SDK", () => {
       getTaskContext()?.funcName,
     ]);
     expect(seen).toEqual([undefined, "job"]);
+  });
+
+  test("is not taken from an older copy of the package, whose attempts have another shape", () => {
+    startTelemetry();
+    const older = createContextKey("otel-taskflow.v1.attempt");
+    const theirs = ROOT_CONTEXT.setValue(older, { context: { taskId: "theirs" } });
+    expect(context.with(theirs, getTaskContext)).toBeUndefined();
   });
 
   test("is there when the span is not sampled", async () => {

@@ -3,13 +3,14 @@ import { trace } from "@opentelemetry/api";
 import type { CronCallback } from "croner";
 import type { TaskFn } from "node-cron";
 import { getTaskContext, memoryEngine, type TaskEngine, TaskManager } from "otel-taskflow";
+import { copyAsJson } from "otel-taskflow/engine";
 import { describe, expect, expectTypeOf, test, vi } from "vitest";
 import { createTasks, deferred } from "../support/tasks.js";
 import { collectDiag, startTelemetry } from "../support/telemetry.js";
 
 /** An engine that says it stores tasks, so that their arguments have to be JSON. */
 function storingEngine(): TaskEngine {
-  return Object.assign(memoryEngine(), { capabilities: { durable: true, granularity: 0 } });
+  return Object.assign(memoryEngine(), { capabilities: { durable: true, granularity: 0 }, copyArgs: copyAsJson });
 }
 
 async function planOf(id: number): Promise<string> {

@@ -11,6 +11,7 @@ import {
   type TaskManagerOptions,
   type TaskScope,
 } from "otel-taskflow";
+import { copyAsJson } from "otel-taskflow/engine";
 import { describe, expect, test } from "vitest";
 import { startMetrics } from "../support/metrics.js";
 import { createTasks } from "../support/tasks.js";
@@ -33,7 +34,7 @@ function createDesk(options?: TaskManagerOptions): Desk {
 
 /** An engine that says it stores tasks. */
 function storingEngine(): TaskEngine {
-  return Object.assign(memoryEngine(), { capabilities: { durable: true, granularity: 0 } });
+  return Object.assign(memoryEngine(), { capabilities: { durable: true, granularity: 0 }, copyArgs: copyAsJson });
 }
 
 describe("a scope that was not released", () => {

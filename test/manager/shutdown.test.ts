@@ -85,6 +85,14 @@ describe("shutdown", () => {
     expect(telemetry.span("process done").attributes["task.outcome"]).toBe("success");
   });
 
+  test("does not wait past the deadline for the hook of a task that was cancelled while it waited", async () => {
+    const tasks = new TaskManager({ onCancel: hang });
+    const later = tasks.task("later", () => {});
+    expect(await tasks.cancel(await tasks.addTask(later, [], { delay: 60_000 }))).toBe(true);
+    const late = new Promise((resolve) => setTimeout(resolve, 3_000, "late").unref());
+    expect(await Promise.race([tasks.shutdown({ timeout: 5 }), late])).toEqual({ completed: 0, abandoned: [] });
+  });
+
   test("tells a task by its signal", async () => {
     const tasks = new TaskManager();
     const reason = deferred<unknown>();

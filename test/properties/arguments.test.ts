@@ -1,5 +1,6 @@
 import fc from "fast-check";
 import { type OpenEngine, TaskManager, type TaskMessage } from "otel-taskflow";
+import { copyAsJson } from "otel-taskflow/engine";
 import { describe, expect, test } from "vitest";
 import { explode, untouchable } from "../hostile/fixtures.js";
 
@@ -15,7 +16,7 @@ function durableTasks(): { add(args: readonly unknown[]): Promise<unknown>; read
     close: () => {},
   };
   const capabilities = { durable: true, granularity: 0 };
-  const tasks = new TaskManager({ engine: { name: "test", capabilities, open: () => opened } });
+  const tasks = new TaskManager({ engine: { name: "test", capabilities, copyArgs: copyAsJson, open: () => opened } });
   const fn = tasks.task("task", (..._args: unknown[]) => {});
   return { add: (args) => tasks.addTask(fn, args as unknown[]), stored };
 }

@@ -1,5 +1,5 @@
 import { describe, expect, test } from "vitest";
-import { isFunction, rules } from "./rules.js";
+import { ENGINE_FILES, isFunction, LIBRARIES, rules } from "./rules.js";
 import { descendants, linesIn, listFiles, parse, readSources } from "./source-tree.js";
 
 const sources = readSources();
@@ -12,6 +12,12 @@ describe.each(rules)("$title", ({ check, breach }) => {
   test.each(breach.lines)("a breach is noticed: %j", (line) => {
     expect(check(parse(breach.path, line))).toHaveLength(1);
   });
+});
+
+test.each(LIBRARIES)("the engine for %s has a file for each of its parts", (library) => {
+  expect(listFiles(`src/engines/${library}`)).toEqual(
+    expect.arrayContaining(["index.ts", ...ENGINE_FILES].map((file) => `src/engines/${library}/${file}`)),
+  );
 });
 
 test("there are sources to check", () => {

@@ -1,7 +1,7 @@
 import { basename, dirname } from "node:path";
 import ts from "typescript";
 import { type Import, importsOf, layerOf } from "./imports.js";
-import { linesIn, report } from "./source-tree.js";
+import { linesIn, listFiles, report } from "./source-tree.js";
 
 /** A rule about src/: says where a file breaks it, and shows a breach, so that the rule itself can be tested. */
 export interface Rule {
@@ -15,8 +15,26 @@ const MAX_FILE_LINES = 300;
 const MAX_FUNCTION_LINES = 60;
 const DOTTED_NAME = /^[a-z][a-z0-9_]*(\.[a-z][a-z0-9_]*)*\.([a-z][a-z0-9_]*)?$/;
 const SDK_PACKAGE = /^@opentelemetry\/(?!api$)/;
-/** Each has a folder in src/engines/ and a file in src/adapters/. */
-const LIBRARIES = ["bullmq", "pg-boss", "graphile-worker"];
+/** Each folder of src/engines/ has these, and an index.ts: who knows one engine knows where to look in all. */
+export const ENGINE_FILES: readonly string[] = [
+  "engine.ts",
+  "worker.ts",
+  "store.ts",
+  "settle.ts",
+  "stored-task.ts",
+  "library.ts",
+  "options.ts",
+];
+/** The one file more, named after a trouble that only this library has. */
+const OWN_TROUBLE: Readonly<Record<string, string>> = {
+  bullmq: "outages.ts",
+  "pg-boss": "carriers.ts",
+  "graphile-worker": "pool-errors.ts",
+};
+/** The folders of src/engines/; src/adapters/ may hold an adapter for each. */
+export const LIBRARIES: readonly string[] = [
+  ...new Set(listFiles("src/engines").flatMap((path) => /^src\/engines\/([^/]+)\//.exec(path)?.[1] ?? [])),
+];
 const CORE_MAY_IMPORT = ["@opentelemetry/api", "node:async_hooks"];
 
 export const rules: readonly Rule[] = [
@@ -69,7 +87,12 @@ export const rules: readonly Rule[] = [
     },
   },
   {
-    title: "an adapter imports no other adapter, no other library's engine, no manager, and no library at run time",
+    title: `a library's engine is ${ENGINE_FILES.join(", ")} and at most one file more`,
+    check: (source) => (isEngineFile(source.fileName) ? [] : [`${source.fileName}: is none of an engine's files`]),
+    breach: { path: "src/engines/bullmq/consumer.ts", lines: ["export const a = 1;"] },
+  },
+  {
+    title: "an adapter imports core and its own library's engine, and no library at run time",
     check: (source) => badImports(source, "adapters", mayAdapterImport),
     breach: {
       path: "src/adapters/bullmq.ts",
@@ -77,6 +100,7 @@ export const rules: readonly Rule[] = [
         'import { workTask } from "./pg-boss.js";',
         'import { a } from "../engines/pg-boss/library.js";',
         'import { memoryEngine } from "../engines/memory.js";',
+        'import { seal } from "../engines/envelope.js";',
         'import type { Host } from "../manager/host.js";',
         'import { Job } from "bullmq";',
       ],
@@ -217,6 +241,11 @@ function mayEngineImport({ file, target, typeOnly }: Import): boolean {
   return inLayers(target, ["core"]) || isPlatform(target) || (typeOnly && !target.startsWith("src/"));
 }
 
+function isEngineFile(path: string): boolean {
+  const [, library, file = ""] = /^src\/engines\/([^/]+)\/(.+)$/.exec(path) ?? [];
+  return library === undefined || file === "index.ts" || ENGINE_FILES.includes(file) || OWN_TROUBLE[library] === file;
+}
+
 function adapterOf(index: string): string {
   return `src/adapters/${basename(dirname(index))}.ts`;
 }
@@ -224,9 +253,8 @@ function adapterOf(index: string): string {
 // A library's adapter is the file named after it, and files whose names begin with that.
 function mayAdapterImport({ file, target, typeOnly }: Import): boolean {
   const library = libraryOf(file);
-  if (target.startsWith("src/adapters/")) return libraryOf(target) === library;
-  if (target.startsWith("src/engines/"))
-    return dirname(target) === `src/engines/${library}` || isSharedByEngines(target);
+  if (target.startsWith("src/adapters/")) return library !== undefined && libraryOf(target) === library;
+  if (target.startsWith("src/engines/")) return dirname(target) === `src/engines/${library}`;
   return inLayers(target, ["core"]) || isPlatform(target) || (typeOnly && !target.startsWith("src/"));
 }
 

@@ -1,5 +1,6 @@
 import { quietly } from "../../core/guard.js";
 import type { Delivery, EngineCapabilities, EngineHost, OpenEngine, TaskEngine, TaskMessage } from "../engine.js";
+import { copyAsJson } from "../json.js";
 import { type BullmqEngineOptions, type BullmqEngineSettings, engineSettings } from "./options.js";
 import { Store } from "./store.js";
 import { BULLMQ, deliveryOf, jobIdsOf } from "./stored-task.js";
@@ -18,7 +19,14 @@ const CAPABILITIES: EngineCapabilities = Object.freeze({ durable: true, granular
 export function bullmqEngine(options: BullmqEngineOptions): TaskEngine {
   const settings = engineSettings(options);
   const open = (host: EngineHost): OpenEngine => new BullmqTasks(settings, host);
-  return { name: BULLMQ, system: BULLMQ, destination: settings.queue, capabilities: CAPABILITIES, open };
+  return {
+    name: BULLMQ,
+    system: BULLMQ,
+    destination: settings.queue,
+    capabilities: CAPABILITIES,
+    copyArgs: copyAsJson,
+    open,
+  };
 }
 
 class BullmqTasks implements OpenEngine {

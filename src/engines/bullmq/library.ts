@@ -1,6 +1,10 @@
 import type { BullmqJob } from "./stored-task.js";
 
-// What is used of BullMQ, small enough for every major version, for Pro, and for any of its backends to have it.
+// These types are the part of BullMQ that is used: every major version has it, and so have Pro and any of its backends.
+
+/** The names by which a worker knows what an error means, whatever its class; seen in BullMQ 5.81 and 6.7. */
+export const GIVES_UP = "UnrecoverableError";
+export const PUTS_OFF = "DelayedError";
 
 /** A job as a queue finds it. */
 export interface BullmqStoredJob extends BullmqJob {

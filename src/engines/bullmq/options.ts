@@ -54,7 +54,7 @@ export interface BullmqEngineSettings {
   readonly workerOptions: object;
   /** Milliseconds after which a job that a worker does not hold on to is another's. */
   readonly lockDuration: number;
-  /** Of one task, whatever its own policy. */
+  /** The most attempts of any task, whatever its own policy. */
   readonly mostAttempts: number;
 }
 
@@ -92,7 +92,7 @@ export function engineSettings(options: BullmqEngineOptions): BullmqEngineSettin
   });
 }
 
-// What `withBackend` returns may be given as it is, and holds more classes than are used.
+// The object that `withBackend` returns may be given as it is, and holds more classes than are used.
 function withoutSiblings(options: BullmqEngineOptions): object {
   if (typeof options !== "object" || options === null) return options;
   return Object.fromEntries(Object.entries(options).filter(([key, one]) => KEYS.has(key) || typeof one !== "function"));
@@ -110,7 +110,7 @@ function checkConnection(connection: unknown): object | string {
   );
 }
 
-// In the options of a connection, of a client, or of the nodes of a cluster.
+// The options of a connection, of a client, or of the nodes of a cluster may have one.
 function hasKeyPrefix(connection: object): boolean {
   const { keyPrefix, options, redisOptions } = connection as Record<string, unknown>;
   if (typeof keyPrefix === "string" && keyPrefix !== "") return true;

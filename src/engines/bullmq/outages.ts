@@ -4,11 +4,17 @@ import { HOME } from "../../core/home.js";
 import type { EngineHost } from "../engine.js";
 
 const POLL_MS = 1_000;
-/** Node's codes, and those of PostgreSQL that say that a connection, or the server, is gone. */
-const CODES = /^(ECONN|EPIPE|ETIMEDOUT|ENOTFOUND|EAI_AGAIN|EHOST|ENET|08|57P0)/;
-/** How ioredis, pg and Redis itself tell of the same without a code. */
-const MESSAGES =
-  /connection (is closed|terminated|ended)|isn't writeable|max retries per request|timed out|timeout|LOADING|CLUSTERDOWN/i;
+/**
+ * Begins the codes by which Node says that a connection is gone, or cannot be made, and the SQLSTATEs by which
+ * PostgreSQL does: class 08, and class 57P0 of a server that is told to stop.
+ */
+const OUTAGE_CODE = /^(ECONN|EPIPE|ETIMEDOUT|ENOTFOUND|EAI_AGAIN|EHOST|ENET|08|57P0)/;
+/** Texts that say the same without a code: ioredis 5 has the first line, pg 8 the second, Redis 6 and 7 the third. */
+const OUTAGE_TEXTS = [
+  ...["Connection is closed", "isn't writeable", "max retries per request", "timed out"],
+  ...["Connection terminated", "timeout"],
+  ...["LOADING", "CLUSTERDOWN"],
+].map((text) => text.toLowerCase());
 
 /** Tells the host when the server has gone, and when it answers again. */
 export class Outages {
@@ -69,5 +75,7 @@ export class Outages {
 function isOutage(error: unknown): boolean {
   if (typeof error !== "object" || error === null) return false;
   const { code, message } = error as { code?: unknown; message?: unknown };
-  return (typeof code === "string" && CODES.test(code)) || (typeof message === "string" && MESSAGES.test(message));
+  if (typeof code === "string" && OUTAGE_CODE.test(code)) return true;
+  const text = typeof message === "string" ? message.toLowerCase() : "";
+  return OUTAGE_TEXTS.some((one) => text.includes(one));
 }

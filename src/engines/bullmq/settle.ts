@@ -1,6 +1,7 @@
 import { describeException } from "../../core/exception.js";
 import { storable } from "../../core/text.js";
 import type { Settlement } from "../engine.js";
+import { GIVES_UP, PUTS_OFF } from "./library.js";
 
 /**
  * Says that an attempt's end could not be stored, because the job has been removed, or is another worker's: seen in
@@ -24,14 +25,14 @@ export function thrownFor(end: Settlement): Error | undefined {
       return moved();
     default:
       // no attempt follows this name, however many were left
-      return named("UnrecoverableError", end.error);
+      return named(GIVES_UP, end.error);
   }
 }
 
 /** The error to throw for a job that BullMQ is to leave alone: it has been moved or removed already. */
 export function moved(): Error {
   const error = new Error("the task was given back");
-  error.name = "DelayedError";
+  error.name = PUTS_OFF;
   return error;
 }
 

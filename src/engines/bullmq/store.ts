@@ -1,3 +1,4 @@
+import { setTimeout as wait } from "node:timers/promises";
 import { TaskManagerClosedError } from "../../core/errors.js";
 import { HOME } from "../../core/home.js";
 import { within } from "../../core/within.js";
@@ -11,8 +12,10 @@ import { BACKOFF, type BullmqJob, hasStamp, isSameTask, jobIdsOf, taskData } fro
 const WAITING: readonly string[] = ["waiting", "delayed", "prioritized"];
 const ENDED: readonly string[] = ["completed", "failed"];
 const ACTIVE = "active";
-/** A job of no state is in no list of BullMQ's: whoever withdrew it died before removing it. */
-const FREE: readonly string[] = [...ENDED, "unknown"];
+/** The state of a job that is in no list of BullMQ's: it has been withdrawn, and is about to be removed. */
+const WITHDRAWN = "unknown";
+/** Redis 6 and 7 say so where a command for one type of value is given a key that has another. */
+const WRONG_TYPE = "WRONGTYPE";
 const ANSWER_MS = 1_000;
 const CLOSE_MS = 5_000;
 /** How long a job that has been removed may still turn up in this process. */
@@ -141,8 +144,8 @@ export class Store {
     HOME.runInAsyncScope(() => setTimeout(() => this.#gone.delete(id), LATE_MS).unref());
   }
 
-  // Two that are added here at the same time would both find their id free, and another task than the one that was
-  // found would be removed.
+  // Two tasks of one id that are added at the same time would both find it free, and a removal would hit another task
+  // than the one it has found.
   async #oneAfterTheOther<T>(id: string, change: () => Promise<T>): Promise<T> {
     const before = this.#changing.get(id);
     const changed = before === undefined ? change() : before.then(change, change);
@@ -160,7 +163,7 @@ export class Store {
       const job = await this.#ask((queue) => queue.getJob(id));
       return typeof job?.name === "string" ? job : undefined;
     } catch (error) {
-      if (error instanceof Error && error.message.includes("WRONGTYPE")) return undefined;
+      if (error instanceof Error && error.message.includes(WRONG_TYPE)) return undefined;
       throw error;
     }
   }
@@ -169,7 +172,10 @@ export class Store {
   async #makeFree(id: string): Promise<boolean> {
     const job = await this.#find(id);
     if (job === undefined) return true;
-    if (!FREE.includes(await this.#ask(() => job.getState()))) return false;
+    const state = await this.#ask(() => job.getState());
+    // whoever withdrew it may have died before removing it
+    if (state === WITHDRAWN) await wait(LATE_MS);
+    else if (!ENDED.includes(state)) return false;
     await this.#ask((queue) => queue.remove(id));
     return true;
   }
@@ -207,7 +213,8 @@ export class Store {
     return queue;
   }
 
-  // What could not be reached at first, as on a schema that is missing, stays as it is: the next question asks another.
+  // A queue that could not be reached at first, as on a schema that is missing, never can be: the next question opens
+  // another one.
   #discard(queue: BullmqQueue): void {
     if (this.#queue === queue) this.#queue = undefined;
     void closeQueue(queue, false);

@@ -2,26 +2,17 @@ import type { TaskRoute } from "../../core/attributes.js";
 import { MAX_TEXT } from "../../core/checks.js";
 import { storable } from "../../core/text.js";
 import type { Carrier } from "../../core/types.js";
-import { wireCount } from "../../core/wire.js";
+import { fieldsOf, wireCount } from "../../core/wire.js";
 import type { Delivery, EngineHost, TaskMessage } from "../engine.js";
-import {
-  argsOf,
-  ENVELOPE_KEY,
-  type Envelope,
-  fieldsOf,
-  type NextAttempt,
-  readNextAttempt,
-  seal,
-  unseal,
-} from "../envelope.js";
+import { argsOf, ENVELOPE_KEY, type Envelope, type NextAttempt, readNextAttempt, seal, unseal } from "../envelope.js";
 
 /** Value of `task.engine`, and of `messaging.system`: what BullMQ's own instrumentation goes by. */
 export const BULLMQ = "bullmq";
 
-/** For jobs without a name. */
+/** The task's name for a job without one. */
 export const UNNAMED = "unnamed";
 
-/** In the carrier of a job that `addJob` added: tells it from any other job that has, or had, its id. */
+/** A mark in the carrier of a job that `addJob` added, which tells it from any other job that has, or had, its id. */
 export const ADDED_KEY = "otel-taskflow-added";
 
 /** Names the engine's own strategy for the wait before a retry. */
@@ -51,9 +42,9 @@ export interface BullmqJob {
   readonly attemptsStarted?: number | undefined;
   /** How often it was taken from a worker that was gone. */
   readonly stalledCounter?: number | undefined;
-  /** Of failures; in a sandbox as JSON. */
+  /** A stack for each failure; in a sandbox as JSON. */
   readonly stacktrace?: readonly string[] | string | null | undefined;
-  /** Of the scheduler that made it. */
+  /** The key of the scheduler that made it. */
   readonly repeatJobKey?: string | undefined;
 }
 
@@ -133,7 +124,7 @@ function mayBeParent({ id = "", opts }: BullmqJob): boolean {
  * The id of a task's job: the task's own, unless BullMQ would refuse it, take it for a number of its own, or keep the
  * job where a key of the queue is.
  */
-export function jobIdOf(taskId: string): string {
+function jobIdOf(taskId: string): string {
   const free = isAcceptable(taskId) && !LIKE_A_KEY.test(taskId) && Number.isNaN(Number(taskId));
   return free ? taskId : ESCAPED + taskId.replaceAll("%", "%25").replaceAll(":", "%3A");
 }

@@ -118,8 +118,8 @@ export class TaskWorker {
     this.#worker.run().catch((error: unknown) => warn("the BullMQ worker has stopped", error));
   }
 
-  // A pause, unlike a close, can still be cut short when it takes too long. A worker that is pausing tells of no error:
-  // when it has paused, an end that it has not told of by then was not stored.
+  // A pause, unlike a close, can still be cut short when it takes too long. A worker that pauses tells of no error: an
+  // end that it has not told of when it has paused was not stored.
   async #pause(): Promise<void> {
     await this.#worker.pause();
     this.#giveUp("BullMQ's worker has stopped");
@@ -132,7 +132,7 @@ export class TaskWorker {
     await this.#run(job, token);
   }
 
-  // Nothing may come between looking whether the job has left and this: whoever takes a task out looks here first.
+  // This follows in the same turn as the look whether the job has left, since whoever takes a task out looks here first.
   #run(job: BullmqWorkerJob, token: string | undefined): Promise<void> {
     const held: HeldJob = { job, next: undefined, told: undefined };
     this.#held.add(held);
@@ -179,8 +179,8 @@ export class TaskWorker {
     await quietly("noting an attempt", () => job.updateData(dataWithNext(job, next)), undefined);
   }
 
-  // Of some errors BullMQ does not tell which job they meant. Since the processor has ended, the lock is no longer
-  // renewed: when it has run out, the job is anybody's.
+  // BullMQ does not say of every error which job it meant. It no longer renews the lock of a job whose processor has
+  // ended: when that has run out, another worker may have the job.
   #untilStored(held: HeldJob): Promise<void> {
     return new Promise((resolve, reject) => {
       const runsOut = (): void => held.told?.(new Error("BullMQ told nothing before the job's lock ran out"));
@@ -218,7 +218,8 @@ export class TaskWorker {
   }
 }
 
-// Whoever added a job may have given it fewer attempts, and another wait, than the policy here. This copy alone is told.
+// The producer of a job may have given it fewer attempts, and another wait, than the policy here: this copy of the job
+// says otherwise, and the stored one stays as it is.
 function askHere(job: BullmqJob): void {
   job.opts.attempts = job.attemptsMade + 2;
   job.opts.backoff = BACKOFF;

@@ -5,6 +5,7 @@ import { whenAborted } from "../../core/when-aborted.js";
 import { within } from "../../core/within.js";
 import type { Delivery, EngineHost, OpenEngine, TaskEngine, TaskMessage } from "../engine.js";
 import { seal } from "../envelope.js";
+import { copyAsJson } from "../json.js";
 import { untraced } from "../untraced.js";
 import { type EngineHelpers, GRAPHILE_WORKER, type GraphileJob, type GraphileTask } from "./library.js";
 import { checkOptions, type EngineSettings, type GraphileEngineOptions } from "./options.js";
@@ -40,6 +41,7 @@ export function graphileEngine(options: GraphileEngineOptions): TaskEngine {
     system: GRAPHILE_WORKER,
     destination: settings.schema,
     capabilities: Object.freeze({ durable: true, granularity: settings.pollInterval }),
+    copyArgs: copyAsJson,
     open: (host) => new GraphileQueue(host, settings),
   };
 }

@@ -93,8 +93,9 @@ export class EndedJobs {
   /** Frees the jobs that these workers held, which run no more, and puts down those that have ended. */
   async unlock(workers: readonly string[]): Promise<void> {
     const ended = this.#recent.entries();
-    await this.#store.unlock(workers, ended);
-    for (const [jobId] of ended) this.#recent.take(jobId);
+    const held = await this.#store.unlock(workers, ended);
+    // another worker may still fail to put its jobs down
+    for (const [jobId] of ended) if (!held.has(jobId)) this.#recent.take(jobId);
   }
 
   /** Resolves when nothing is left to be put down from here, after seconds at most. Never rejects. */

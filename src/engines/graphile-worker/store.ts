@@ -175,12 +175,13 @@ export class Store {
 
   /**
    * Frees the jobs that these workers hold, which run no more. Those that they ran to their end, but could not put
-   * down, are put down in the same step, instead of run again.
+   * down, are put down in the same step, instead of run again. Resolves to the jobs that other workers still hold.
    */
-  async unlock(workers: readonly string[], ended: EndedEntries): Promise<void> {
-    await this.#transaction(async (client) => {
+  async unlock(workers: readonly string[], ended: EndedEntries): Promise<ReadonlySet<string>> {
+    return await this.#transaction(async (client) => {
       await client.query(`select from ${this.#schema}.force_unlock_workers($1)`, [workers]);
       await this.#putDown(client, ended);
+      return await this.#idsOf(client, "locked_at is not null", ended);
     });
   }
 
@@ -197,9 +198,8 @@ export class Store {
   }
 
   async #putDown(client: GraphileClient, ended: EndedEntries): Promise<void> {
-    const doubtful = ended.flatMap(([id, { stored }]) => (stored ? [] : [id]));
-    const kept = `select id::text from ${this.#schema}.jobs where id = any($1::bigint[]) and key is not null`;
-    const again = new Set((await client.query(kept, [doubtful])).rows.map((row) => (row as { id: string }).id));
+    const doubtful = ended.filter(([, { stored }]) => !stored);
+    const again = await this.#idsOf(client, "key is not null", doubtful);
     const over = ended.filter(([id]) => !again.has(id));
     const completed = over.flatMap(([id, { failure }]) => (failure === undefined ? [id] : []));
     await client.query(`select from ${this.#schema}.complete_jobs($1)`, [completed]);
@@ -207,6 +207,14 @@ export class Store {
       if (failure === undefined) continue;
       await client.query(`select from ${this.#schema}.permanently_fail_jobs(array[$1::bigint], $2)`, [id, failure]);
     }
+  }
+
+  /** Those of these jobs for which a condition holds. */
+  async #idsOf(client: GraphileClient, condition: string, jobs: EndedEntries): Promise<Set<string>> {
+    const text = `select id::text from ${this.#schema}.jobs where id = any($1::bigint[]) and ${condition}`;
+    const { rows } = await client.query(text, [jobs.map(([id]) => id)]);
+    // the column that was asked for
+    return new Set(rows.map((row) => (row as { id: string }).id));
   }
 
   async #connect(): Promise<GraphileUtils> {
@@ -229,18 +237,19 @@ export class Store {
     return (await this.#ask((utils) => utils.addJob(identifier, payload, spec))) as GraphileJob;
   }
 
-  async #transaction(run: (client: GraphileClient) => Promise<void>): Promise<void> {
-    const begin = async (client: GraphileClient): Promise<void> => {
+  async #transaction<T>(run: (client: GraphileClient) => Promise<T>): Promise<T> {
+    const begin = async (client: GraphileClient): Promise<T> => {
       await client.query("begin");
       try {
-        await run(client);
+        const result = await run(client);
         await client.query("commit");
+        return result;
       } catch (error) {
         await quietly("rolling back", () => client.query("rollback"), undefined);
         throw error;
       }
     };
-    await this.#ask((utils) => utils.withPgClient(begin));
+    return await this.#ask((utils) => utils.withPgClient(begin));
   }
 
   async #query<R>(text: string, values: unknown[]): Promise<R[]> {

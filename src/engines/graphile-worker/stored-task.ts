@@ -4,9 +4,9 @@ import { safely, warn } from "../../core/guard.js";
 import { ERROR_TYPE_OTHER } from "../../core/semconv.js";
 import { cut, storable } from "../../core/text.js";
 import type { Carrier } from "../../core/types.js";
-import { wireCount } from "../../core/wire.js";
+import { fieldsOf, wireCount } from "../../core/wire.js";
 import type { Delivery, StoredTask } from "../engine.js";
-import { argsOf, fieldsOf, type NextAttempt, readNextAttempt, unseal } from "../envelope.js";
+import { argsOf, type NextAttempt, readNextAttempt, unseal } from "../envelope.js";
 import type { GraphileJob, GraphileJobSpec } from "./library.js";
 
 /** A flag that begins so holds a carrier; graphile-worker compares flags with `forbiddenFlags` as a whole. */

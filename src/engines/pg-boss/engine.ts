@@ -1,5 +1,6 @@
 import { setTimeout as pause } from "node:timers/promises";
 import type { Delivery, EngineHost, OpenEngine, TaskEngine, TaskMessage } from "../engine.js";
+import { copyAsJson } from "../json.js";
 import { untraced } from "../untraced.js";
 import { engineSettings, type PgBossEngineOptions, type PgBossEngineSettings } from "./options.js";
 import { Store } from "./store.js";
@@ -19,7 +20,7 @@ export function pgBossEngine(options: PgBossEngineOptions): TaskEngine {
   const settings = engineSettings(options);
   const capabilities = Object.freeze({ durable: true, granularity: settings.pollingIntervalSeconds * 1000 });
   const open = (host: EngineHost): OpenEngine => new PgBossQueue(host, settings);
-  return { name: "pg-boss", system: "pg-boss", destination: settings.queue, capabilities, open };
+  return { name: "pg-boss", system: "pg-boss", destination: settings.queue, capabilities, copyArgs: copyAsJson, open };
 }
 
 class PgBossQueue implements OpenEngine {

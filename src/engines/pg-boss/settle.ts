@@ -1,8 +1,9 @@
 import { describeException } from "../../core/exception.js";
 import { safely, warn } from "../../core/guard.js";
 import { storable } from "../../core/text.js";
+import { fieldsOf } from "../../core/wire.js";
 import type { Settlement } from "../engine.js";
-import { ENVELOPE_KEY, fieldsOf, nextAttempt } from "../envelope.js";
+import { ENVELOPE_KEY, nextAttempt } from "../envelope.js";
 import { claimOf, isRefusal, type JobClaim, type PgBossInstance } from "./library.js";
 import { type Progress, type StoredTask, withProgress } from "./stored-task.js";
 

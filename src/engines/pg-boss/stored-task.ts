@@ -1,9 +1,9 @@
-import { ROOT_CONTEXT } from "@opentelemetry/api";
+import { ROOT_CONTEXT, type SpanContext } from "@opentelemetry/api";
 import { addressee, inject } from "../../core/carrier.js";
 import { NO_TAGS } from "../../core/tags.js";
-import { wireCount } from "../../core/wire.js";
+import { fieldsOf, wireCount } from "../../core/wire.js";
 import type { Delivery, EngineHost, TaskMessage } from "../engine.js";
-import { argsOf, ENVELOPE_KEY, fieldsOf, type NextAttempt, readNextAttempt, seal } from "../envelope.js";
+import { argsOf, ENVELOPE_KEY, type NextAttempt, nextAttempt, readNextAttempt, seal } from "../envelope.js";
 import { takeApart } from "./carriers.js";
 import { dueTime, type FetchedJob } from "./library.js";
 
@@ -86,6 +86,16 @@ export function deliveryOf(task: StoredTask, host: EngineHost): Delivery {
   };
 }
 
+/** The output of a run that failed through the adapter, with the part that the next run has to know. */
+export function outputWithNext(output: object, job: Pick<FetchedJob, "retryCount">, span: SpanContext): object {
+  return { ...output, [ENVELOPE_KEY]: nextAttempt(job.retryCount, { delay: 0, span }) };
+}
+
+/** Reads what {@link outputWithNext} made, from an output that may be anything. Never throws. */
+export function nextIn(output: unknown): NextAttempt | undefined {
+  return readNextAttempt(fieldsOf(output)[ENVELOPE_KEY]);
+}
+
 /** The data of a job that is given back; `undefined` where it stays as another producer has stored it. */
 export function withProgress(task: StoredTask, progress: Progress): object | undefined {
   const { job, name = "", args, carrier, taskId, sealed } = task;
@@ -138,8 +148,8 @@ function readProgress(stored: unknown): Progress | undefined {
   return settled === undefined ? undefined : { claims: settled, next: readNextAttempt(next), ended: ended === true };
 }
 
-// A run that failed through the adapter, which leaves what is next in the output, and is due when pg-boss says.
+// After a run that failed through the adapter, the next one is due when pg-boss says.
 function adapterProgress({ output, startAfter }: FetchedJob): Progress | undefined {
-  const next = readNextAttempt(fieldsOf(output)[ENVELOPE_KEY]);
+  const next = nextIn(output);
   return next && { claims: next.attempt - 1, next: { ...next, dueAt: dueTime(startAfter) ?? next.dueAt } };
 }

@@ -10,7 +10,7 @@ export class TreeTrace {
   timer: NodeJS.Timeout | undefined;
   #spans: TreeSpan[] = [];
   readonly #seen = new Set<string>();
-  /** When the last attempt of each task started here, epoch ms. */
+  /** The start of each task's last attempt here, epoch ms. */
   readonly #ran = new Map<string, number>();
 
   constructor(traceId: string) {

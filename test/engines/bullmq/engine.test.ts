@@ -355,6 +355,20 @@ await describeVersions("the engine's jobs", (open) => {
     expect(await lab.queue.getJobCountByTypes("delayed")).toBe(1);
   });
 
+  test("do not keep their id when whoever cancelled one died before it was removed", async () => {
+    const lab = open();
+    const tasks = managerOn(lab);
+    const run = vi.fn();
+    const task = tasks.task("task", run);
+    await tasks.addTask(task, ["lost"], { taskId: "order-7" });
+    const redis = new Redis(lab.connection);
+    await redis.lrem(lab.queue.toKey("wait"), 1, "order-7");
+    redis.disconnect();
+    await tasks.addTask(task, ["next"], { taskId: "order-7" });
+    await finish(tasks);
+    expect(run.mock.calls).toEqual([["next"]]);
+  });
+
   test("are called off whenever their retry is cancelled, be it just being stored", async () => {
     const lab = open();
     const failed: string[] = [];

@@ -13,6 +13,15 @@ import { GRAPHILE, VERSIONS, type Version } from "./versions.js";
 const POLL_MS = 50;
 const DISCONNECT_ALL = `
   select pg_terminate_backend(pid) from pg_stat_activity where datname = current_database() and pid <> pg_backend_pid()`;
+/** The first job of the task "short" is not completed, which takes a while. */
+const LOSE_ONE_COMPLETION = `
+  create sequence completions;
+  create function lose() returns trigger language plpgsql as $$ begin
+    if old.task_id = (select id from graphile_worker._private_tasks where identifier = 'short')
+      and nextval('completions') = 1 then perform pg_sleep(1.5); raise exception 'connection lost'; end if;
+    return old;
+  end $$;
+  create trigger lose before delete on graphile_worker._private_jobs for each row execute function lose();`;
 
 const { url: server = "", unavailable } = await postgresUrl();
 
@@ -115,6 +124,32 @@ function engineCases(version: Version): void {
       timeout: 15_000,
       interval: 100,
     });
+  });
+
+  test("a task that has succeeded runs no more, though two runners in a row are in trouble", async () => {
+    const told = collectDiag();
+    vi.spyOn(console, "trace").mockImplementation(() => {}); // graphile-worker's own, when one of its workers dies
+    const tasks = open({ concurrency: 2 });
+    const [started, gate] = [deferred(), deferred()];
+    const long = tasks.task("long", () => {
+      started.resolve();
+      return gate.promise;
+    });
+    const run = vi.fn();
+    const short = tasks.task("short", run);
+    await tasks.addTask(long);
+    await tasks.work();
+    await started.promise;
+    await queryOnce(url, "alter table graphile_worker._private_jobs rename to away");
+    await vi.waitFor(() => expect(told.join("\n")).toContain("is in trouble"), 5_000);
+    await queryOnce(url, "alter table graphile_worker.away rename to _private_jobs");
+    await queryOnce(url, LOSE_ONE_COMPLETION);
+    await tasks.addTask(short);
+    await vi.waitFor(() => expect(run).toHaveBeenCalled(), 5_000);
+    // the first runner ends, and frees what it held, before the second one has failed to complete the other task
+    gate.resolve();
+    await tasks.idle();
+    expect([run.mock.calls.length, await jobs()]).toEqual([1, []]);
   });
 
   test("a task that is cancelled while it runs is failed for good", async () => {

@@ -1,5 +1,6 @@
 import { AsyncLocalStorage } from "node:async_hooks";
 import { getTaskContext, isTaskConfigError, memoryEngine, type TaskManager } from "otel-taskflow";
+import { copyAsJson } from "otel-taskflow/engine";
 import { describe, expect, test } from "vitest";
 import { deferred } from "../../support/tasks.js";
 import { startService, turns, until } from "../service.js";
@@ -55,7 +56,10 @@ export function describeStart(world: WebWorld): void {
     });
 
     test("is sent at once where the engine is durable, and stays when the handler fails", async () => {
-      const engine = Object.assign(memoryEngine(), { capabilities: { durable: true, granularity: 0 } });
+      const engine = Object.assign(memoryEngine(), {
+        capabilities: { durable: true, granularity: 0 },
+        copyArgs: copyAsJson,
+      });
       const service = await startService(
         world,
         (note) => ({

@@ -1,0 +1,13 @@
+export type { TaskOrigin } from "../core/carrier.js";
+export type {
+  Delivery,
+  EngineCapabilities,
+  EngineHost,
+  OpenEngine,
+  Settlement,
+  StoredTask,
+  StoreEnd,
+  TaskEngine,
+  TaskMessage,
+} from "./engine.js";
+export { copyAsJson } from "./json.js";

@@ -1,0 +1,32 @@
+import { setTimeout as pause } from "node:timers/promises";
+import { quietly } from "../core/guard.js";
+import { HOME } from "../core/home.js";
+import type { OpenEngine } from "../engines/engine.js";
+import type { Bystanders, Deliveries } from "./deliveries.js";
+
+/** Between two looks into a store for tasks that wait. */
+const POLL_MS = 100;
+/** Before a store is asked again that gave no answer. */
+const OUTAGE_POLL_MS = 1_000;
+
+/**
+ * Resolves when nothing waits in the store and nothing but bystanders is here, or when the manager has closed. Tasks
+ * that wait in this process alone start here, so that it is enough to look again when those that are here have gone;
+ * a store is looked at again and again.
+ */
+export async function untilIdle(
+  here: Deliveries,
+  engine: OpenEngine,
+  durable: boolean,
+  bystanders: Bystanders,
+): Promise<void> {
+  const look = (): number | Promise<number> => HOME.runInAsyncScope(engine.waiting, engine);
+  while (!here.closed) {
+    await here.settled(bystanders);
+    const { come } = here;
+    const changed = here.changed();
+    const waiting = await quietly("looking for tasks that wait", look, undefined);
+    if (waiting === 0 && here.come === come && here.isSettled(bystanders)) return;
+    await (durable ? pause(waiting === undefined ? OUTAGE_POLL_MS : POLL_MS) : changed);
+  }
+}
