@@ -37,7 +37,7 @@ for (const [format, type] of [
     ...{ minifyInternalExports: false, sourcemap: true, sourcemapExcludeSources: true },
   });
   copyTypes(join(target, format));
-  writeFileSync(join(target, format, "package.json"), `${JSON.stringify({ type })}\n`);
+  writeFileSync(join(target, format, "package.json"), `${JSON.stringify({ type, sideEffects: false })}\n`);
 }
 rmSync(compiled, { recursive: true });
 rmSync("dist", { recursive: true, force: true });

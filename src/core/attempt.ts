@@ -112,7 +112,7 @@ function originOf(info: AttemptInfo, found: ExtractedOrigin, settings: AttemptSe
 function nameOf({ funcName, carrier }: AttemptInfo, found: ExtractedOrigin, functionName: string): string {
   if (funcName !== undefined || carrier === undefined) return checkText("funcName", funcName);
   if (found.name !== undefined) return found.name;
-  warn("the carrier names no task; going on under the function's name");
+  warn("the carrier names no task");
   return functionName || "unnamed";
 }
 

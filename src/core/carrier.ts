@@ -1,6 +1,6 @@
 import { AsyncResource } from "node:async_hooks";
 import { type BaggageEntry, type Context, propagation, ROOT_CONTEXT, trace } from "@opentelemetry/api";
-import { MAX_TEXT } from "./checks.js";
+import { isRelation, MAX_TEXT } from "./checks.js";
 import { activeContext, isContext, withContext } from "./context.js";
 import { atOnce, safely, warn } from "./guard.js";
 import { ATTR_TASK_ID, TASK_TAG_PREFIX } from "./semconv.js";
@@ -137,7 +137,7 @@ export function withTagBaggage(context: Context, tags: TaskTags, travelling: Tas
       typeof travelling === "boolean" ? travelling : travelling.includes(key),
     );
   } catch (error) {
-    warn("the baggage cannot be read; going on without it", error);
+    warn("the baggage cannot be read", error);
     return propagation.deleteBaggage(context);
   }
 }
@@ -232,7 +232,7 @@ function parse(json: string | undefined, context: Context): ExtractedOrigin {
   const { v, id, name, max, retries, rel, at, due, parent, tags, attempt } =
     json.length <= MAX_CHARACTERS ? fieldsOf(JSON.parse(json)) : {};
   if (v !== VERSION) {
-    warn("the carrier's entry is not of a known version; starting without it");
+    warn("the carrier is of no known version");
     return { context };
   }
   return {
@@ -240,7 +240,7 @@ function parse(json: string | undefined, context: Context): ExtractedOrigin {
     name: text(name),
     maxAttempts: wireCount(max) || undefined,
     retries: wireCount(retries),
-    relation: rel === "parent" || rel === "link" || rel === "none" ? rel : undefined,
+    relation: isRelation(rel) ? rel : undefined,
     enqueuedAt: wireTime(at),
     dueAt: wireTime(due),
     parentId: text(parent),

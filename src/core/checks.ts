@@ -52,10 +52,15 @@ export function checkText(option: string, value: unknown): string {
   throw new TaskConfigError(`${option}: expected well-formed Unicode without NUL, received a string that is not`);
 }
 
+/** Whether a value is one of the three relations. */
+export function isRelation(value: unknown): value is TaskRelation {
+  return RELATIONS.includes(value);
+}
+
 /** @throws TaskConfigError unless the value is one of the three relations. */
 export function checkRelation(value: unknown): TaskRelation {
   // one of the list is of its type
-  if (RELATIONS.includes(value)) return value as TaskRelation;
+  if (isRelation(value)) return value;
   throw new TaskConfigError(`relation: expected "parent", "link" or "none", received ${show(value)}`);
 }
 
@@ -113,38 +118,24 @@ export function quoteKey(key: string): string {
   return JSON.stringify(storable(cut(key, MAX_KEY)));
 }
 
+// The name that shares the most pairs of neighbouring letters with the key, where that is at least half of them.
 function nearestOf(key: string, known: ReadonlySet<string>): string | undefined {
-  const given = singular(cut(key, MAX_KEY));
+  const given = pairsOf(cut(key, MAX_KEY));
   let nearest: string | undefined;
-  let least = Number.POSITIVE_INFINITY;
+  let most = 0.5;
   for (const name of known) {
-    const distance = distanceOf(given, singular(name));
-    if (distance >= least || distance > Math.max(given.length, name.length) / 2) continue;
-    nearest = name;
-    least = distance;
+    const pairs = pairsOf(name);
+    const shared = pairs.filter((pair) => given.includes(pair)).length;
+    const likeness = (2 * shared) / (pairs.length + given.length);
+    if (likeness >= most) [nearest, most] = [name, likeness];
   }
   return nearest;
 }
 
 // The most frequent slip is a singular for a plural: "retry" for "retries", "tag" for "tags".
-function singular(name: string): string {
-  return name.replace(/ies$/, "y").replace(/s$/, "");
-}
-
-// Counts the letters to put in, to take out or to replace, from one name to another.
-function distanceOf(one: string, other: string): number {
-  let above = Array.from({ length: other.length + 1 }, (_, column) => column);
-  for (let row = 0; row < one.length; row += 1) {
-    let left = row + 1;
-    const distances = [left];
-    for (let column = 0; column < other.length; column += 1) {
-      const [before = 0, over = 0] = above.slice(column, column + 2);
-      left = Math.min(left + 1, over + 1, one[row] === other[column] ? before : before + 1);
-      distances.push(left);
-    }
-    above = distances;
-  }
-  return above.at(-1) ?? 0;
+function pairsOf(name: string): string[] {
+  const letters = name.toLowerCase().replace(/ies$/, "y").replace(/s$/, "");
+  return Array.from(letters.slice(1), (letter, at) => letters[at] + letter);
 }
 
 /** Describes a value for an error message: numbers and booleans as they are, anything else by its kind only. */

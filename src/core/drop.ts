@@ -18,19 +18,29 @@ export interface DropPlan {
   readonly notify: Notify | undefined;
 }
 
-/**
- * Tells the hook, inside the task's context and without a span, that a task ended while no attempt ran. Never rejects.
- */
-export async function dropTask({ origin, attempt, reason, route, telemetry, notify }: DropPlan): Promise<void> {
-  const task = new CurrentTask(origin, attempt);
-  CurrentTask.abort(task, reason);
-  const dropped = new LiveAttempt(task, NO_SPAN, telemetry, origin.context);
-  dropped.markEnded();
-  countDropped(telemetry.instruments(), origin.name, route);
-  if (notify !== undefined) {
-    await new Promise<void>((resolve) => {
-      dropped.run(() => void notify({ outcome: "cancelled", error: reason }, task).then(resolve));
-    });
+/** Stands for the attempt that will not run while the hook is told of that, inside the task's context without a span. */
+export class DroppedAttempt extends LiveAttempt {
+  declare readonly task: CurrentTask;
+  readonly #plan: DropPlan;
+
+  constructor(plan: DropPlan) {
+    const { origin, telemetry } = plan;
+    super(new CurrentTask(origin, plan.attempt), NO_SPAN, telemetry, origin.context);
+    this.#plan = plan;
+    this.markEnded();
   }
-  dropped.close();
+
+  /** Counts the task and tells the hook. To be called once; never rejects. */
+  async tell(): Promise<void> {
+    const { origin, reason, route, notify } = this.#plan;
+    const { task, telemetry } = this;
+    CurrentTask.abort(task, reason);
+    countDropped(telemetry.instruments(), origin.name, route);
+    if (notify !== undefined) {
+      await new Promise<void>((resolve) => {
+        this.run(() => void notify({ outcome: "cancelled", error: reason }, task).then(resolve));
+      });
+    }
+    this.close();
+  }
 }

@@ -33,7 +33,7 @@ export class TaskConfigError extends TaskError<"TASK_CONFIG"> {
 
 /** Says that a task was not accepted, because its manager is shutting down or has shut down. */
 export class TaskManagerClosedError extends TaskError<"TASK_MANAGER_CLOSED"> {
-  constructor(message = "the task manager is shut down and accepts no new tasks", options?: ErrorOptions) {
+  constructor(message = "the task manager is shut down", options?: ErrorOptions) {
     super("TaskManagerClosedError", "TASK_MANAGER_CLOSED", message, options);
   }
 }

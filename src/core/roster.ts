@@ -36,7 +36,10 @@ export class Roster<T extends Rostered> {
     }
     member.place = -1;
     if (this.#members.length === 0) this.#members = [];
-    if (this.#index?.get(member.id) === member) this.#index.delete(member.id);
+    if (this.#index?.get(member.id) !== member) return;
+    this.#index.delete(member.id);
+    // another member has this id, or some other id is two members': the index is made again
+    if (this.#index.size !== this.#members.length) this.#index = undefined;
   }
 
   find(id: string): T | undefined {

@@ -68,6 +68,8 @@ export class RunningAttempt<T> extends LiveAttempt implements EndedAttempt {
   /** Seconds from due to start. */
   readonly #wait: number | undefined;
   #store: StartOptions<T>["store"];
+  /** The end of a cancelled attempt, while it is being stored before its hooks. */
+  #storing: Promise<void> | undefined;
   #resolve: ((end: AttemptEnd<T>) => void) | undefined;
   #unwatch: (() => void) | undefined;
   #stopWaiting: (() => void) | undefined;
@@ -158,13 +160,19 @@ export class RunningAttempt<T> extends LiveAttempt implements EndedAttempt {
     this.#unwatch?.();
     // the task's own listeners may do anything
     if (abortSignal !== undefined) safely("aborting a task's signal", abortSignal, undefined);
-    const stored = end.outcome === "cancelled" ? this.#store?.(end) : undefined;
-    if (isThenable(stored)) stored.then(() => this.#tell(end));
-    else this.#tell(end);
+    const storing = end.outcome === "cancelled" ? this.#store?.(end) : undefined;
+    if (isThenable(storing)) this.#storing = storing;
+    if (this.#storing === undefined || this.#abandoned) {
+      this.#tell(end);
+    } else {
+      this.#stopWaiting = () => this.#tell(end);
+      void this.#storing.then(this.#stopWaiting);
+    }
   }
 
-  // A hook that hangs is not waited for once the attempt is abandoned.
+  // Neither a store that gives no answer nor a hook that hangs is waited for once the attempt is abandoned.
   #tell(end: AttemptEnd<T>): void {
+    if (this.ended) return;
     const told = this.settings.notify?.(end, this.task);
     if (told === undefined || this.#abandoned) {
       this.#finish(end);
@@ -178,11 +186,12 @@ export class RunningAttempt<T> extends LiveAttempt implements EndedAttempt {
     if (this.ended) return;
     finishAttempt(this, end);
     const resolve = this.#resolve;
-    const store = end.outcome === "cancelled" ? undefined : this.#store;
+    const storing = this.#storing;
+    const store = end.outcome === "cancelled" ? () => storing : this.#store;
     // Code that goes on, and tasks enqueued from here, hold this attempt. It must not hold what belongs to its own
     // enqueuer, or a chain of tasks would never be freed: its scope, and the promise and store from outside of it.
     this.close();
-    this.#resolve = this.#store = this.#stopWaiting = undefined;
+    this.#resolve = this.#store = this.#storing = this.#stopWaiting = undefined;
     const stored = store?.(end);
     if (isThenable(stored)) stored.then(() => resolve?.(end));
     else resolve?.(end);

@@ -26,7 +26,8 @@ export class OwnSpan {
     try {
       return this.#span.spanContext();
     } catch (error) {
-      return failed("reading a span's context", error, INVALID_SPAN_CONTEXT);
+      failed(error);
+      return INVALID_SPAN_CONTEXT;
     }
   }
 
@@ -34,7 +35,8 @@ export class OwnSpan {
     try {
       return this.#span.isRecording();
     } catch (error) {
-      return failed("reading a span", error, false);
+      failed(error);
+      return false;
     }
   }
 
@@ -52,7 +54,7 @@ export class OwnSpan {
     try {
       this.#span.setAttributes(attributes);
     } catch (error) {
-      failed("setting a span's attributes", error, undefined);
+      failed(error);
     }
   }
 
@@ -61,7 +63,7 @@ export class OwnSpan {
     try {
       this.#span.addEvent(name, attributes, time);
     } catch (error) {
-      failed("adding a span event", error, undefined);
+      failed(error);
     }
   }
 
@@ -69,7 +71,7 @@ export class OwnSpan {
     try {
       this.#span.setStatus(status);
     } catch (error) {
-      failed("setting a span's status", error, undefined);
+      failed(error);
     }
   }
 
@@ -78,7 +80,7 @@ export class OwnSpan {
     try {
       this.#span.end(time);
     } catch (error) {
-      failed("ending a span", error, undefined);
+      failed(error);
     }
   }
 }
@@ -86,7 +88,6 @@ export class OwnSpan {
 /** Stands for no span, where no provider is registered and no trace is passed on. */
 export const NO_SPAN: OwnSpan = new OwnSpan(trace.wrapSpanContext(INVALID_SPAN_CONTEXT));
 
-function failed<T>(what: string, error: unknown, otherwise: T): T {
-  warn(`${what} threw`, error);
-  return otherwise;
+function failed(error: unknown): void {
+  warn("a span threw", error);
 }

@@ -1,14 +1,15 @@
+import { quietly } from "../core/guard.js";
+import { isThenable } from "../core/thenable.js";
 import { within } from "../core/within.js";
-import type { OpenEngine } from "../engines/engine.js";
+import type { Delivery, OpenEngine } from "../engines/engine.js";
 import type { Deliveries } from "./deliveries.js";
 import type { DroppedTask, HeldDelivery } from "./held-delivery.js";
 import { reasonOf } from "./settlement.js";
 
-/** What became of a cancel: no other attempt of the task will start; or the task had ended, or never was; or nobody knows. */
-export type CancelAnswer = "cancelled" | "unknown" | "unanswered";
-
 /** For so long a cancel waits for the store, and a shutdown for what it gives back. */
 export const STORING_MS = 5_000;
+/** For so long a cancel waits for a task to be found in the store, which may itself wait for one on its way. */
+const TAKING_MS = 10_000;
 /** A task may start or end while the store is looked at; more often than this, somebody runs it again and again. */
 const MOST_LOOKS = 4;
 
@@ -17,7 +18,7 @@ export class Cancels {
   readonly #here: Deliveries;
   readonly #engine: OpenEngine;
   readonly #drop: (dropped: DroppedTask) => void;
-  readonly #underWay = new Map<string, Promise<CancelAnswer>>();
+  readonly #underWay = new Map<string, Promise<boolean>>();
 
   /** `drop` tells of a task that was taken out of the store. */
   constructor(here: Deliveries, engine: OpenEngine, drop: (dropped: DroppedTask) => void) {
@@ -26,10 +27,13 @@ export class Cancels {
     this.#drop = drop;
   }
 
-  /** Several who cancel one task are served one after the other, so that one of them has cancelled it. */
-  async cancel(taskId: string): Promise<CancelAnswer> {
+  /**
+   * True when it is stored that no other attempt of the task will start; false where it had ended, never was, or nobody
+   * knows. Several who cancel one task are served one after the other, so that one of them has cancelled it.
+   */
+  async cancel(taskId: string): Promise<boolean> {
     const before = this.#underWay.get(taskId);
-    const look = (): Promise<CancelAnswer> => this.#look(taskId);
+    const look = (): Promise<boolean> => this.#look(taskId);
     const answer = before === undefined ? look() : before.then(look, look);
     this.#underWay.set(taskId, answer);
     try {
@@ -39,33 +43,45 @@ export class Cancels {
     }
   }
 
-  async #look(taskId: string): Promise<CancelAnswer> {
+  async #look(taskId: string): Promise<boolean> {
     for (let look = 0; look < MOST_LOOKS; look += 1) {
       const held = this.#here.find(taskId);
       const answer = held && (await callOff(held));
       if (answer !== undefined) return answer;
-      const delivery = await this.#engine.take(taskId);
-      if (delivery !== undefined) {
-        this.#drop({ delivery, why: "cancelled" });
-        return "cancelled";
-      }
-      if (this.#here.find(taskId) === undefined) return "unknown";
+      const taken = await this.#take(taskId);
+      if (taken !== false || this.#here.find(taskId) === undefined) return taken === true;
     }
-    return "unanswered";
+    return false;
+  }
+
+  // Whether it waited in the store; `undefined` where that gives no answer. A late one is told all the same.
+  #take(taskId: string): boolean | Promise<boolean | undefined> {
+    const found = this.#engine.take(taskId);
+    if (!isThenable(found)) return this.#end(found);
+    const taken = quietly(`cancelling task ${taskId}`, async () => this.#end(await found), undefined);
+    // it is in no one's hands until its hook is called
+    return this.#here.present({}, () => within(TAKING_MS, taken, undefined));
+  }
+
+  #end(delivery: Delivery | undefined): boolean {
+    if (delivery !== undefined) this.#drop({ delivery, why: "cancelled" });
+    return delivery !== undefined;
   }
 }
 
 /** Stops a task that is in the hands of this process; `undefined` where it goes on in the store. */
-async function callOff(held: HeldDelivery): Promise<CancelAnswer | undefined> {
+async function callOff(held: HeldDelivery): Promise<boolean | undefined> {
   const { attempt } = held;
   const reason = reasonOf("cancelled");
   if (attempt?.abort(reason) !== true) {
-    if (attempt?.outcome === "success" || attempt?.outcome === "failure") return "unknown";
+    const outcome = attempt?.outcome;
+    // the task's own listener may ask, in the midst of the cancel that has aborted it
+    if (outcome === "success" || outcome === "failure" || (outcome === "cancelled" && !held.isTold)) return false;
     // the hooks of a retry are running, and may themselves wait for this answer: the end is stored without them
-    if (held.stage === "running") held.drop("cancelled", reason);
+    held.drop("cancelled", reason);
   }
   if (held.stored !== undefined) await within(STORING_MS, held.stored, undefined);
-  if (!held.isOver) return "unanswered";
+  if (held.isStored === undefined) return false;
   const isCancelled = held.dropped !== undefined || attempt?.outcome === "cancelled";
-  return isCancelled && held.stage === "stored" ? "cancelled" : undefined;
+  return (isCancelled && held.isStored) || undefined;
 }

@@ -7,7 +7,6 @@ import {
   checkText,
   MAX_TIMER_MS,
   namesOf,
-  show,
 } from "../core/checks.js";
 import type { EnqueueSettings } from "../core/enqueue.js";
 import { NonRetryableError, TaskConfigError } from "../core/errors.js";
@@ -58,13 +57,8 @@ const TASK_KEYS = namesOf<TaskOptions>({
  */
 export function define(options: string | TaskOptions, fn: TaskFunction, shared: SharedSettings): TaskDefinition {
   const given = typeof options === "string" ? { name: options } : options;
-  if (typeof given !== "object" || given === null) {
-    throw new TaskConfigError(`task(): expected a name or an options object first, received ${show(given)}`);
-  }
-  if (typeof fn !== "function") {
-    throw new TaskConfigError(`task(): expected a function after the options, received ${show(fn)}`);
-  }
   checkKeys("task()", given, TASK_KEYS);
+  checkFunction("task(): its function", fn);
   const name = nameOf(given, fn);
   const policy = policyOf(given);
   const { retries = 0, relation = shared.relation } = given;

@@ -1,4 +1,4 @@
-import { currentAttempt } from "../core/live-attempt.js";
+import { currentAttempt, type LiveAttempt } from "../core/live-attempt.js";
 import { Roster } from "../core/roster.js";
 import { whenAborted } from "../core/when-aborted.js";
 import type { HeldDelivery } from "./held-delivery.js";
@@ -10,7 +10,9 @@ export type WaitingCall = "idle" | "shutdown";
 export type Bystanders = () => number;
 
 interface Waiting {
-  readonly held: HeldDelivery;
+  readonly attempt: LiveAttempt;
+  /** `undefined` where the attempt is a dropped one. */
+  readonly held: HeldDelivery | undefined;
   readonly call: WaitingCall;
 }
 
@@ -20,12 +22,18 @@ const NOBODY: Bystanders = () => 0;
 export class Deliveries {
   readonly #here = new Roster<HeldDelivery>();
   readonly #waiting = new Set<Waiting>();
-  #dropping = 0;
-  #wakers: (() => void)[] = [];
+  readonly #others = new Set<object>();
+  #changed: Promise<void> | undefined;
+  #tellChanged: (() => void) | undefined;
   /** Deliveries that have ever come. */
   come = 0;
-  /** The manager has shut down: nothing more will come, and nobody waits any more. */
   closed = false;
+
+  /** The manager has shut down: nothing more will come, and nobody waits any more. */
+  close(): void {
+    this.closed = true;
+    this.#tellAll();
+  }
 
   add(held: HeldDelivery): void {
     this.come += 1;
@@ -40,30 +48,31 @@ export class Deliveries {
   /** A delivery of this task whose end is not stored yet. */
   find(taskId: string): HeldDelivery | undefined {
     const held = this.#here.find(taskId);
-    return held?.isOver ? undefined : held;
+    return held?.isStored === undefined ? held : undefined;
   }
 
   values(): HeldDelivery[] {
     return this.#here.values();
   }
 
-  /** Counts the hooks of a task that ends without an attempt as present, until `told` resolves. */
-  async dropping(told: Promise<void>): Promise<void> {
-    this.#dropping += 1;
-    await told;
-    this.#dropping -= 1;
+  /** Counts a task that no attempt stands for as present while `work` goes on: `who` tells of it, or takes it. */
+  async present<T>(who: object, work: () => Promise<T>): Promise<T> {
+    this.#others.add(who);
+    const result = await work();
+    this.#others.delete(who);
     this.#wake();
+    return result;
   }
 
   /** Whether nothing is here but bystanders. */
   isSettled(bystanders: Bystanders): boolean {
-    return this.#here.size + this.#dropping <= bystanders();
+    return this.#here.size + this.#others.size <= bystanders();
   }
 
-  /** Resolves when nothing is here but bystanders, or when `deadline` aborts. Never rejects. */
+  /** Resolves when nothing is here but bystanders, when `deadline` aborts, or when it is closed. Never rejects. */
   async settled(bystanders: Bystanders = NOBODY, deadline?: AbortSignal): Promise<void> {
     const aborted = deadline && whenAborted(deadline);
-    while (!this.isSettled(bystanders) && deadline?.aborted !== true) {
+    while (!this.isSettled(bystanders) && deadline?.aborted !== true && !this.closed) {
       await (aborted === undefined ? this.changed() : Promise.race([this.changed(), aborted]));
     }
   }
@@ -75,7 +84,10 @@ export class Deliveries {
 
   /** Resolves when the last of those that are here has gone, but for those that wait themselves. */
   changed(): Promise<void> {
-    return new Promise((resolve) => this.#wakers.push(resolve));
+    this.#changed ??= new Promise((resolve) => {
+      this.#tellChanged = resolve;
+    });
+    return this.#changed;
   }
 
   /**
@@ -83,37 +95,44 @@ export class Deliveries {
    * attempt wait for any that waits itself; from outside, `idle()` waits for all.
    */
   async standBy<T>(call: WaitingCall, wait: (bystanders: Bystanders) => Promise<T>): Promise<T> {
-    const held = this.#current();
-    const idling: readonly WaitingCall[] = held === undefined ? [] : ["idle", "shutdown"];
-    const counted = call === "shutdown" ? (["shutdown"] as const) : idling;
-    const waiting = held && { held, call };
+    const waiting = this.#waitingIn(currentAttempt(), call);
+    const counts = (other: Waiting): boolean => (call === "idle" ? waiting !== undefined : other.call === call);
     if (waiting !== undefined) this.#waiting.add(waiting);
     // whoever waits already looks again: this attempt may be a bystander of theirs
     this.#wake();
     try {
-      return await wait(() => this.#countWaiting(counted));
+      return await wait(() => this.#countWaiting(counts));
     } finally {
       if (waiting !== undefined) this.#waiting.delete(waiting);
     }
   }
 
-  #current(): HeldDelivery | undefined {
-    const attempt = currentAttempt();
-    const held = attempt && this.#here.find(attempt.task.taskId);
-    // a task of another manager may have the same id
-    return held?.attempt === attempt ? held : undefined;
+  // `undefined` where the attempt is another manager's, or over. Tasks of one id may be here together: looked for is the
+  // attempt, not its id.
+  #waitingIn(attempt: LiveAttempt | undefined, call: WaitingCall): Waiting | undefined {
+    if (attempt === undefined) return undefined;
+    const held = this.#here.values().find((one) => one.attempt === attempt);
+    return held !== undefined || this.#others.has(attempt) ? { attempt, held, call } : undefined;
   }
 
-  #countWaiting(calls: readonly WaitingCall[]): number {
+  #isHere({ attempt, held }: Waiting): boolean {
+    return held === undefined ? this.#others.has(attempt) : this.#here.has(held);
+  }
+
+  #countWaiting(counts: (waiting: Waiting) => boolean): number {
     // this is asked at each end of a task, and nearly always none waits
-    if (this.#waiting.size === 0 || calls.length === 0) return 0;
-    const counted = [...this.#waiting].filter(({ held, call }) => calls.includes(call) && this.#here.has(held));
-    return new Set(counted.map(({ held }) => held)).size;
+    if (this.#waiting.size === 0) return 0;
+    const counted = [...this.#waiting].filter((one) => counts(one) && this.#isHere(one));
+    return new Set(counted.map(({ attempt }) => attempt)).size;
   }
 
   #wake(): void {
     // no one's bystanders are more than all that wait
-    if (this.#wakers.length === 0 || this.#here.size > this.#waiting.size) return;
-    for (const resolve of this.#wakers.splice(0)) resolve();
+    if (this.#here.size <= this.#waiting.size) this.#tellAll();
+  }
+
+  #tellAll(): void {
+    this.#changed = undefined;
+    this.#tellChanged?.();
   }
 }

@@ -15,10 +15,14 @@ export interface DroppedTask {
 /** A delivery in the hands of this process: it runs, then its end is being stored, then it is stored. */
 export class HeldDelivery implements Rostered {
   place = -1;
-  /** `lost`: the end could not be stored, and the task will run again. */
-  stage: "running" | "storing" | "stored" | "lost" = "running";
+  /** An end has been told, which counts. */
+  isTold = false;
+  /** Whether the store has it; where it has not, the task will run again. `undefined` until the store has answered. */
+  isStored: boolean | undefined;
   /** `undefined` where the delivery is given back without a run. */
   attempt: RunningAttempt<unknown> | undefined;
+  /** The end that was told is followed by another run. */
+  goesOn = false;
   /** The task that ends with this delivery although another attempt was to follow. */
   dropped: DroppedTask | undefined;
   /** Resolves when the store has answered; `undefined` where it does so at once. */
@@ -35,26 +39,24 @@ export class HeldDelivery implements Rostered {
     return this.delivery.origin.id;
   }
 
-  get isOver(): boolean {
-    return this.stage === "stored" || this.stage === "lost";
-  }
-
   /** Stores the first end that it is told. Never throws or rejects. */
   store(end: Settlement): Promise<void> | undefined {
-    if (this.stage !== "running") return this.stored;
-    this.stage = "storing";
+    if (this.isTold) return this.stored;
+    this.isTold = true;
+    this.goesOn = end.outcome === "retry" || end.outcome === "deferred";
     try {
       const storing = this.#store(end);
       if (isThenable(storing)) this.stored = this.#untilStored(storing);
-      else this.stage = "stored";
+      else this.isStored = true;
     } catch (error) {
       this.#isLost(error);
     }
     return this.stored;
   }
 
-  /** Stores that the task was cancelled, in place of an attempt that was to follow this one. */
+  /** Stores that the task was cancelled, in place of an attempt that was to follow; does nothing where an end was told. */
   drop(why: DropReason, error: unknown): Promise<void> | undefined {
+    if (this.isTold) return this.stored;
     const { attempt } = this.delivery;
     const next = this.attempt?.outcome === "retry" ? attempt + 1 : attempt;
     this.dropped = { delivery: { ...this.delivery, attempt: next }, why };
@@ -64,14 +66,14 @@ export class HeldDelivery implements Rostered {
   async #untilStored(storing: Promise<void>): Promise<void> {
     try {
       await adopt(storing);
-      this.stage = "stored";
+      this.isStored = true;
     } catch (error) {
       this.#isLost(error);
     }
   }
 
   #isLost(error: unknown): void {
-    this.stage = "lost";
+    this.isStored = false;
     warn(`the end of task ${this.id} could not be stored: it will run again`, error);
   }
 }

@@ -1,6 +1,6 @@
 import { arrive, extract, inject, type TaskOrigin } from "../core/carrier.js";
 import { activeContext, withContext } from "../core/context.js";
-import { dropTask } from "../core/drop.js";
+import { DroppedAttempt } from "../core/drop.js";
 import { TaskConfigError } from "../core/errors.js";
 import type { AttemptEnd } from "../core/finish.js";
 import { HOME } from "../core/home.js";
@@ -20,15 +20,14 @@ import type {
   TaskEngine,
   TaskMessage,
 } from "../engines/engine.js";
-import { type CancelAnswer, Cancels, STORING_MS } from "./cancel.js";
+import { Cancels, STORING_MS } from "./cancel.js";
 import { callOf, type SharedSettings } from "./definition.js";
 import { type Bystanders, Deliveries } from "./deliveries.js";
 import { type DroppedTask, HeldDelivery } from "./held-delivery.js";
 import { untilIdle } from "./idle.js";
 import type { Registry } from "./registry.js";
 import { reasonOf, settlementOf } from "./settlement.js";
-import { StoreWatch } from "./store-watch.js";
-import { tellGaveUp, tellUnknown } from "./voice.js";
+import { tellGaveUp, tellStore, tellUnknown } from "./voice.js";
 
 /** After this time a task that this process does not know is offered again. */
 const UNKNOWN_TASK_DELAY_MS = 5_000;
@@ -53,7 +52,9 @@ export class Host implements EngineHost {
   readonly #engine: OpenEngine;
   readonly #here = new Deliveries();
   readonly #cancels: Cancels;
-  readonly #store: StoreWatch;
+  #isStoreLost = false;
+  /** Tasks whose retry would come after the end of this process, which alone knew of them. */
+  readonly #cutShort: UnfinishedTask[] = [];
   #quiescing = false;
   #completed = 0;
 
@@ -63,7 +64,6 @@ export class Host implements EngineHost {
     taken.add(engine);
     this.#registry = registry;
     this.#shared = shared;
-    this.#store = new StoreWatch(shared.voice);
     this.#engine = engine.open(this);
     this.#cancels = new Cancels(this.#here, this.#engine, (dropped) => this.#drop(dropped));
   }
@@ -104,12 +104,12 @@ export class Host implements EngineHost {
     return (delivery.enqueuer ?? HOME).runInAsyncScope(this.#start, this, held);
   }
 
-  storeLost(error: unknown): void {
-    if (!this.#here.closed) this.#store.lost(error);
+  storeLost(error: unknown = new Error("it gave no answer")): void {
+    this.#storeIs(true, error);
   }
 
   storeBack(): void {
-    if (!this.#here.closed) this.#store.back();
+    this.#storeIs(false);
   }
 
   // --- called by the manager
@@ -122,15 +122,13 @@ export class Host implements EngineHost {
     if (!this.#quiescing) await HOME.runInAsyncScope(this.#engine.work, this.#engine, this.#registry.names());
   }
 
-  cancel(taskId: string): Promise<CancelAnswer> {
+  cancel(taskId: string): Promise<boolean> {
     return this.#cancels.cancel(taskId);
   }
 
   /** Resolves when nothing is queued, waiting for retry, or running here; but for the task that asks. */
   async idle(): Promise<void> {
-    await this.#here.standBy("idle", (bystanders) =>
-      untilIdle(this.#here, this.#engine, this.#shared.durable, bystanders),
-    );
+    await this.#here.standBy("idle", (bystanders) => this.#untilIdle(bystanders));
   }
 
   /** {@link Deliveries.standBy} for a shutdown. */
@@ -140,11 +138,7 @@ export class Host implements EngineHost {
 
   /** Lets tasks end until `deadline` aborts, and starts no more of them; returns those that end with this process. */
   async drain(deadline: AbortSignal, bystanders: Bystanders): Promise<UnfinishedTask[]> {
-    if (!this.#shared.durable)
-      await Promise.race([
-        untilIdle(this.#here, this.#engine, this.#shared.durable, bystanders),
-        whenAborted(deadline),
-      ]);
+    if (!this.#shared.durable) await Promise.race([this.#untilIdle(bystanders), whenAborted(deadline)]);
     this.#quiescing = true;
     const left = await this.#engine.quiesce(deadline);
     for (const delivery of left) this.#drop({ delivery, why: "shutdown" });
@@ -155,19 +149,30 @@ export class Host implements EngineHost {
   /** Ends every running attempt without waiting for its function or hooks; returns the tasks cut short. */
   async abandon(): Promise<UnfinishedTask[]> {
     this.#quiescing = true;
+    const { durable } = this.#shared;
     const reason = reasonOf("shutdown");
-    const cutShort = this.#here.values().flatMap(({ delivery, attempt, dropped }) => {
-      if (attempt?.abandon(reason, this.#shared.durable)) return unfinished(delivery.origin, "active");
-      const goesOn = attempt?.outcome === "retry" && dropped === undefined;
-      return goesOn ? unfinished(delivery.origin, "delayed") : [];
+    const cut = this.#here.values().flatMap(({ attempt, delivery: { origin }, dropped }) => {
+      if (attempt?.abandon(reason, durable) === true) return unfinished(origin, "active");
+      return durable && attempt?.outcome === "retry" && dropped === undefined ? unfinished(origin, "delayed") : [];
     });
     await within(STORING_MS, this.#here.gone(), undefined);
-    return cutShort;
+    return [...cut, ...this.#cutShort];
   }
 
   async close(): Promise<void> {
-    this.#here.closed = true;
+    this.#here.close();
     await this.#engine.close();
+  }
+
+  // each outage is told once, and its end
+  #storeIs(lost: boolean, error?: unknown): void {
+    if (this.#here.closed || this.#isStoreLost === lost) return;
+    this.#isStoreLost = lost;
+    tellStore(this.#shared.voice, lost, error);
+  }
+
+  #untilIdle(bystanders: Bystanders): Promise<void> {
+    return untilIdle(this.#here, this.#engine, this.#shared.durable, bystanders);
   }
 
   // --- one delivery
@@ -201,24 +206,33 @@ export class Host implements EngineHost {
     if (outcome === "success" || outcome === "failure") this.#completed += 1;
     const goesOn = outcome === "retry" || outcome === "deferred";
     // nothing will run here again, and the task is kept nowhere else
-    if (goesOn && this.#quiescing && !this.#shared.durable) return held.drop("shutdown", reasonOf("shutdown"));
+    if (goesOn && this.#quiescing && !this.#shared.durable) return this.#cutOff(held);
     return held.store(settlementOf(end, attempt.span));
   }
 
+  #cutOff(held: HeldDelivery): Promise<void> | undefined {
+    if (held.dropped === undefined) this.#cutShort.push(unfinished(held.delivery.origin, "delayed"));
+    return held.drop("shutdown", reasonOf("shutdown"));
+  }
+
   #leave(held: HeldDelivery): void {
-    const { dropped, attempt, delivery } = held;
-    if (dropped !== undefined) this.#drop(dropped);
-    else if (attempt?.outcome !== "retry" && attempt?.outcome !== "deferred") delivery.enqueuer?.emitDestroy();
+    const { dropped, delivery } = held;
+    // where the end is lost, the task will run again
+    if (held.isStored) {
+      if (dropped !== undefined) this.#drop(dropped);
+      else if (!held.goesOn) delivery.enqueuer?.emitDestroy();
+    }
     this.#here.delete(held);
   }
 
   // Whoever enqueued the task has the asynchronous context in which its hook runs; it is never the caller's.
   #drop({ delivery, why }: DroppedTask): void {
-    const { route, telemetry, notify } = this.#shared;
     const { origin, attempt, enqueuer } = delivery;
-    const plan = { origin, attempt, reason: reasonOf(why), route, telemetry, notify };
-    const told = (enqueuer ?? HOME).runInAsyncScope(() => dropTask(plan));
-    void this.#here.dropping(told).then(() => enqueuer?.emitDestroy());
+    const told = (enqueuer ?? HOME).runInAsyncScope(() => {
+      const dropped = new DroppedAttempt({ ...this.#shared, origin, attempt, reason: reasonOf(why) });
+      return this.#here.present(dropped, () => dropped.tell());
+    });
+    void told.then(() => enqueuer?.emitDestroy());
   }
 }
 

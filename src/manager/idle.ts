@@ -27,6 +27,7 @@ export async function untilIdle(
     const changed = here.changed();
     const waiting = await quietly("looking for tasks that wait", look, undefined);
     if (waiting === 0 && here.come === come && here.isSettled(bystanders)) return;
-    await (durable ? pause(waiting === undefined ? OUTAGE_POLL_MS : POLL_MS) : changed);
+    if (waiting === undefined) await pause(OUTAGE_POLL_MS);
+    else await (durable ? pause(POLL_MS) : changed);
   }
 }

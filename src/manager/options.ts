@@ -1,4 +1,4 @@
-import { checkFunction, checkKeys, checkNumber, MAX_TIMER_MS, namesOf, show } from "../core/checks.js";
+import { checkFunction, checkKeys, checkMethods, checkNumber, MAX_TIMER_MS, namesOf } from "../core/checks.js";
 import { type EnqueueRequest, requestOf } from "../core/enqueue.js";
 import { TaskConfigError } from "../core/errors.js";
 import { TELEMETRY_KEYS } from "../core/info-keys.js";
@@ -143,12 +143,12 @@ export function checkOnNotice(onNotice: TaskManagerOptions["onNotice"]): TaskMan
 export function checkRuntime(): void {
   if (typeof navigator !== "object" || navigator.userAgent !== "Cloudflare-Workers") return;
   throw new TaskConfigError(
-    "new TaskManager(): not for Cloudflare Workers. Use enqueueTask() with a queue, and runAttempt() in its consumer",
+    "new TaskManager(): not for Cloudflare Workers, where enqueueTask() and runAttempt() work with a queue",
   );
 }
 
 /** @throws TaskConfigError unless the value can be used as an engine. */
 export function checkEngine(engine: TaskEngine): TaskEngine {
-  if (typeof engine === "object" && engine !== null && typeof engine.open === "function") return engine;
-  throw new TaskConfigError(`engine: expected what memoryEngine() or another engine returns, received ${show(engine)}`);
+  checkMethods("engine", "what memoryEngine() or another engine returns", engine, ["open"]);
+  return engine;
 }

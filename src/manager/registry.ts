@@ -53,7 +53,7 @@ export class Registry {
     if (process.env.NODE_ENV !== "production" && isSameSource(known.fn, fn)) return known;
     throw new TaskConfigError(
       `task(): the name "${name}" is taken by another task of this manager; give each its own, as minifiers may not. ` +
-        "With hot reload, make the manager in the module that registers tasks, or register them in one that is evaluated once",
+        "With hot reload, register tasks beside their manager, or in a module that is evaluated once",
     );
   }
 }

@@ -58,7 +58,7 @@ export class TaskManager {
   readonly #durable: boolean;
   readonly #copyArgs: (args: readonly unknown[]) => readonly unknown[];
   readonly #voice: Voice;
-  readonly #accepting = new Set<Promise<boolean>>();
+  readonly #accepting = new InFlight();
   readonly #held = new HeldTasks();
   /** Lines that an asynchronous `onLog` is still writing. */
   readonly #lines = new InFlight();
@@ -174,7 +174,7 @@ export class TaskManager {
    * aborted), false when it is unknown or has ended. Never throws.
    */
   async cancel(taskId: string): Promise<boolean> {
-    return (await quietly(`cancelling task ${taskId}`, () => this.#host.cancel(taskId), "unanswered")) === "cancelled";
+    return await quietly(`cancelling task ${taskId}`, () => this.#host.cancel(taskId), false);
   }
 
   /** Starts consuming, also for what is registered later. The memory engine already does. */
@@ -228,19 +228,10 @@ export class TaskManager {
       enqueue: () => {
         if (this.#closed) throw new TaskManagerClosedError();
         const accepted = enqueue(request, task.enqueue, send, ACCEPTED);
-        return isThenable(accepted) ? this.#pending(accepted) : undefined;
+        // a shutdown waits for what an engine is just accepting, or it could be named nowhere
+        return isThenable(accepted) ? this.#accepting.add(accepted) : undefined;
       },
     };
-  }
-
-  // A shutdown waits for what an engine is just accepting, or it could be named nowhere.
-  async #pending(accepted: Promise<boolean>): Promise<void> {
-    this.#accepting.add(accepted);
-    try {
-      await accepted;
-    } finally {
-      this.#accepting.delete(accepted);
-    }
   }
 
   async #stop(timeout: number, bystanders: Bystanders): Promise<ShutdownReport> {
@@ -261,7 +252,7 @@ export class TaskManager {
   }
 
   async #drain(deadline: AbortSignal, bystanders: Bystanders): Promise<readonly UnfinishedTask[]> {
-    await Promise.race([Promise.allSettled(this.#accepting), whenAborted(deadline)]);
+    await this.#accepting.settled(deadline);
     return await this.#host.drain(deadline, bystanders);
   }
 }

@@ -15,7 +15,7 @@ export interface PreparedTask {
   readonly id: string;
   readonly name: string;
   /** Throws or rejects when the manager is shut down, or the engine refuses the task. */
-  readonly enqueue: () => Promise<void> | undefined;
+  readonly enqueue: () => Promise<unknown> | undefined;
 }
 
 type Prepare = (fn: TaskFunction, args?: readonly unknown[], options?: AddTaskOptions) => PreparedTask;
@@ -91,19 +91,18 @@ export class HoldingScope implements TaskScope {
   }
 
   release(): void {
-    if (this.#state !== "holding") return;
-    this.#state = "sending";
-    for (const task of this.#held.splice(0)) {
-      task.enqueue();
-      this.#all.delete(task);
-    }
+    this.#end("sending", (task) => task.enqueue());
   }
 
   discard(): void {
+    this.#end("discarding", ({ id }) => leaveOut(id));
+  }
+
+  #end(state: "sending" | "discarding", each: (task: HeldTask) => void): void {
     if (this.#state !== "holding") return;
-    this.#state = "discarding";
+    this.#state = state;
     for (const task of this.#held.splice(0)) {
-      leaveOut(task.id);
+      each(task);
       this.#all.delete(task);
     }
   }
@@ -115,7 +114,7 @@ export class HoldingScope implements TaskScope {
 }
 
 // Whoever added the task is gone: what goes wrong now has no one else to tell.
-function later(id: string, enqueue: PreparedTask["enqueue"]): Promise<void> {
+function later(id: string, enqueue: PreparedTask["enqueue"]): Promise<unknown> {
   return quietly(`enqueuing task ${id}`, async () => await enqueue(), undefined);
 }
 

@@ -151,3 +151,10 @@ export function tellUnknown(voice: Voice, funcName: string): void {
   warn("a task was given back", new UnknownTaskError(message));
   voice.say({ kind: "unknown-task", message: `a task was given back: ${message}` }, funcName);
 }
+
+/** Says that the store cannot be reached, or that it can again. */
+export function tellStore(voice: Voice, lost: boolean, error: unknown): void {
+  const message = `the store can${lost ? "not be reached" : " be reached again"}`;
+  warn(message, error);
+  voice.say({ kind: "store", message, error }, String(lost));
+}

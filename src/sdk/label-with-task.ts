@@ -1,6 +1,6 @@
 import type { AttributeValue, Context } from "@opentelemetry/api";
 import { contextAttributes } from "../core/attributes.js";
-import { safely } from "../core/guard.js";
+import { warn } from "../core/guard.js";
 import { attemptIn } from "../core/live-attempt.js";
 import { ATTR_TASK_ID } from "../core/semconv.js";
 
@@ -12,7 +12,11 @@ interface Labelled {
 
 /** Adds the attributes of a context's task to a target that does not speak of a task already. Never throws. */
 export function labelWithTask(target: Labelled, inContext: Context): void {
-  safely("labelling with the task", () => label(target, inContext), undefined);
+  try {
+    label(target, inContext);
+  } catch (error) {
+    warn("labelling with the task threw", error);
+  }
 }
 
 function label(target: Labelled, inContext: Context): void {

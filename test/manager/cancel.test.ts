@@ -65,6 +65,25 @@ describe("cancel", () => {
     expect(await heard.promise).toBe(id);
   });
 
+  test("has cancelled a task once where its abort listener cancels it as well", async () => {
+    const told = vi.fn();
+    const tasks = createTasks({ onCancel: told });
+    const started = deferred();
+    const heard = deferred<boolean>();
+    const task = tasks.task("listens", () => {
+      const { signal, taskId = "" } = getTaskContext() ?? {};
+      signal?.addEventListener("abort", () => void tasks.cancel(taskId).then(heard.resolve));
+      started.resolve();
+      return hang();
+    });
+    const id = await tasks.addTask(task);
+    await started.promise;
+    expect(await tasks.cancel(id)).toBe(true);
+    expect(await heard.promise).toBe(false);
+    await tasks.idle();
+    expect(told).toHaveBeenCalledOnce();
+  });
+
   test("stops the retry of an attempt whose hook is still running", async () => {
     const gate = deferred();
     const inHook = deferred();

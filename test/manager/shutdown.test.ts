@@ -85,6 +85,38 @@ describe("shutdown", () => {
     expect(telemetry.span("process done").attributes["task.outcome"]).toBe("success");
   });
 
+  test("names a task whose retry it cuts off, and tells that it was shut down", async () => {
+    const inHook = deferred();
+    const told: string[] = [];
+    const onRetry = (): Promise<never> => {
+      inHook.resolve();
+      return hang();
+    };
+    const tasks = new TaskManager({ onRetry, onCancel: ({ error }) => void told.push(String(error)) });
+    const fails = tasks.task({ name: "fails", retries: 1 }, () => Promise.reject(new Error("again")));
+    const taskId = await tasks.addTask(fails);
+    await inHook.promise;
+    const abandoned = [{ taskId, funcName: "fails", state: "delayed" }];
+    expect(await tasks.shutdown({ timeout: 5 })).toEqual({ completed: 0, abandoned });
+    expect(told).toEqual([expect.stringContaining("shut down")]);
+  });
+
+  test("neither names nor tells of a task whose retry was cancelled before", async () => {
+    const inHook = deferred();
+    const told: string[] = [];
+    const onRetry = (): Promise<never> => {
+      inHook.resolve();
+      return hang();
+    };
+    const tasks = new TaskManager({ onRetry, onCancel: ({ error }) => void told.push(String(error)) });
+    const fails = tasks.task({ name: "fails", retries: 1 }, () => Promise.reject(new Error("again")));
+    const taskId = await tasks.addTask(fails);
+    await inHook.promise;
+    expect(await tasks.cancel(taskId)).toBe(true);
+    expect(await tasks.shutdown({ timeout: 5 })).toEqual({ completed: 0, abandoned: [] });
+    expect(told).toEqual([expect.stringContaining("was cancelled")]);
+  });
+
   test("does not wait past the deadline for the hook of a task that was cancelled while it waited", async () => {
     const tasks = new TaskManager({ onCancel: hang });
     const later = tasks.task("later", () => {});

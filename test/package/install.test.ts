@@ -10,7 +10,7 @@ const ran = (attempt: number) => ({ funcName: "greet", attempt, tags: { plan: "p
 
 test.each(["esm", "cjs"])("a fresh %s application runs a task; without an SDK nothing is printed", async (format) => {
   const project = await createProject(format);
-  expect(await project.json("main.js")).toEqual({ seen: [ran(0), ran(1)], loaded: 7, sdk: "function", version });
+  expect(await project.json("main.js")).toEqual({ seen: [ran(0), ran(1)], loaded: 8, sdk: "function", version });
 });
 
 test("a CommonJS project tests its tasks with Jest 30", async () => {

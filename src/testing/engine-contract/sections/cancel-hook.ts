@@ -1,4 +1,5 @@
 import { AsyncLocalStorage } from "node:async_hooks";
+import { setTimeout as wait } from "node:timers/promises";
 import { context, trace } from "@opentelemetry/api";
 import { getTaskContext, type TaskManager } from "../../../index.js";
 import { equal, eventually, soon } from "../assertions.js";
@@ -16,6 +17,7 @@ export const cancelHookCases: Section = {
   cases: [
     ...PLACES.map((place) => ownContext(place)),
     ...PLACES.map((place) => notAwaited(place)),
+    ...PLACES.map((place) => notAwaitedByItself(place)),
 
     every("is called once the end of the running attempt is stored: its id is free", async (rig) => {
       const added = deferred<string>();
@@ -107,6 +109,29 @@ function notAwaited(place: Place): Case {
     equal(await soon("cancel()", tasks.cancel(id)), false);
     gate.resolve();
     await tasks.idle();
+  });
+}
+
+function notAwaitedByItself(place: Place): Case {
+  return every(`may wait for idle(), then for shutdown(); the task ${place}`, async (rig) => {
+    const order: string[] = [];
+    const down = deferred();
+    const onCancel = async (): Promise<void> => {
+      await tasks.idle();
+      order.push("idle");
+      await tasks.shutdown({ timeout: 60_000 });
+      down.resolve();
+    };
+    const tasks = rig.manager({ onCancel, concurrency: 3 });
+    const id = await putTask(rig, tasks, place);
+    const other = tasks.task("other", async () => {
+      await wait(100);
+      order.push("other");
+    });
+    await tasks.addTask(other);
+    equal(await tasks.cancel(id), true);
+    await soon("the hook", down.promise);
+    equal(order, ["other", "idle"]);
   });
 }
 
