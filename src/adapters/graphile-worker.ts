@@ -1,12 +1,14 @@
+import { setTimeout as pause } from "node:timers/promises";
 import type { SpanContext } from "@opentelemetry/api";
 import { checkFunction, checkKeys, checkObject, namesOf } from "../core/checks.js";
 import { enqueueTask } from "../core/enqueue.js";
 import { isNonRetryableError } from "../core/errors.js";
 import { storableError } from "../core/exception.js";
-import { quietly } from "../core/guard.js";
+import { quietly, warn } from "../core/guard.js";
 import { type HandledJob, handlerRunner, type Verdict } from "../core/handler.js";
 import { HOME } from "../core/home.js";
 import { splitProducerOptions, TELEMETRY_KEYS } from "../core/info-keys.js";
+import { Recent } from "../core/recent.js";
 import type { ProducerOptions, TaskTelemetryOptions } from "../core/types.js";
 import { fieldsOf, wireCount } from "../core/wire.js";
 import {
@@ -16,13 +18,14 @@ import {
   type GraphileJobSpec,
 } from "../engines/graphile-worker/library.js";
 import { schemaOf } from "../engines/graphile-worker/options.js";
-import { failForGood, Recent } from "../engines/graphile-worker/settle.js";
-import { quoted } from "../engines/graphile-worker/store.js";
-import { attemptOf, carrierIn, dueAtOf, reasonOf, withCarrier } from "../engines/graphile-worker/stored-task.js";
+import { quoted, spendAttempts } from "../engines/graphile-worker/store.js";
+import { attemptOf, carrierIn, dueAtOf, withCarrier } from "../engines/graphile-worker/stored-task.js";
 
 const STOPPING = "graphile-worker is shutting down";
 /** Who throws what is no Error, for `last_error`. */
 const THROWER = "the task";
+/** Waits before the tries to have a job spend its attempts, all of which come while it is locked. */
+const TRIES_AFTER_MS: readonly number[] = [0, 100, 1_000];
 
 const KEYS = namesOf<GraphileTaskOptions>({ ...TELEMETRY_KEYS, schema: true });
 
@@ -60,7 +63,9 @@ interface FailedBatch {
 /**
  * `utils.addJob` with tags: it runs within an enqueue span, and the job gets a carrier as one of its flags, while the
  * payload stays as it is. Resolves and rejects as `utils.addJob` does. `task.id` is the job's id. A job that took the
- * place of one with its key is not counted. Works without an SDK.
+ * place of one with its key is not counted, nor is one that graphile-worker did not store because one with its key was
+ * just starting: all columns of what it returns are null then (https://github.com/graphile/worker/issues/580, up to
+ * 0.18). Works without an SDK.
  *
  * @throws TaskConfigError for an illegal tag or option; nothing was added.
  */
@@ -79,7 +84,7 @@ export async function addJob<J>(
   return await enqueueTask(
     { ...own, ...names, maxAttempts, delay: delayUntil(runAt) },
     (carrier) => utils.addJob(identifier, payload, withCarrier(jobSpec, carrier)),
-    { idOf, isStored: (job) => !fieldsOf(job).revision },
+    { idOf, isStored },
   );
 }
 
@@ -121,7 +126,7 @@ export function withTask<P, H extends GraphileTaskHelpers, R>(
     spans.keep(attemptKey(job, 1), span);
     // it is what the task returned, with other errors in the place of those that cannot be told
     if (batch !== undefined) return batch.result as Awaited<R>;
-    if (isNonRetryableError(error)) void HOME.runInAsyncScope(() => failJob(helpers, schema, error));
+    if (isNonRetryableError(error)) await HOME.runInAsyncScope(() => failForGood(helpers, schema));
     throw storableError(error, THROWER);
   };
 }
@@ -134,7 +139,12 @@ function delayUntil(runAt: Date | undefined): number {
 // Whatever stands in for graphile-worker's utils may return anything.
 function idOf(job: unknown): string | undefined {
   const { id } = fieldsOf(job);
-  return id === undefined ? undefined : String(id);
+  return id === undefined || id === null ? undefined : String(id);
+}
+
+function isStored(job: unknown): boolean {
+  const { id, revision } = fieldsOf(job);
+  return id !== null && !revision;
 }
 
 function attemptKey({ id, attempts }: GraphileJob, later = 0): string {
@@ -188,14 +198,16 @@ function storableEntry(entry: unknown, end: PromiseSettledResult<unknown> | unde
   return rejected;
 }
 
-// graphile-worker has no way for a running job to say so (graphile/worker#148), and takes the word of its SQL function
-// only once it has let go of the job. Another schema may have a job of that number, so the row's columns are compared.
-function failJob(helpers: GraphileTaskHelpers, schema: string, error: unknown): Promise<void> {
-  const { id, task_identifier, created_at } = helpers.job;
-  const jobs = `${quoted(schema)}.jobs`;
-  const same = "id = $1 and task_identifier = $2 and abs(extract(epoch from created_at - $3::timestamptz)) < 0.001";
-  const ids = `array(select id from ${jobs} where ${same} and locked_at is null)`;
-  const text = `select id from ${quoted(schema)}.permanently_fail_jobs(${ids}, $4)`;
-  const values = [id, task_identifier, created_at, reasonOf(error)];
-  return failForGood(String(id), async () => (await helpers.query(text, values)).rows);
+// The job is still locked, so it cannot run again in between. Never rejects.
+async function failForGood(helpers: GraphileTaskHelpers, schema: string): Promise<void> {
+  const { id, locked_by } = helpers.job;
+  const spend = (): Promise<{ rows: unknown[] }> => helpers.query(spendAttempts(schema), [id, locked_by]);
+  for (const wait of TRIES_AFTER_MS) {
+    if (wait > 0) await pause(wait);
+    const answer = await quietly(`failing job ${id} for good`, spend, undefined);
+    if (answer === undefined) continue;
+    if (answer.rows.length > 0) return;
+    break;
+  }
+  warn(`job ${id} could not be failed for good: graphile-worker will run it again`);
 }

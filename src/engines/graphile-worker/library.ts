@@ -17,6 +17,8 @@ export interface GraphileJob {
   readonly max_attempts: number;
   readonly last_error: string | null;
   readonly locked_at: Date | null;
+  /** The worker that runs it. */
+  readonly locked_by: string | null;
   readonly priority: number;
   readonly job_queue_id: number | null;
   /** How often it has been replaced under its key. */

@@ -1,7 +1,8 @@
 import { setTimeout as pause } from "node:timers/promises";
-import { quietly, warn } from "../../core/guard.js";
+import { quietly } from "../../core/guard.js";
 import { HOME } from "../../core/home.js";
 import { InFlight } from "../../core/in-flight.js";
+import { Recent } from "../../core/recent.js";
 import type { Settlement } from "../engine.js";
 import { nextAttempt } from "../envelope.js";
 import { untraced } from "../untraced.js";
@@ -9,9 +10,6 @@ import type { EngineHelpers, GraphileJob } from "./library.js";
 import type { EndedJob, NativeSpec, Store } from "./store.js";
 import { keyOf, payloadWithNext, type ReceivedTask, reasonOf, runAtOf } from "./stored-task.js";
 
-const MAX_RECENT = 1_000;
-/** Waits between tries, together shorter than the e¹ seconds after which graphile-worker runs a failed job again. */
-const UNLOCKED_AFTER_MS: readonly number[] = [10, 20, 40, 80, 160, 320, 640, 1_280];
 /** Waits between looks: in the end, graphile-worker has told the server of a job's end, or has lost its connection. */
 const LATE_MS: readonly number[] = [50, 450, 1_500];
 
@@ -105,18 +103,12 @@ export class EndedJobs {
 
   #watch({ id, key }: GraphileJob, ended: EndedJob): void {
     const jobId = String(id);
-    const { failure, stored } = ended;
+    const { stored } = ended;
     // a job without a key does not show whether its end is stored: graphile-worker runs it again
     if (!stored && key === null) return;
     this.#recent.keep(jobId, ended);
     // a worker that goes on after a lost answer is never retired, which would free its jobs
     if (!stored) void this.#late.add(HOME.runInAsyncScope(() => untraced(() => this.#putDown(jobId, ended))));
-    // graphile-worker runs a failed job again that had no key to lose
-    else if (failure !== undefined && key === null) void this.#late.add(this.#fail(jobId, failure));
-  }
-
-  #fail(jobId: string, reason: string): Promise<void> {
-    return failForGood(jobId, () => this.#store.failUnlocked(jobId, reason));
   }
 
   async #putDown(jobId: string, ended: EndedJob): Promise<void> {
@@ -124,40 +116,5 @@ export class EndedJobs {
       await pause(wait);
       await quietly(`putting job ${jobId} down`, () => this.#store.putDown([[jobId, ended]]), undefined);
     }
-  }
-}
-
-/**
- * Marks a job that is just failing as failed for good, as soon as graphile-worker has unlocked it: a locked one cannot
- * be. `fail` resolves to the jobs it marked. Never rejects. A task of graphile-worker's has no other way to give up, up to
- * 0.18 (https://github.com/graphile/worker/issues/148).
- */
-export async function failForGood(jobId: string, fail: () => Promise<readonly unknown[]>): Promise<void> {
-  for (const wait of UNLOCKED_AFTER_MS) {
-    await pause(wait);
-    if ((await quietly(`failing job ${jobId} for good`, fail, [])).length > 0) return;
-  }
-  warn(`job ${jobId} could not be failed for good: graphile-worker will run it again`);
-}
-
-/** Values by key, of which the oldest is forgotten when there are more than 1,000. */
-export class Recent<V> {
-  readonly #entries = new Map<string, V>();
-
-  keep(key: string, value: V): void {
-    this.#entries.set(key, value);
-    if (this.#entries.size <= MAX_RECENT) return;
-    const [oldest = ""] = this.#entries.keys();
-    this.#entries.delete(oldest);
-  }
-
-  take(key: string): V | undefined {
-    const value = this.#entries.get(key);
-    this.#entries.delete(key);
-    return value;
-  }
-
-  entries(): [string, V][] {
-    return [...this.#entries];
   }
 }

@@ -59,6 +59,16 @@ export function quoted(schema: string): string {
   return `"${schema.replaceAll('"', '""')}"`;
 }
 
+/**
+ * SQL by which a running job has spent its attempts, so that it never runs again once graphile-worker has failed it:
+ * `$1` is its id, `$2` the worker that has locked it. Returns a row where it did. graphile-worker's own functions do so
+ * for jobs with a key alone, up to 0.18 (https://github.com/graphile/worker/issues/148), hence the table behind its view.
+ */
+export function spendAttempts(schema: string): string {
+  const jobs = `${quoted(schema)}._private_jobs`;
+  return `update ${jobs} set attempts = max_attempts where id = $1 and locked_by = $2 returning id`;
+}
+
 /** Asks the database, and tells whether it answered: its refusal is an answer, too. Settles as `ask` does. */
 export async function asked<T>(news: StoreNews, ask: () => Promise<T>): Promise<T> {
   try {
@@ -79,12 +89,13 @@ export function tellFailure(news: StoreNews, error: unknown): void {
   else news.storeLost(error);
 }
 
-/** The jobs of a schema, by graphile-worker's public functions. Connects when it is first used. */
+/** The jobs of a schema, by graphile-worker's public functions wherever it has one. Connects when it is first used. */
 export class Store {
   readonly #settings: EngineSettings;
   readonly #news: StoreNews;
   readonly #unhear: (() => void) | undefined;
   readonly #schema: string;
+  readonly #spendAttempts: string;
   #utils: Promise<GraphileUtils> | undefined;
 
   constructor(settings: EngineSettings, news: StoreNews) {
@@ -93,6 +104,7 @@ export class Store {
     this.#news = news;
     this.#unhear = pgPool && hearPoolErrors(pgPool);
     this.#schema = quoted(settings.schema);
+    this.#spendAttempts = spendAttempts(settings.schema);
   }
 
   /** Connects, and brings the schema up to date; rejects where that fails, and tries again when asked again. */
@@ -121,9 +133,14 @@ export class Store {
 
   /**
    * Makes sure that a running job never runs again, and frees its key: it is then to be failed. Resolves to the reason
-   * for that, which has no details where the database cannot hold them.
+   * for that, which has no details where the database cannot hold them. Rejects where it has lost its lock and its end
+   * cannot be stored.
    */
-  async giveUp({ id, key }: GraphileJob, reason: string): Promise<string> {
+  async giveUp({ id, key, locked_by }: GraphileJob, reason: string): Promise<string> {
+    if (key === null) {
+      const spent = await this.#query(this.#spendAttempts, [id, locked_by]);
+      if (spent.length === 0) throw new Error(`job ${id} was not locked any more`);
+    }
     // a job that has replaced it meanwhile has its key now
     const held = `exists (select from ${this.#schema}.jobs where id = $1 and key = $2)`;
     const text = `select $3::text, case when ${held} then ${this.#schema}.remove_job($2) is null end`;
@@ -136,11 +153,6 @@ export class Store {
       await this.#query(text, [id, key, UNSAID]);
       return UNSAID;
     }
-  }
-
-  /** Marks a job as failed for good unless it is locked; resolves to the jobs that it marked. */
-  failUnlocked(jobId: string, reason: string): Promise<readonly unknown[]> {
-    return this.#ask((utils) => utils.permanentlyFailJobs([jobId], reason));
   }
 
   /** Finds a task that waits or runs. */

@@ -7,6 +7,7 @@ import { postgresUrl } from "../../support/servers.js";
 import { deferred } from "../../support/tasks.js";
 import { startTelemetry } from "../../support/telemetry.js";
 import { describeUnavailable } from "../../support/unavailable.js";
+import { queryOnce } from "./database.js";
 import { VERSIONS, type Version } from "./versions.js";
 import { openWorker } from "./worker.js";
 
@@ -27,6 +28,25 @@ test.each([12, 12n, "12"])(
 );
 
 function addJobCases(version: Version): void {
+  test("a job that graphile-worker drops, because one with its key is just starting, is not counted", async () => {
+    const [telemetry, metrics] = [startTelemetry(), startMetrics()];
+    const { utils, url, jobs } = await openWorker(version, server);
+    await addJob(utils, "send", {}, { jobKey: "ada" });
+    const dropped = await utils.withPgClient(async (client) => {
+      await client.query("begin");
+      await client.query("update graphile_worker._private_jobs set locked_at = now(), locked_by = 'another'");
+      const adding = addJob(utils, "send", {}, { jobKey: "ada" });
+      const waiting = "select from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'";
+      await vi.waitUntil(async () => (await queryOnce(url, waiting)).length === 1, 5_000);
+      await client.query("commit");
+      return await adding;
+    });
+    expect([dropped.id, (await jobs()).length]).toEqual([null, 1]);
+    const { dataPoints } = (await metrics.collect()).get("task.enqueued") ?? {};
+    expect(dataPoints?.map(({ value }) => value)).toEqual([1]);
+    expect(telemetry.named("enqueue send").map(({ attributes }) => attributes["task.id"])).not.toContain("null");
+  });
+
   test("stores payload and options as they are, beside the flag it adds", async () => {
     const { utils, jobs } = await openWorker(version, server);
     const spec = {

@@ -1,3 +1,4 @@
+import type { Task } from "graphile-worker";
 import { getTaskContext, isTaskConfigError, NonRetryableError } from "otel-taskflow";
 import { addJob, type GraphileTaskOptions, withTask } from "otel-taskflow/graphile-worker";
 import { describe, expect, onTestFinished, test, vi } from "vitest";
@@ -7,7 +8,7 @@ import { collectDiag, startTelemetry, type TestTelemetry } from "../../support/t
 import { describeUnavailable } from "../../support/unavailable.js";
 import { queryOnce } from "./database.js";
 import { GRAPHILE, VERSIONS, type Version } from "./versions.js";
-import { openWorker } from "./worker.js";
+import { type JobRow, openWorker } from "./worker.js";
 
 const { url: server = "", unavailable } = await postgresUrl();
 
@@ -58,6 +59,24 @@ function withTaskCases(version: Version): void {
     await vi.waitFor(async () => expect((await jobs())[0]?.attempts).toBe(25), 5_000);
     expect(await jobs()).toMatchObject([{ max_attempts: 25, last_error: "no such mailbox", locked_at: null }]);
     expect(telemetry.span("process send").attributes["task.outcome"]).toBe("failure");
+  });
+
+  test("graphile-worker cannot run the job of a NonRetryableError again, from before it lets go of it", async () => {
+    const { utils, run, jobs, ended } = await openWorker(version, server);
+    const held: JobRow[] = [];
+    const giveUp = withTask(() => Promise.reject(new NonRetryableError("no such mailbox")));
+    const send: Task = async (payload, helpers) => {
+      await giveUp(payload, helpers).catch(async (error) => {
+        held.push(...(await jobs()));
+        throw error;
+      });
+    };
+    await run({ send });
+    const { id } = await addJob(utils, "send", {}, { jobKey: "ada" });
+    await ended(id);
+    const spent = { attempts: 25, max_attempts: 25, key: "ada" };
+    expect(held).toMatchObject([{ ...spent, locked_at: expect.any(Date) }]);
+    expect(await jobs()).toMatchObject([{ ...spent, locked_at: null, last_error: "no such mailbox" }]);
   });
 
   test("a NonRetryableError fails its job in a schema of another name, and no job of that number elsewhere", async () => {
