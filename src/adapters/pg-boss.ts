@@ -1,9 +1,11 @@
+import type { SpanContext } from "@opentelemetry/api";
 import { checkFunction, checkObject, checkText } from "../core/checks.js";
 import { enqueueTask } from "../core/enqueue.js";
 import { isNonRetryableError, TaskConfigError } from "../core/errors.js";
 import { type HandledJob, type HandlerRunner, handlerRunner } from "../core/handler.js";
 import { HOME } from "../core/home.js";
 import { splitProducerOptions, splitTelemetryOptions } from "../core/info-keys.js";
+import { Recent } from "../core/recent.js";
 import { isThenable } from "../core/thenable.js";
 import type { Carrier, ProducerOptions, TaskContext, TaskTelemetryOptions } from "../core/types.js";
 import { fieldsOf, wireCount } from "../core/wire.js";
@@ -56,6 +58,8 @@ interface TaskWorker {
   readonly runHandler: HandlerRunner;
   readonly jobHandler: JobHandler;
   readonly carriers: Carriers;
+  /** Spans of attempts that failed, where pg-boss takes one for lost that was about to say so. */
+  readonly failed: Recent<SpanContext>;
 }
 
 /** How a job has ended, for pg-boss; `deadletter` fails it whatever retries it has. */
@@ -126,6 +130,7 @@ export async function workTask<B extends JobWorker, Data = unknown>(
     runHandler: handlerRunner(jobHandler.name, telemetry),
     jobHandler: jobHandler as JobHandler, // the caller says what the data of this queue is
     carriers: new Carriers(boss, queue),
+    failed: new Recent(),
   };
   const run = (job: TaskJob, _: number, { length }: readonly TaskJob[]): Promise<JobResult> =>
     runJob(job, worker, MAX_OUTPUT / length);
@@ -135,15 +140,17 @@ export async function workTask<B extends JobWorker, Data = unknown>(
 }
 
 async function runJob(job: TaskJob, worker: TaskWorker, mostOutput: number): Promise<JobResult> {
-  const { carriers, runHandler, jobHandler } = worker;
+  const { carriers, runHandler, jobHandler, failed } = worker;
   try {
     const read = carriers.read(job);
     // not awaited without need: the attempt's timeout has to start before pg-boss's own
     const { data, carrier } = isThenable(read) ? await read : read;
-    const { end, span } = await runHandler(attemptInfo(job, carrier), (task) => jobHandler(jobOf(job, data, task)));
+    const info = attemptInfo(job, carrier, failed.take(attemptKey(job)));
+    const { end, span } = await runHandler(info, (task) => jobHandler(jobOf(job, data, task)));
     if (end.outcome === "success") {
       return { id: job.id, status: "completed", output: resultOutput(end.value, mostOutput) };
     }
+    failed.keep(attemptKey(job, 1), span);
     return failedResult(job, end.error, outputWithNext(errorOutput(end.error, mostOutput), job, span));
   } catch (error) {
     // pg-boss did not say what its schedules are
@@ -161,7 +168,11 @@ function jobOf(job: TaskJob, data: unknown, task: TaskContext): TaskJob {
   return Object.defineProperty(Object.assign(job, { data }), "signal", { get, enumerable: true, configurable: true });
 }
 
-function attemptInfo(job: TaskJob, carrier: Carrier | undefined): HandledJob {
+function attemptKey({ id, retryCount }: TaskJob, later = 0): string {
+  return `${id}/${retryCount + later}`;
+}
+
+function attemptInfo(job: TaskJob, carrier: Carrier | undefined, failed: SpanContext | undefined): HandledJob {
   const { id, name, retryCount, retryLimit, startAfter, expireInSeconds, output, signal } = job;
   const { engine, system, destination } = routeOf(name);
   return {
@@ -173,8 +184,8 @@ function attemptInfo(job: TaskJob, carrier: Carrier | undefined): HandledJob {
     attempt: wireCount(retryCount) ?? 0,
     maxAttempts: (wireCount(retryLimit) ?? 0) + 1,
     dueAt: dueTime(startAfter),
-    redelivered: retryCount > 0 && LOST.includes(fieldsOf(fieldsOf(output).value).message),
-    previous: nextIn(output)?.previous,
+    redelivered: retryCount > 0 && failed === undefined && LOST.includes(fieldsOf(fieldsOf(output).value).message),
+    previous: nextIn(output)?.previous ?? failed,
     signal,
     timeout: expireInSeconds * 1000,
     carrier,

@@ -119,6 +119,27 @@ export function endingCases(test: RigTest): void {
     expect([reasons, spans[1]?.attributes["task.redelivered"]]).toEqual([["TASK_TIMEOUT"], undefined]);
   });
 
+  test("a run after one that failed here is not redelivered, although pg-boss took it for lost first", async ({
+    rig,
+  }) => {
+    const started = deferred();
+    await rig.work(async () => {
+      if (getTaskContext()?.attempt === 1) return;
+      started.resolve();
+      await new Promise(() => {});
+    });
+    const id = await rig.send({}, { expireInSeconds: 1, retryLimit: 1 });
+    await started.promise;
+    await rig.lose(id, "started_on");
+    await rig.job(id, "completed");
+    const [lost, next] = await rig.attempts(2);
+    expect([lost?.attributes["error.type"], next?.attributes["task.redelivered"]]).toEqual([
+      "TaskTimeoutError",
+      undefined,
+    ]);
+    expect(next?.links.map(({ context }) => context.spanId)).toContain(lost?.spanContext().spanId);
+  });
+
   test.for([
     ["did not end in time", "started_on", "job timed out"],
     ["gave no sign of life", "heartbeat_on", "job heartbeat timeout"],
