@@ -1,3 +1,4 @@
+import type { JobHelpers } from "graphile-worker";
 import { NonRetryableError } from "otel-taskflow";
 import { addJob, withTask } from "otel-taskflow/graphile-worker";
 import { describe, expect, test, vi } from "vitest";
@@ -28,8 +29,10 @@ function ledgerCases(version: Version): void {
     const worker = await openWorker(version, server);
     const pick = picker(SEED);
     let gate: Deferred<void> = deferred();
-    const act = async (payload: unknown): Promise<void> => {
+    let waiting: string[] = [];
+    const act = async (payload: unknown, { job }: JobHelpers): Promise<void> => {
       const { kind } = payload as { kind: (typeof KINDS)[number] };
+      waiting.push(job.id);
       await gate.promise;
       if (kind === "fails") throw new Error("no");
       if (kind === "gives up") throw new NonRetryableError("never");
@@ -47,9 +50,12 @@ function ledgerCases(version: Version): void {
         for (let n = 0; n < 8; n += 1) await add();
         await until(worker, "locked_at is null and attempts < max_attempts and run_at <= now()");
       }
-      gate.resolve();
-      await until(worker, "locked_at is not null");
-      gate = deferred();
+      // a retry that starts from here on waits for the next round, so that no job is replaced while it ends
+      const [opened, ids] = [gate, waiting.join()];
+      [gate, waiting] = [deferred(), []];
+      const now = await clock(worker);
+      opened.resolve();
+      await until(worker, `id = any('{${ids}}') and locked_at <= '${now}'`);
     }
     gate.resolve();
     await vi.waitFor(async () => {
@@ -110,6 +116,12 @@ async function count(worker: TestWorker, which: string): Promise<number> {
   const sql = `select count(*)::int from graphile_worker._private_jobs where ${which}`;
   const [row] = await queryOnce<{ count: number }>(worker.url, sql);
   return row?.count ?? 0;
+}
+
+/** The server's time, as text. */
+async function clock(worker: TestWorker): Promise<string> {
+  const [row] = await queryOnce<{ now: string }>(worker.url, "select now()::text as now");
+  return row?.now ?? "infinity";
 }
 
 async function until(worker: TestWorker, none: string): Promise<void> {

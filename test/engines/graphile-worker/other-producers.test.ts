@@ -1,5 +1,5 @@
 import { Logger } from "graphile-worker";
-import { getTaskContext } from "otel-taskflow";
+import { getTaskContext, NonRetryableError } from "otel-taskflow";
 import { addJob } from "otel-taskflow/graphile-worker";
 import { describe, expect, onTestFinished, test, vi } from "vitest";
 import { postgresUrl } from "../../support/servers.js";
@@ -64,6 +64,25 @@ function producerCases(version: Version): void {
     expect(seen).toEqual([0, 1].map((attempt) => ["order-1", attempt, 3, { plan: "pro" }, [[1, 2]]]));
     const parent = telemetry.span("enqueue charge").spanContext().spanId;
     expect(telemetry.named("process charge").map((span) => span.parentSpanContext?.spanId)).toEqual([parent, parent]);
+  });
+
+  test("a plain job that gives up, and has spent its attempts before graphile-worker lets go of it", async () => {
+    const { store, utils } = await open();
+    const tasks = createTasks({ engine: store.engine() });
+    tasks.task("sync", () => Promise.reject(new NonRetryableError("no such user")));
+    const note = `create function note() returns trigger language plpgsql as $$ begin
+      insert into freed values (new.attempts); return new; end $$`;
+    const freeing = "for each row when (old.locked_at is not null and new.locked_at is null)";
+    await queryOnce(
+      store.url,
+      `create table freed (attempts int); ${note};
+      create trigger note after update on graphile_worker._private_jobs ${freeing} execute function note()`,
+    );
+    await utils.addJob("sync", {});
+    await tasks.work();
+    await tasks.idle();
+    const freed = (): Promise<unknown[]> => queryOnce(store.url, "select attempts from freed");
+    await vi.waitFor(async () => expect(await freed()).toEqual([{ attempts: 25 }]), 5_000);
   });
 
   test("a job that failed before it came to this engine, as its next attempt", async () => {
