@@ -4,6 +4,7 @@ import { execFileSync } from "node:child_process";
 import { cpSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { dirname, isAbsolute, join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
+import { transform } from "esbuild";
 import { rollup } from "rollup";
 
 const ENTRY = "?entry";
@@ -19,7 +20,7 @@ const entries = entriesOf(JSON.parse(readFileSync("package.json", "utf8")));
 const bundle = await rollup({
   input: Object.fromEntries(entries.map(({ name, file }) => [name, file])),
   external: (id) => !id.startsWith(".") && !isAbsolute(id),
-  plugins: [{ name: "compiled", resolveId: resolveEntry, load: withSourceMap, renderChunk: unmark }],
+  plugins: [{ name: "compiled", resolveId: resolveEntry, load: withSourceMap, renderChunk: finish }],
   treeshake: { moduleSideEffects: false },
   onwarn(warning) {
     throw new Error(warning.message);
@@ -60,8 +61,14 @@ function resolveEntry(source, importer) {
   return entry === undefined ? null : { id: entry.file + ENTRY, external: "relative" };
 }
 
-function unmark(code) {
-  return { code: code.replaceAll(ENTRY, ""), map: null };
+// Node.js reads a file with all its comments at each start, so they stay in the sources, which the maps lead to, and in
+// the types.
+async function finish(code) {
+  return await transform(code.replaceAll(ENTRY, ""), {
+    target: "esnext",
+    legalComments: "none",
+    sourcemap: "external",
+  });
 }
 
 function entriesUsing(id, getModuleInfo, seen = new Set()) {

@@ -1,4 +1,4 @@
-import { setTimeout as pause } from "node:timers/promises";
+import { setTimeout as nodeTimeout } from "node:timers";
 import { quietly } from "../core/guard.js";
 import { HOME } from "../core/home.js";
 import type { OpenEngine } from "../engines/engine.js";
@@ -8,6 +8,8 @@ import type { Bystanders, Deliveries } from "./deliveries.js";
 const POLL_MS = 100;
 /** Before a store is asked again that gave no answer. */
 const OUTAGE_POLL_MS = 1_000;
+// kept from when this file was loaded: a test's fake timers change the module's export too
+const later = nodeTimeout;
 
 /**
  * Resolves when nothing waits in the store and nothing but bystanders is here, or when the manager has closed. Tasks
@@ -30,4 +32,8 @@ export async function untilIdle(
     if (waiting === undefined) await pause(OUTAGE_POLL_MS);
     else await (durable ? pause(POLL_MS) : changed);
   }
+}
+
+function pause(ms: number): Promise<void> {
+  return new Promise((resolve) => void later(resolve, ms));
 }
