@@ -5,6 +5,8 @@ const OPENED: readonly string[] = ["connect", "acquire"];
 
 /** How many engines use a pool: they share one listener for each event. */
 const users = new WeakMap<GraphilePool, number>();
+/** Connections with a listener from here; it stays, as they may outlive every engine. */
+const heard = new WeakSet<GraphileEmitter>();
 
 /**
  * Listens to the errors of a pool and of its connections, because one that nobody hears ends the process. Returns a
@@ -15,10 +17,10 @@ export function hearPoolErrors(pool: GraphilePool): () => void {
     pool.on("error", tellError);
     for (const event of OPENED) pool.on(event, hearErrors);
   }
-  let heard = true;
+  let isHeard = true;
   return () => {
-    if (!heard) return;
-    heard = false;
+    if (!isHeard) return;
+    isHeard = false;
     if (use(pool, -1) > 0) return;
     pool.off("error", tellError);
     for (const event of OPENED) pool.off(event, hearErrors);
@@ -31,9 +33,12 @@ function use(pool: GraphilePool, by: 1 | -1): number {
   return count;
 }
 
-// A connection that breaks says so to whoever uses it, too.
+// A connection that breaks says so to whoever uses it, too. The pool's own listener is there until right after this, and
+// says nothing of what comes later.
 function hearErrors(client: GraphileEmitter): void {
-  if (client.listenerCount("error") === 0) client.on("error", tellError);
+  if (heard.has(client)) return;
+  heard.add(client);
+  client.on("error", tellError);
 }
 
 function tellError(error: unknown): void {

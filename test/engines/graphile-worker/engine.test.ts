@@ -112,7 +112,10 @@ function engineCases(version: Version): void {
       };
       return utils;
     };
-    const tasks = open({ makeWorkerUtils: losing });
+    // a pool of graphile-worker's own, which it gives up while its connections break, ends the process
+    const pgPool = new pg.Pool({ connectionString: url, max: 5 });
+    onTestFinished(() => pgPool.end());
+    const tasks = open({ makeWorkerUtils: losing, pgPool });
     const seen: unknown[] = [];
     const flaky = tasks.task({ name: "flaky", retries: 1 }, () => {
       seen.push(getTaskContext()?.attempt);
@@ -342,7 +345,9 @@ function engineCases(version: Version): void {
     const unhandled = vi.fn();
     process.on("unhandledRejection", unhandled);
     onTestFinished(() => void process.off("unhandledRejection", unhandled));
-    const tasks = open({ concurrency: 4 });
+    const pgPool = new pg.Pool({ connectionString: url, max: 10 });
+    onTestFinished(() => pgPool.end());
+    const tasks = open({ concurrency: 4, pgPool });
     const ran = new Set<number>();
     const task = tasks.task({ name: "task", retries: 1 }, async (n: number) => {
       await new Promise((resolve) => setTimeout(resolve, 30));
