@@ -13,6 +13,21 @@ import { startTelemetry } from "../support/telemetry.js";
 
 const hang = (): Promise<never> => new Promise(() => {});
 
+/** A task named "fails" that waits for its retry in an `onRetry` that never ends, and what `onCancel` was told. */
+async function hangingRetry(): Promise<{ tasks: TaskManager; taskId: string; told: string[] }> {
+  const inHook = deferred();
+  const told: string[] = [];
+  const onRetry = (): Promise<never> => {
+    inHook.resolve();
+    return hang();
+  };
+  const tasks = new TaskManager({ onRetry, onCancel: ({ error }) => void told.push(String(error)) });
+  const fails = tasks.task({ name: "fails", retries: 1 }, () => Promise.reject(new Error("again")));
+  const taskId = await tasks.addTask(fails);
+  await inHook.promise;
+  return { tasks, taskId, told };
+}
+
 describe("shutdown", () => {
   test("lets everything end: running, queued, delayed, and retries", async () => {
     const tasks = new TaskManager({ engine: memoryEngine({ concurrency: 1 }) });
@@ -86,32 +101,14 @@ describe("shutdown", () => {
   });
 
   test("names a task whose retry it cuts off, and tells that it was shut down", async () => {
-    const inHook = deferred();
-    const told: string[] = [];
-    const onRetry = (): Promise<never> => {
-      inHook.resolve();
-      return hang();
-    };
-    const tasks = new TaskManager({ onRetry, onCancel: ({ error }) => void told.push(String(error)) });
-    const fails = tasks.task({ name: "fails", retries: 1 }, () => Promise.reject(new Error("again")));
-    const taskId = await tasks.addTask(fails);
-    await inHook.promise;
+    const { tasks, taskId, told } = await hangingRetry();
     const abandoned = [{ taskId, funcName: "fails", state: "delayed" }];
     expect(await tasks.shutdown({ timeout: 5 })).toEqual({ completed: 0, abandoned });
     expect(told).toEqual([expect.stringContaining("shut down")]);
   });
 
   test("neither names nor tells of a task whose retry was cancelled before", async () => {
-    const inHook = deferred();
-    const told: string[] = [];
-    const onRetry = (): Promise<never> => {
-      inHook.resolve();
-      return hang();
-    };
-    const tasks = new TaskManager({ onRetry, onCancel: ({ error }) => void told.push(String(error)) });
-    const fails = tasks.task({ name: "fails", retries: 1 }, () => Promise.reject(new Error("again")));
-    const taskId = await tasks.addTask(fails);
-    await inHook.promise;
+    const { tasks, taskId, told } = await hangingRetry();
     expect(await tasks.cancel(taskId)).toBe(true);
     expect(await tasks.shutdown({ timeout: 5 })).toEqual({ completed: 0, abandoned: [] });
     expect(told).toEqual([expect.stringContaining("was cancelled")]);

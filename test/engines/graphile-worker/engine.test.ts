@@ -52,6 +52,11 @@ function engineCases(version: Version): void {
       engine: graphileEngine({ run, makeWorkerUtils, pollInterval: POLL_MS, ...connection, ...options }),
     });
   };
+  const openPool = (max: number): pg.Pool => {
+    const pool = new pg.Pool({ connectionString: url, max });
+    onTestFinished(() => pool.end());
+    return pool;
+  };
   const jobs = (): Promise<JobRow[]> => queryOnce(url, "select * from graphile_worker.jobs order by id");
 
   test("a task that gave up is failed for good, and last_error says why, whatever was thrown", async () => {
@@ -113,8 +118,7 @@ function engineCases(version: Version): void {
       return utils;
     };
     // a pool of graphile-worker's own, which it gives up while its connections break, ends the process
-    const pgPool = new pg.Pool({ connectionString: url, max: 5 });
-    onTestFinished(() => pgPool.end());
+    const pgPool = openPool(5);
     const tasks = open({ makeWorkerUtils: losing, pgPool });
     const seen: unknown[] = [];
     const flaky = tasks.task({ name: "flaky", retries: 1 }, () => {
@@ -254,8 +258,7 @@ function engineCases(version: Version): void {
   });
 
   test("many managers on one pool listen once, and leave nothing behind", async () => {
-    const pgPool = new pg.Pool({ connectionString: url, max: 3 });
-    onTestFinished(() => pgPool.end());
+    const pgPool = openPool(3);
     const count = (): number[] => ["error", "connect", "acquire"].map((event) => pgPool.listenerCount(event));
     const managers = Array.from({ length: 11 }, () => open({ pgPool }));
     expect(count()).toEqual([1, 1, 1]);
@@ -305,8 +308,7 @@ function engineCases(version: Version): void {
 
   test("a job sees nothing of whoever opened the connection that told of it", async () => {
     const user = new AsyncLocalStorage<string>();
-    const pgPool = new pg.Pool({ connectionString: url, max: 3 });
-    onTestFinished(() => pgPool.end());
+    const pgPool = openPool(3);
     await user.run("opener", () => Promise.all([1, 2, 3].map(() => pgPool.query("select pg_sleep(0.05)"))));
     const tasks = open({ pgPool, pollInterval: 60_000, concurrency: 1 });
     const seen: unknown[] = [];
@@ -322,8 +324,7 @@ function engineCases(version: Version): void {
 
   test("looking for work makes no spans, and storing an attempt's end is part of the task's trace", async () => {
     const telemetry = startTelemetry();
-    const pgPool = new pg.Pool({ connectionString: url, max: 3 });
-    onTestFinished(() => pgPool.end());
+    const pgPool = openPool(3);
     const tracer = telemetry.provider.getTracer("pg");
     const connect = pgPool.connect.bind(pgPool);
     // as an instrumentation of pg does
@@ -345,8 +346,7 @@ function engineCases(version: Version): void {
     const unhandled = vi.fn();
     process.on("unhandledRejection", unhandled);
     onTestFinished(() => void process.off("unhandledRejection", unhandled));
-    const pgPool = new pg.Pool({ connectionString: url, max: 10 });
-    onTestFinished(() => pgPool.end());
+    const pgPool = openPool(10);
     const tasks = open({ concurrency: 4, pgPool });
     const ran = new Set<number>();
     const task = tasks.task({ name: "task", retries: 1 }, async (n: number) => {
@@ -356,11 +356,9 @@ function engineCases(version: Version): void {
     });
     for (let n = 0; n < 60; n += 1) await tasks.addTask(task, [n]);
     await tasks.work();
-    const cut =
-      "select pg_terminate_backend(pid) from pg_stat_activity where datname = current_database() and pid <> pg_backend_pid()";
     for (const size of [8, 30]) {
       await vi.waitUntil(() => ran.size >= size, 10_000);
-      await queryOnce(url, cut);
+      await queryOnce(url, DISCONNECT_ALL);
     }
     await tasks.idle();
     expect([ran.size, await jobs(), unhandled.mock.calls]).toEqual([60, [], []]);
