@@ -8,6 +8,8 @@ export type TaskErrorCode =
   | "TASK_TIMEOUT"
   | "TASK_CANCELLED"
   | "TASK_UNKNOWN"
+  | "TASK_LOST"
+  | "TASK_STORE"
   | "TASK_NON_RETRYABLE";
 
 class TaskError<C extends TaskErrorCode> extends Error {
@@ -66,6 +68,30 @@ export class UnknownTaskError extends TaskError<"TASK_UNKNOWN"> {
   }
 }
 
+/** Says that a task gave up because run after run of it was lost, with the process that ran it or with its claim. */
+export class TaskLostError extends TaskError<"TASK_LOST"> {
+  constructor(message: string, options?: ErrorOptions) {
+    super("TaskLostError", "TASK_LOST", message, options);
+  }
+}
+
+/** What a {@link TaskStoreError} is made with. */
+export interface TaskStoreErrorOptions extends ErrorOptions {
+  /** Whether what was to be stored is there. Default: nobody knows. */
+  readonly stored?: boolean | undefined;
+}
+
+/** Says that the store of an engine gave no answer; its `cause` is the library's own error, where there is one. */
+export class TaskStoreError extends TaskError<"TASK_STORE"> {
+  /** Whether what was to be stored is there; `undefined` where nobody knows. */
+  readonly stored: boolean | undefined;
+
+  constructor(message: string, { stored, ...options }: TaskStoreErrorOptions = {}) {
+    super("TaskStoreError", "TASK_STORE", message, options);
+    this.stored = stored;
+  }
+}
+
 /** Thrown inside a task, it gives the task up now, whatever retries are left. */
 export class NonRetryableError extends TaskError<"TASK_NON_RETRYABLE"> {
   constructor(message: string, options?: ErrorOptions) {
@@ -103,6 +129,16 @@ export function isTaskCancelledError(error: unknown): error is TaskCancelledErro
 /** True for an {@link UnknownTaskError} of any copy of the package. */
 export function isUnknownTaskError(error: unknown): error is UnknownTaskError {
   return hasBrand(error, "TASK_UNKNOWN");
+}
+
+/** True for a {@link TaskLostError} of any copy of the package. */
+export function isTaskLostError(error: unknown): error is TaskLostError {
+  return hasBrand(error, "TASK_LOST");
+}
+
+/** True for a {@link TaskStoreError} of any copy of the package. */
+export function isTaskStoreError(error: unknown): error is TaskStoreError {
+  return hasBrand(error, "TASK_STORE");
 }
 
 /** True for a {@link NonRetryableError} of any copy of the package. */

@@ -1,4 +1,4 @@
-import { isNonRetryableError } from "./errors.js";
+import { isNonRetryableError, isTaskLostError } from "./errors.js";
 import { ask } from "./guard.js";
 import type { TaskContext } from "./types.js";
 
@@ -32,7 +32,7 @@ export function decideRetry(policy: RetryPolicy, error: unknown, context: TaskCo
 
 /** Decides by the number of attempts alone, where an engine has the policy. */
 export function attemptsLeft(error: unknown, { attempt, maxAttempts }: TaskContext): RetryDecision {
-  if (isNonRetryableError(error)) return { outcome: "failure" };
+  if (isNonRetryableError(error) || isTaskLostError(error)) return { outcome: "failure" };
   if (maxAttempts === undefined) return { outcome: "error" };
   return attempt + 1 < maxAttempts ? { outcome: "retry", delay: undefined } : { outcome: "failure" };
 }

@@ -16,6 +16,8 @@ export interface TaskMessage {
 export interface Delivery extends Omit<AttemptRun, "surrounding"> {
   /** `undefined` where the store holds no task: such a delivery fails, and is not retried. */
   readonly args: readonly unknown[] | undefined;
+  /** Runs of this attempt that were lost before this one. Left out: 1 where it is `redelivered`, else 0. */
+  readonly lost?: number | undefined;
   /**
    * The asynchronous context of whoever enqueued the task, where that was in this process: attempts and hooks run in
    * it, and the host destroys it when the task has ended.
@@ -44,8 +46,16 @@ export type Settlement =
   | { readonly outcome: "failure" | "cancelled"; readonly error: unknown }
   | { readonly outcome: "deferred"; readonly delay: number };
 
-/** Stores the end of a delivery: done, or rejecting, when the store has answered. */
-export type StoreEnd = (end: Settlement) => void | Promise<void>;
+/** What a store says to an end: nothing where it has it, `"lost"` where somebody else has the task by now. */
+// biome-ignore lint/suspicious/noConfusingVoidType: an engine has nothing to return but in the other case
+export type StoreAnswer = void | "lost";
+
+/**
+ * Stores the end of a delivery. Done when it is stored; `"lost"` where the store says that this delivery has the task no
+ * more, and its end is not stored. Where it throws or rejects, it is called again with the same end and what is left of
+ * its `delay`, until it is done: it finds out by itself what an earlier call has carried out.
+ */
+export type StoreEnd = (end: Settlement) => StoreAnswer | Promise<StoreAnswer>;
 
 /** The part of a manager that an engine calls. */
 export interface EngineHost {
@@ -54,9 +64,9 @@ export interface EngineHost {
   /** The origin of a task as strings, to be stored beside its arguments. Never throws. */
   carrierOf(origin: TaskOrigin): Carrier;
   /**
-   * Runs one attempt, and owns the delivery until its end is stored: `store` is called once, inside the task's trace.
-   * Where that throws or rejects, the task is taken to run again. Resolves when everything about the delivery is over;
-   * never rejects.
+   * Runs one attempt, and owns the delivery until its end is stored by `store`, which is called inside the task's trace.
+   * A run of this attempt that ended here before, and whose end was lost, is not repeated: that end is stored. Resolves
+   * when everything about the delivery is over; never rejects.
    */
   run(delivery: Delivery, store: StoreEnd): Promise<void>;
   /** The store gave no answer. May be called as often as that happens: each outage is told once. Never throws. */
@@ -88,6 +98,8 @@ export interface TaskEngine {
   /** The queue's name, where there is one. */
   readonly destination?: string | undefined;
   readonly capabilities: EngineCapabilities;
+  /** A task gives up instead of being run, when so many runs of one attempt were lost. Default 10. */
+  readonly maxLost?: number | undefined;
   /**
    * Copies the arguments of a task when it is added, and throws a `TaskConfigError` for what cannot be stored. Engines
    * that store JSON give `copyAsJson` of `otel-taskflow/engine`. Default: the array is copied, and not what is in it.
@@ -97,8 +109,16 @@ export interface TaskEngine {
   open(host: EngineHost): OpenEngine;
 }
 
-/** An engine that has its host. Each method may reject when the store does, but none may wait for a hook. */
+/**
+ * An engine that has its host. Each method may reject when the store does, but none may wait for a hook. The host waits
+ * for none of them longer than some seconds, and a shutdown not past its timeout.
+ */
 export interface OpenEngine {
+  /**
+   * Resolves when the store can be asked; called before each `enqueue`. What fails here has stored nothing. Left out:
+   * it always can.
+   */
+  connect?(): void | Promise<void>;
   /** Stores a task; false where a task of its id lives already, so that it was not stored again. Done when it is accepted. */
   enqueue(message: TaskMessage): boolean | Promise<boolean>;
   /** Starts consuming tasks of these names; called again when there are more of them. */
@@ -106,7 +126,8 @@ export interface OpenEngine {
   /**
    * Removes a task that waits, for its first attempt or for a retry, from the store for good and returns it; `undefined`
    * where none waits under this id. A task that is just on its way between the store and the host of this process is
-   * waited for: by then it has been given to `run`, or it waits again, or it has ended.
+   * waited for: by then it has been given to `run`, or it waits again, or it has ended. Called again after a rejection, it
+   * returns a task whose removal was carried out then.
    */
   take(taskId: string): Delivery | undefined | Promise<Delivery | undefined>;
   /** How many tasks of the queue have not ended and are not in the hands of this host. */

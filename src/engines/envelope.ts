@@ -21,6 +21,8 @@ export interface NextAttempt {
   readonly dueAt: number;
   /** The span of the failed attempt, where it had one. */
   readonly previous: Pick<SpanContext, "traceId" | "spanId" | "traceFlags"> | undefined;
+  /** Runs of it that were lost before it was given back; left out where there were none. */
+  readonly lost?: number | undefined;
 }
 
 /** The part of a retry that the attempt after it has to know. */
@@ -60,5 +62,5 @@ export function readNextAttempt(stored: unknown): NextAttempt | undefined {
   const attempt = wireCount(fields.attempt);
   const dueAt = wireTime(fields.dueAt);
   if (attempt === undefined || dueAt === undefined) return undefined;
-  return { attempt, dueAt, previous: wireSpanContext(fields.previous) };
+  return { attempt, dueAt, previous: wireSpanContext(fields.previous), lost: wireCount(fields.lost) };
 }

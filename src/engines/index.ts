@@ -5,6 +5,7 @@ export type {
   EngineHost,
   OpenEngine,
   Settlement,
+  StoreAnswer,
   StoredTask,
   StoreEnd,
   TaskEngine,

@@ -1,15 +1,16 @@
-import { quietly } from "../core/guard.js";
+import { debug, quietly } from "../core/guard.js";
 import { isThenable } from "../core/thenable.js";
 import { within } from "../core/within.js";
 import type { Delivery, OpenEngine } from "../engines/engine.js";
 import type { Deliveries } from "./deliveries.js";
 import type { DroppedTask, HeldDelivery } from "./held-delivery.js";
+import { ANSWER_MS, pause } from "./patience.js";
 import { reasonOf } from "./settlement.js";
 
-/** For so long a cancel waits for the store, and a shutdown for what it gives back. */
-export const STORING_MS = 5_000;
-/** For so long a cancel waits for a task to be found in the store, which may itself wait for one on its way. */
-const TAKING_MS = 10_000;
+/** For so long a cancel waits for an end to be stored. */
+const STORING_MS = 5_000;
+/** Before a store is asked again that gave no answer. */
+const AGAIN_MS = 250;
 /** A task may start or end while the store is looked at; more often than this, somebody runs it again and again. */
 const MOST_LOOKS = 4;
 
@@ -58,13 +59,28 @@ export class Cancels {
   #take(taskId: string): boolean | Promise<boolean | undefined> {
     const found = this.#engine.take(taskId);
     if (!isThenable(found)) return this.#end(found);
-    const taken = quietly(`cancelling task ${taskId}`, async () => this.#end(await found), undefined);
+    const find = (): Promise<Delivery | undefined> => this.#find(taskId, found);
+    const taken = quietly(`cancelling task ${taskId}`, async () => this.#end(await find()), undefined);
     // it is in no one's hands until its hook is called
-    return this.#here.present({}, () => within(TAKING_MS, taken, undefined));
+    return this.#here.present({}, () => within(ANSWER_MS, taken, undefined));
+  }
+
+  // The task may be gone although the answer was lost: whoever asks again gets it.
+  async #find(taskId: string, first: Promise<Delivery | undefined>): Promise<Delivery | undefined> {
+    const since = performance.now();
+    for (let found = first; ; found = (async () => await this.#engine.take(taskId))()) {
+      try {
+        return await found;
+      } catch (error) {
+        if (performance.now() - since > ANSWER_MS) throw error;
+        debug(`looking for task ${taskId} again`, error);
+      }
+      await pause(AGAIN_MS);
+    }
   }
 
   #end(delivery: Delivery | undefined): boolean {
-    if (delivery !== undefined) this.#drop({ delivery, why: "cancelled" });
+    if (delivery !== undefined) this.#drop({ delivery, why: "cancelled", isTold: false });
     return delivery !== undefined;
   }
 }
@@ -76,12 +92,13 @@ async function callOff(held: HeldDelivery): Promise<boolean | undefined> {
   if (attempt?.abort(reason) !== true) {
     const outcome = attempt?.outcome;
     // the task's own listener may ask, in the midst of the cancel that has aborted it
-    if (outcome === "success" || outcome === "failure" || (outcome === "cancelled" && !held.isTold)) return false;
+    if (outcome === "success" || outcome === "failure" || (outcome === "cancelled" && held.told === undefined))
+      return false;
     // the hooks of a retry are running, and may themselves wait for this answer: the end is stored without them
     held.drop("cancelled", reason);
   }
   if (held.stored !== undefined) await within(STORING_MS, held.stored, undefined);
   if (held.isStored === undefined) return false;
-  const isCancelled = held.dropped !== undefined || attempt?.outcome === "cancelled";
+  const isCancelled = held.told?.dropped !== undefined || attempt?.outcome === "cancelled";
   return (isCancelled && held.isStored) || undefined;
 }

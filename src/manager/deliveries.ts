@@ -123,7 +123,10 @@ export class Deliveries {
     // this is asked at each end of a task, and nearly always none waits
     if (this.#waiting.size === 0) return 0;
     const counted = [...this.#waiting].filter((one) => counts(one) && this.#isHere(one));
-    return new Set(counted.map(({ attempt }) => attempt)).size;
+    const attempts = new Set(counted.map(({ attempt }) => attempt));
+    // an attempt that was delivered again is here twice
+    const held = this.#here.values().filter(({ attempt }) => attempt !== undefined && attempts.has(attempt));
+    return held.length + [...attempts].filter((attempt) => this.#others.has(attempt)).length;
   }
 
   #wake(): void {

@@ -1,8 +1,9 @@
 import { warn } from "../core/guard.js";
 import type { Rostered } from "../core/roster.js";
 import type { RunningAttempt } from "../core/running-attempt.js";
-import { adopt, isThenable } from "../core/thenable.js";
-import type { Delivery, Settlement, StoreEnd } from "../engines/engine.js";
+import { isThenable } from "../core/thenable.js";
+import type { Delivery, Settlement, StoreAnswer, StoreEnd } from "../engines/engine.js";
+import { untilStored } from "./patience.js";
 import type { DropReason } from "./settlement.js";
 
 /** A task that ends before the attempt it waited for. */
@@ -10,70 +11,113 @@ export interface DroppedTask {
   /** Of the attempt that will not run. */
   readonly delivery: Delivery;
   readonly why: DropReason;
+  /** Its hooks have been called. */
+  isTold: boolean;
+}
+
+/** How a delivery has ended, whether that is stored or not. */
+export interface ToldEnd {
+  readonly end: Settlement;
+  /** Epoch milliseconds at which the next run is due; 0 where there is none. */
+  readonly nextAt: number;
+  /** The task that ends with this delivery although another attempt was to follow. */
+  readonly dropped: DroppedTask | undefined;
 }
 
 /** A delivery in the hands of this process: it runs, then its end is being stored, then it is stored. */
 export class HeldDelivery implements Rostered {
   place = -1;
-  /** An end has been told, which counts. */
-  isTold = false;
-  /** Whether the store has it; where it has not, the task will run again. `undefined` until the store has answered. */
+  /** The end that counts, from when it is known. */
+  told: ToldEnd | undefined;
+  /**
+   * Whether the store has the end; where it has not, the task will run again. `undefined` until it has answered, or is not
+   * waited for any more.
+   */
   isStored: boolean | undefined;
   /** `undefined` where the delivery is given back without a run. */
   attempt: RunningAttempt<unknown> | undefined;
-  /** The end that was told is followed by another run. */
-  goesOn = false;
-  /** The task that ends with this delivery although another attempt was to follow. */
-  dropped: DroppedTask | undefined;
   /** Resolves when the store has answered; `undefined` where it does so at once. */
   stored: Promise<void> | undefined;
   readonly delivery: Delivery;
   readonly #store: StoreEnd;
+  readonly #closing: AbortSignal;
+  #followers: ((told: ToldEnd) => void)[] | undefined;
 
-  constructor(delivery: Delivery, store: StoreEnd) {
+  /** `closing` aborts when the store is not waited for any more. */
+  constructor(delivery: Delivery, store: StoreEnd, closing: AbortSignal) {
     this.delivery = delivery;
     this.#store = store;
+    this.#closing = closing;
   }
 
   get id(): string {
     return this.delivery.origin.id;
   }
 
-  /** Stores the first end that it is told. Never throws or rejects. */
+  /** The end that was told is followed by another run. */
+  get goesOn(): boolean {
+    const outcome = this.told?.end.outcome;
+    return outcome === "retry" || outcome === "deferred";
+  }
+
+  /** Ends as `first` does, another delivery of the same run, and stores that as well. Resolves when that is over. */
+  async follow(first: HeldDelivery | ToldEnd): Promise<void> {
+    if (first instanceof HeldDelivery)
+      await new Promise<void>((resolve) => first.#onTold((told) => resolve(this.storeTold(told))));
+    else this.storeTold(first);
+    await this.stored;
+  }
+
+  /** Stores the first end that it is told, however often the store has to be asked. Never throws or rejects. */
   store(end: Settlement): Promise<void> | undefined {
-    if (this.isTold) return this.stored;
-    this.isTold = true;
-    this.goesOn = end.outcome === "retry" || end.outcome === "deferred";
-    try {
-      const storing = this.#store(end);
-      if (isThenable(storing)) this.stored = this.#untilStored(storing);
-      else this.isStored = true;
-    } catch (error) {
-      this.#isLost(error);
-    }
+    const nextAt = "delay" in end ? Date.now() + end.delay : 0;
+    return this.storeTold({ end, nextAt, dropped: undefined });
+  }
+
+  /** {@link store} for an end that another delivery of the attempt has had. */
+  storeTold(told: ToldEnd): Promise<void> | undefined {
+    if (this.told !== undefined) return this.stored;
+    this.told = told;
+    const storing = this.#storeOnce(told.end);
+    if (isThenable(storing)) this.stored = this.#untilStored(storing, told);
+    else this.#answer(storing ?? "stored");
+    for (const follow of this.#followers ?? []) follow(told);
     return this.stored;
   }
 
   /** Stores that the task was cancelled, in place of an attempt that was to follow; does nothing where an end was told. */
   drop(why: DropReason, error: unknown): Promise<void> | undefined {
-    if (this.isTold) return this.stored;
     const { attempt } = this.delivery;
     const next = this.attempt?.outcome === "retry" ? attempt + 1 : attempt;
-    this.dropped = { delivery: { ...this.delivery, attempt: next }, why };
-    return this.store({ outcome: "cancelled", error });
+    const dropped = { delivery: { ...this.delivery, attempt: next }, why, isTold: false };
+    return this.storeTold({ end: { outcome: "cancelled", error }, nextAt: 0, dropped });
   }
 
-  async #untilStored(storing: Promise<void>): Promise<void> {
+  #onTold(follow: (told: ToldEnd) => void): void {
+    if (this.told !== undefined) {
+      follow(this.told);
+      return;
+    }
+    this.#followers ??= [];
+    this.#followers.push(follow);
+  }
+
+  #storeOnce(end: Settlement): ReturnType<StoreEnd> {
     try {
-      await adopt(storing);
-      this.isStored = true;
+      return this.#store(end);
     } catch (error) {
-      this.#isLost(error);
+      return Promise.reject(error);
     }
   }
 
-  #isLost(error: unknown): void {
-    this.isStored = false;
-    warn(`the end of task ${this.id} could not be stored: it will run again`, error);
+  async #untilStored(first: Promise<StoreAnswer>, { end, nextAt }: ToldEnd): Promise<void> {
+    const again = (): ReturnType<StoreEnd> =>
+      this.#store("delay" in end ? { ...end, delay: Math.max(0, nextAt - Date.now()) } : end);
+    this.#answer(await untilStored(`the end of task ${this.id}`, first, again, this.#closing));
+  }
+
+  #answer(answer: "stored" | "lost" | undefined): void {
+    this.isStored = answer === "stored";
+    if (answer !== "stored") warn(`the end of task ${this.id} is not stored: it will run again`);
   }
 }

@@ -1,38 +1,41 @@
 import { arrive, extract, inject, type TaskOrigin } from "../core/carrier.js";
 import { activeContext, withContext } from "../core/context.js";
 import { DroppedAttempt } from "../core/drop.js";
-import { TaskConfigError } from "../core/errors.js";
+import { TaskConfigError, TaskLostError } from "../core/errors.js";
 import type { AttemptEnd } from "../core/finish.js";
+import { debug } from "../core/guard.js";
 import { HOME } from "../core/home.js";
 import { RunningAttempt } from "../core/running-attempt.js";
 import { NO_TAGS } from "../core/tags.js";
 import { spanContextIn } from "../core/telemetry.js";
 import type { Carrier } from "../core/types.js";
 import { whenAborted } from "../core/when-aborted.js";
-import { within } from "../core/within.js";
 import type {
   Delivery,
   EngineHost,
   OpenEngine,
-  Settlement,
   StoredTask,
   StoreEnd,
   TaskEngine,
   TaskMessage,
 } from "../engines/engine.js";
-import { Cancels, STORING_MS } from "./cancel.js";
+import { Cancels } from "./cancel.js";
 import { callOf, type SharedSettings } from "./definition.js";
 import { type Bystanders, Deliveries } from "./deliveries.js";
-import { type DroppedTask, HeldDelivery } from "./held-delivery.js";
+import { type DroppedTask, HeldDelivery, type ToldEnd } from "./held-delivery.js";
 import { untilIdle } from "./idle.js";
+import { LostRuns, lostBefore } from "./lost-runs.js";
 import type { Registry } from "./registry.js";
 import { reasonOf, settlementOf } from "./settlement.js";
+import { StoreAccess } from "./store-access.js";
 import { tellGaveUp, tellStore, tellUnknown } from "./voice.js";
 
 /** After this time a task that this process does not know is offered again. */
 const UNKNOWN_TASK_DELAY_MS = 5_000;
 /** After this time a task is offered again that was fetched while its worker stopped, which must not get it once more. */
 const STOPPING_DELAY_MS = 1_000;
+/** Runs of one attempt that may be lost, where the engine does not say how many. */
+const DEFAULT_MAX_LOST = 10;
 
 /** A task that did not complete. */
 export interface UnfinishedTask {
@@ -51,7 +54,12 @@ export class Host implements EngineHost {
   readonly #shared: SharedSettings;
   readonly #engine: OpenEngine;
   readonly #here = new Deliveries();
+  readonly #store: StoreAccess;
   readonly #cancels: Cancels;
+  readonly #lostRuns = new LostRuns(this.#here);
+  readonly #maxLost: number;
+  /** Aborts when the store is not waited for any more. */
+  readonly #closing = new AbortController();
   #isStoreLost = false;
   /** Tasks whose retry would come after the end of this process, which alone knew of them. */
   readonly #cutShort: UnfinishedTask[] = [];
@@ -64,7 +72,9 @@ export class Host implements EngineHost {
     taken.add(engine);
     this.#registry = registry;
     this.#shared = shared;
+    this.#maxLost = engine.maxLost ?? DEFAULT_MAX_LOST;
     this.#engine = engine.open(this);
+    this.#store = new StoreAccess(this.#engine, shared.durable, this.#closing);
     this.#cancels = new Cancels(this.#here, this.#engine, (dropped) => this.#drop(dropped));
   }
 
@@ -98,8 +108,8 @@ export class Host implements EngineHost {
     const { durable } = this.#shared;
     // a worker of the engine's may have a span of its own around it, and what it does to store belongs to the task's trace
     const given = durable ? { ...delivery, surrounding: spanContextIn(activeContext()) } : delivery;
-    const end = durable ? (ending: Settlement) => withContext(given.origin.context, () => store(ending)) : store;
-    const held = new HeldDelivery(given, end);
+    const end: StoreEnd = durable ? (ending) => withContext(given.origin.context, () => store(ending)) : store;
+    const held = new HeldDelivery(given, end, this.#closing.signal);
     this.#here.add(held);
     return (delivery.enqueuer ?? HOME).runInAsyncScope(this.#start, this, held);
   }
@@ -115,11 +125,11 @@ export class Host implements EngineHost {
   // --- called by the manager
 
   enqueue(message: TaskMessage): boolean | Promise<boolean> {
-    return this.#engine.enqueue(message);
+    return this.#store.enqueue(message);
   }
 
   async work(): Promise<void> {
-    if (!this.#quiescing) await HOME.runInAsyncScope(this.#engine.work, this.#engine, this.#registry.names());
+    if (!this.#quiescing) await this.#store.work(this.#registry.names());
   }
 
   cancel(taskId: string): Promise<boolean> {
@@ -140,28 +150,34 @@ export class Host implements EngineHost {
   async drain(deadline: AbortSignal, bystanders: Bystanders): Promise<UnfinishedTask[]> {
     if (!this.#shared.durable) await Promise.race([this.#untilIdle(bystanders), whenAborted(deadline)]);
     this.#quiescing = true;
-    const left = await this.#engine.quiesce(deadline);
-    for (const delivery of left) this.#drop({ delivery, why: "shutdown" });
+    const left = await this.#store.quiesce(deadline);
+    for (const delivery of left) this.#drop({ delivery, why: "shutdown", isTold: false });
     await this.#here.settled(bystanders, deadline);
     return left.map(({ origin, dueAt = 0 }) => unfinished(origin, dueAt > Date.now() ? "delayed" : "ready"));
   }
 
-  /** Ends every running attempt without waiting for its function or hooks; returns the tasks cut short. */
-  async abandon(): Promise<UnfinishedTask[]> {
+  /**
+   * Ends every running attempt without waiting for its function or hooks; returns the tasks cut short. The store is
+   * waited for until `end` aborts.
+   */
+  async abandon(end: AbortSignal): Promise<UnfinishedTask[]> {
     this.#quiescing = true;
     const { durable } = this.#shared;
     const reason = reasonOf("shutdown");
-    const cut = this.#here.values().flatMap(({ attempt, delivery: { origin }, dropped }) => {
+    const cut = this.#here.values().flatMap(({ attempt, delivery: { origin }, told }) => {
       if (attempt?.abandon(reason, durable) === true) return unfinished(origin, "active");
-      return durable && attempt?.outcome === "retry" && dropped === undefined ? unfinished(origin, "delayed") : [];
+      return durable && attempt?.outcome === "retry" && told?.dropped === undefined
+        ? unfinished(origin, "delayed")
+        : [];
     });
-    await within(STORING_MS, this.#here.gone(), undefined);
+    await Promise.race([this.#here.gone(), whenAborted(end)]);
     return [...cut, ...this.#cutShort];
   }
 
-  async close(): Promise<void> {
+  /** Gives up the store, which is waited for until `end` aborts. */
+  async close(end: AbortSignal): Promise<void> {
     this.#here.close();
-    await this.#engine.close();
+    await this.#store.close(end);
   }
 
   // each outage is told once, and its end
@@ -180,6 +196,8 @@ export class Host implements EngineHost {
   #start(held: HeldDelivery): Promise<void> {
     const { delivery } = held;
     const { name } = delivery.origin;
+    const run = this.#lostRuns.of(held);
+    if (run !== undefined) return this.#join(held, run);
     const task = this.#registry.find(name);
     // it was fetched while the engine was told to stop
     if (this.#quiescing && this.#shared.durable) return this.#giveBack(held, STOPPING_DELAY_MS);
@@ -187,12 +205,20 @@ export class Host implements EngineHost {
       tellUnknown(this.#shared.voice, name);
       return this.#giveBack(held, UNKNOWN_TASK_DELAY_MS);
     }
-    const { args } = delivery;
     const attempt = new RunningAttempt<unknown>(delivery, task.attempt);
     held.attempt = attempt;
     const store = (end: AttemptEnd<unknown>): Promise<void> | undefined => this.#ended(held, attempt, end);
-    const over = attempt.start(callOf(task, args), { store });
+    const call = lostBefore(delivery) < this.#maxLost ? callOf(task, delivery.args) : () => throwLost(delivery);
+    const over = attempt.start(call, { store });
     return over.then(() => this.#leave(held));
+  }
+
+  // The run that the store takes for lost is here, or was: it is not repeated.
+  async #join(held: HeldDelivery, run: HeldDelivery | ToldEnd): Promise<void> {
+    debug(`task ${held.id} was delivered again, and is not run again`);
+    if (run instanceof HeldDelivery) held.attempt = run.attempt;
+    await held.follow(run);
+    this.#leave(held);
   }
 
   async #giveBack(held: HeldDelivery, delay: number): Promise<void> {
@@ -211,22 +237,23 @@ export class Host implements EngineHost {
   }
 
   #cutOff(held: HeldDelivery): Promise<void> | undefined {
-    if (held.dropped === undefined) this.#cutShort.push(unfinished(held.delivery.origin, "delayed"));
+    if (held.told?.dropped === undefined) this.#cutShort.push(unfinished(held.delivery.origin, "delayed"));
     return held.drop("shutdown", reasonOf("shutdown"));
   }
 
   #leave(held: HeldDelivery): void {
-    const { dropped, delivery } = held;
-    // where the end is lost, the task will run again
-    if (held.isStored) {
-      if (dropped !== undefined) this.#drop(dropped);
-      else if (!held.goesOn) delivery.enqueuer?.emitDestroy();
-    }
+    const dropped = held.told?.dropped;
+    if (held.isStored !== true) this.#lostRuns.keep(held);
+    else if (dropped !== undefined) this.#drop(dropped);
+    else if (!held.goesOn) held.delivery.enqueuer?.emitDestroy();
     this.#here.delete(held);
   }
 
   // Whoever enqueued the task has the asynchronous context in which its hook runs; it is never the caller's.
-  #drop({ delivery, why }: DroppedTask): void {
+  #drop(task: DroppedTask): void {
+    if (task.isTold) return;
+    task.isTold = true;
+    const { delivery, why } = task;
     const { origin, attempt, enqueuer } = delivery;
     const told = (enqueuer ?? HOME).runInAsyncScope(() => {
       const dropped = new DroppedAttempt({ ...this.#shared, origin, attempt, reason: reasonOf(why) });
@@ -234,6 +261,10 @@ export class Host implements EngineHost {
     });
     void told.then(() => enqueuer?.emitDestroy());
   }
+}
+
+function throwLost(delivery: Delivery): never {
+  throw new TaskLostError(`${lostBefore(delivery)} runs of this attempt were lost`);
 }
 
 function unfinished({ id, name }: TaskOrigin, state: UnfinishedTask["state"]): UnfinishedTask {

@@ -1,15 +1,15 @@
-import { setTimeout as nodeTimeout } from "node:timers";
 import { quietly } from "../core/guard.js";
 import { HOME } from "../core/home.js";
+import { isThenable } from "../core/thenable.js";
+import { within } from "../core/within.js";
 import type { OpenEngine } from "../engines/engine.js";
 import type { Bystanders, Deliveries } from "./deliveries.js";
+import { ANSWER_MS, pause } from "./patience.js";
 
 /** Between two looks into a store for tasks that wait. */
 const POLL_MS = 100;
 /** Before a store is asked again that gave no answer. */
 const OUTAGE_POLL_MS = 1_000;
-// kept from when this file was loaded: a test's fake timers change the module's export too
-const later = nodeTimeout;
 
 /**
  * Resolves when nothing waits in the store and nothing but bystanders is here, or when the manager has closed. Tasks
@@ -22,7 +22,10 @@ export async function untilIdle(
   durable: boolean,
   bystanders: Bystanders,
 ): Promise<void> {
-  const look = (): number | Promise<number> => HOME.runInAsyncScope(engine.waiting, engine);
+  const look = (): number | undefined | Promise<number | undefined> => {
+    const waiting = HOME.runInAsyncScope(engine.waiting, engine);
+    return isThenable(waiting) ? within<number | undefined>(ANSWER_MS, waiting, undefined) : waiting;
+  };
   while (!here.closed) {
     await here.settled(bystanders);
     const { come } = here;
@@ -32,8 +35,4 @@ export async function untilIdle(
     if (waiting === undefined) await pause(OUTAGE_POLL_MS);
     else await (durable ? pause(POLL_MS) : changed);
   }
-}
-
-function pause(ms: number): Promise<void> {
-  return new Promise((resolve) => void later(resolve, ms));
 }

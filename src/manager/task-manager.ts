@@ -30,6 +30,8 @@ import { Registry } from "./registry.js";
 import { type AddTaskRest, HeldTasks, HoldingScope, type PreparedTask, type TaskScope } from "./task-scope.js";
 import { type Voice, voiceOf } from "./voice.js";
 
+/** For so long beyond its timeout a shutdown waits for a store. */
+const CLOSING_MS = 800;
 const NO_ARGS: readonly unknown[] = [];
 const ACCEPTED = { isStored: (stored: boolean): boolean => stored };
 
@@ -237,16 +239,20 @@ export class TaskManager {
   async #stop(timeout: number, bystanders: Bystanders): Promise<ShutdownReport> {
     const before = this.#host.completed;
     const deadline = new AbortController();
-    const timer = setTimeout(() => deadline.abort(), timeout);
+    const end = new AbortController();
+    let timer = setTimeout(() => {
+      deadline.abort();
+      timer = setTimeout(() => end.abort(), CLOSING_MS);
+    }, timeout);
     await Promise.race([this.#held.settled(), whenAborted(deadline.signal)]);
     this.#closed = true;
     const held = this.#held.unfinished();
     // an engine that fails keeps no task running and no span open
     const unstarted = await quietly("draining the engine", () => this.#drain(deadline.signal, bystanders), []);
-    const cutShort = await this.#host.abandon();
+    const cutShort = await this.#host.abandon(end.signal);
     await this.#lines.settled(deadline.signal);
+    await this.#host.close(end.signal);
     clearTimeout(timer);
-    await quietly("closing the engine", () => this.#host.close(), undefined);
     this.#voice.close();
     return { completed: this.#host.completed - before, abandoned: [...cutShort, ...unstarted, ...held] };
   }
