@@ -188,7 +188,7 @@ export class Host implements EngineHost {
   }
 
   #untilIdle(bystanders: Bystanders): Promise<void> {
-    return untilIdle(this.#here, this.#engine, this.#shared.durable, bystanders);
+    return untilIdle(this.#here, this.#engine, this.#shared.durable, bystanders, this.#closing.signal);
   }
 
   // --- one delivery

@@ -4,7 +4,7 @@ import { isThenable } from "../core/thenable.js";
 import { within } from "../core/within.js";
 import type { OpenEngine } from "../engines/engine.js";
 import type { Bystanders, Deliveries } from "./deliveries.js";
-import { ANSWER_MS, pause } from "./patience.js";
+import { ANSWER_MS, orClosed, pause } from "./patience.js";
 
 /** Between two looks into a store for tasks that wait. */
 const POLL_MS = 100;
@@ -21,10 +21,11 @@ export async function untilIdle(
   engine: OpenEngine,
   durable: boolean,
   bystanders: Bystanders,
+  closing: AbortSignal,
 ): Promise<void> {
   const look = (): number | undefined | Promise<number | undefined> => {
     const waiting = HOME.runInAsyncScope(engine.waiting, engine);
-    return isThenable(waiting) ? within<number | undefined>(ANSWER_MS, waiting, undefined) : waiting;
+    return isThenable(waiting) ? orClosed(within<number | undefined>(ANSWER_MS, waiting, undefined), closing) : waiting;
   };
   while (!here.closed) {
     await here.settled(bystanders);
@@ -32,7 +33,7 @@ export async function untilIdle(
     const changed = here.changed();
     const waiting = await quietly("looking for tasks that wait", look, undefined);
     if (waiting === 0 && here.come === come && here.isSettled(bystanders)) return;
-    if (waiting === undefined) await pause(OUTAGE_POLL_MS);
+    if (waiting === undefined) await pause(OUTAGE_POLL_MS, closing);
     else await (durable ? pause(POLL_MS) : changed);
   }
 }

@@ -30,10 +30,10 @@ export async function pause(ms: number, closing?: AbortSignal): Promise<void> {
 export function answered<T>(work: Promise<T>, closing: AbortSignal, known: () => false | undefined): Promise<T> {
   return new Promise((resolve, reject) => {
     const refuse = (): void => reject(new TaskStoreError("the store gave no answer", { stored: known() }));
-    const timer = later(refuse, ANSWER_MS);
+    const timer = setTimeout(refuse, ANSWER_MS);
     const unwatch = onAbort(closing, refuse);
     const settled = (): void => {
-      clear(timer);
+      clearTimeout(timer);
       unwatch();
     };
     work.then(resolve, reject).then(settled);
@@ -65,7 +65,8 @@ export async function untilStored(
   }
 }
 
-function orClosed<T>(work: Promise<T>, closing: AbortSignal): Promise<T | undefined> {
+/** Settles as `work` does, or with `undefined` when `closing` aborts. */
+export function orClosed<T>(work: Promise<T>, closing: AbortSignal): Promise<T | undefined> {
   return new Promise((resolve, reject) => {
     const unwatch = onAbort(closing, () => resolve(undefined));
     work.then(resolve, reject).then(unwatch);

@@ -12,7 +12,7 @@ describe("where somebody else has the task by now", () => {
     const told = vi.fn();
     const waiting: string[] = [];
     const engine = scriptedEngine({
-      take: () => (waiting.pop() === "x" ? engine.delivery("fails", "x", 1) : undefined),
+      take: () => (waiting.pop() === "x" ? engine.delivery("fails", "x", { attempt: 1 }) : undefined),
     });
     const onRetry = async (): Promise<void> => {
       inHook.resolve();
