@@ -12,6 +12,7 @@ const config: KnipConfig = {
     "examples/**/*.ts",
     // started as programs of their own
     "bench/{main,p*,harness/*}.ts",
+    "chaos/{main,process,table}.ts",
     "soak/run.ts",
     "test/e2e/*.ts",
     "test/engines/{process/*,table}.ts",

@@ -33,6 +33,7 @@ export const enginePlaces: readonly Place[] = [
   imported("test/core/unknown-options.test.ts", "the engine's options"),
   imported("test/package/fixtures/types/consumer.ts", "the types"),
   imported("soak/stores.ts", "the soak's engines"),
+  imported("chaos/engines.ts", "the chaos's engines"),
   imported("docs/engines.md", '"Which one"'),
   column("docs/engines.md", "Options"),
   column("docs/engines.md", "Retries"),

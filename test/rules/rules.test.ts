@@ -33,7 +33,7 @@ test("the median function has fewer than 10 lines", () => {
 });
 
 test("every file says by its name which step it is", () => {
-  const folders = ["src", "test", "examples", "bench", "docs"].flatMap(listFiles);
+  const folders = ["src", "test", "examples", "bench", "chaos", "docs"].flatMap(listFiles);
   const nameless = /(^|\/)(utils?|helpers?|common|shared|lib|misc)(\/|\.[^/]*$)/;
   expect(folders.filter((path) => nameless.test(path))).toEqual([]);
   expect("src/core/utils.ts").toMatch(nameless);

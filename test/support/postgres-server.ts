@@ -2,14 +2,17 @@ import { execFileSync } from "node:child_process";
 import { chownSync, existsSync, readdirSync } from "node:fs";
 import { delimiter, join } from "node:path";
 import pg from "pg";
-import { freePort, type OwnServer, startServer, temporaryFolder } from "./server-process.js";
+import { freePort, type OwnServer, type ServerPlan, startServer, temporaryFolder } from "./server-process.js";
 
 const PACKAGED = "/usr/lib/postgresql";
 
 type Account = { readonly uid: number; readonly gid: number };
 
-/** Starts a PostgreSQL cluster of this process's own, with an empty database `test`. */
-export async function startPostgres(): Promise<OwnServer> {
+/**
+ * Starts a PostgreSQL cluster of this process's own, with an empty database `test`. `quit` ends it: SIGQUIT at once,
+ * SIGINT after it has told its clients.
+ */
+export async function startPostgres({ quit = "SIGQUIT" }: Partial<Pick<ServerPlan, "quit">> = {}): Promise<OwnServer> {
   const binaries = findBinaries();
   if (binaries === undefined) throw new Error(postgresMissing());
   const account = unprivileged();
@@ -23,7 +26,7 @@ export async function startPostgres(): Promise<OwnServer> {
   const server = await startServer({
     url: `postgres://postgres@127.0.0.1:${port}/postgres`,
     ...{ port, folder, args, command: join(binaries, "postgres"), spawn: account ?? {} },
-    ...{ quit: "SIGQUIT", ping: pingPostgres },
+    ...{ quit, ping: pingPostgres },
   });
   await query(server.url, "CREATE DATABASE test");
   return { ...server, url: server.url.replace(/postgres$/, "test") };

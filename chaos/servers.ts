@@ -1,0 +1,39 @@
+// A server of the run's own, and what it holds of the tasks.
+
+import type { OwnServer } from "../test/support/server-process.js";
+import { startPostgres, startRedis } from "../test/support/servers.js";
+import { ENGINES, type EngineName } from "./kinds.js";
+import { bullmqRows } from "./rows-bullmq.js";
+import { forceUnlock, graphileRows, pgBossRows } from "./rows-sql.js";
+
+/** A task as its store has it. */
+export interface Row {
+  readonly id: string;
+  readonly state: "live" | "succeeded" | "failed" | "cancelled";
+  readonly detail: string;
+}
+
+export interface TaskServer {
+  readonly server: OwnServer;
+  /** What is stored, read past the proxy. */
+  rows(): Promise<Row[]>;
+  /** As an operator does for workers that are dead: what they have locked is free. By the tasks that they ran. */
+  unlock(ids: readonly string[]): Promise<void>;
+}
+
+export async function startTaskServer(engine: EngineName): Promise<TaskServer> {
+  // a shutdown of PostgreSQL that tells its clients, as a restart by its operator
+  const server = ENGINES[engine].server === "redis" ? await startRedis() : await startPostgres({ quit: "SIGINT" });
+  const graphile = engine.startsWith("graphile");
+  return {
+    server,
+    rows: () => readRows(engine, server),
+    unlock: async (ids) => (graphile ? await forceUnlock(server.url, ids) : undefined),
+  };
+}
+
+function readRows(engine: EngineName, { url, port }: OwnServer): Promise<Row[]> {
+  if (engine === "pg-boss") return pgBossRows(url);
+  if (engine.startsWith("graphile")) return graphileRows(url);
+  return bullmqRows(engine, { url, port });
+}
