@@ -16,8 +16,10 @@ interface Row extends StoredTask {
   readonly due_at: number;
   /** The span of the attempt before. */
   readonly previous: SpanContext | null;
-  /** Its lease had run out when it was taken: whoever had it before is gone. */
-  readonly redelivered: boolean;
+  /** How often it was taken: who took it last has it. */
+  readonly claims: number;
+  /** How often its lease had run out when it was taken for this attempt: whoever had it then is gone. */
+  readonly lost: number;
 }
 
 export interface TableEngineOptions {
@@ -33,7 +35,8 @@ export async function createTable(db: PGlite, table = "tasks"): Promise<void> {
   await db.exec(`
     create table if not exists ${table} (
       seq bigserial primary key, id text not null, name text not null, args json not null, carrier json not null,
-      attempt int not null default 0, due_at float8 not null, previous json, lease float8, failed bool not null default false
+      attempt int not null default 0, due_at float8 not null, previous json, lease float8, failed bool not null default false,
+      claims int not null default 0, lost int not null default 0
     );
     create unique index if not exists ${table}_live on ${table} (id) where not failed;`);
 }
@@ -82,7 +85,7 @@ class Table implements OpenEngine {
   async take(taskId: string): Promise<Delivery | undefined> {
     const [row] = await this.#query<Row>(
       `delete from ${this.#table} where id = $1 and not failed and (lease is null or lease < $2)
-       returning *, false as redelivered`,
+       returning *`,
       [taskId, Date.now()],
     );
     // a look that has just taken the row has given it to the host when it is over
@@ -126,8 +129,8 @@ class Table implements OpenEngine {
          where not failed and name = any ($1) and due_at <= $2 and (lease is null or lease < $2)
          order by due_at, seq limit $3 for update skip locked
        )
-       update ${this.#table} task set lease = $4 from due where task.seq = due.seq
-       returning task.*, due.lease is not null as redelivered`,
+       update ${this.#table} task set lease = $4, claims = claims + 1, lost = lost + (due.lease is not null)::int
+       from due where task.seq = due.seq returning task.*`,
       [this.#names, now, this.#concurrency - this.#running.size, now + LEASE],
     );
     for (const row of rows) this.#start(row);
@@ -136,32 +139,39 @@ class Table implements OpenEngine {
   #start(row: Row): void {
     this.#running.add(row.seq);
     void this.#host.run(this.#deliveryOf(row), async (end) => {
+      // until the end is stored, the lease is renewed
+      const isStored = await this.#store(row, end);
       this.#running.delete(row.seq);
-      await this.#store(row.seq, end);
+      return isStored ? undefined : "lost";
     });
   }
 
-  #store(seq: number, end: Settlement): Promise<unknown> {
-    const update = `update ${this.#table} set lease = null,`;
+  // False where another worker has taken the row since, because the lease had run out. Asked twice, it changes nothing more.
+  async #store({ seq, claims, attempt }: Row, end: Settlement): Promise<boolean> {
+    const mine = "where seq = $1 and claims = $2 and lease is not null returning seq";
+    const update = (values: string): string => `update ${this.#table} set lease = null, ${values} ${mine}`;
+    const query = async (sql: string, ...values: unknown[]): Promise<boolean> =>
+      (await this.#query(sql, [seq, claims, ...values])).length === 1;
     switch (end.outcome) {
       case "success":
       case "cancelled":
-        return this.#query(`delete from ${this.#table} where seq = $1`, [seq]);
+        return await query(`delete from ${this.#table} ${mine}`);
       case "failure":
-        return this.#query(`${update} failed = true where seq = $1`, [seq]);
+        return await query(update("failed = true"));
       case "deferred":
-        return this.#query(`${update} due_at = $2 where seq = $1`, [seq, Date.now() + end.delay]);
+        return await query(update("due_at = $3"), Date.now() + end.delay);
       case "retry": {
         const { traceId, spanId, traceFlags } = end.span;
-        const values = [seq, Date.now() + end.delay, JSON.stringify({ traceId, spanId, traceFlags })];
-        return this.#query(`${update} attempt = attempt + 1, due_at = $2, previous = $3 where seq = $1`, values);
+        const previous = JSON.stringify({ traceId, spanId, traceFlags });
+        const next = update("attempt = $3, due_at = $4, previous = $5, lost = 0");
+        return await query(next, attempt + 1, Date.now() + end.delay, previous);
       }
     }
   }
 
-  #deliveryOf({ id, name, carrier, args, attempt, due_at: dueAt, previous, redelivered }: Row): Delivery {
+  #deliveryOf({ id, name, carrier, args, attempt, due_at: dueAt, previous, lost }: Row): Delivery {
     const origin = this.#host.receive({ id, name, carrier });
-    return { origin, args, attempt, dueAt, previous: previous ?? undefined, redelivered };
+    return { origin, args, attempt, dueAt, previous: previous ?? undefined, redelivered: lost > 0, lost };
   }
 
   async #query<R>(sql: string, values: unknown[]): Promise<R[]> {
