@@ -10,11 +10,16 @@ interface Job {
 const STATES = ["active", "delayed", "failed", "prioritized", "wait", "waiting-children"] as const;
 
 /** The jobs of the queue; those that succeeded are removed. */
-export async function bullmqRows(engine: EngineName, { url, port }: { url: string; port: number }): Promise<Row[]> {
+export async function bullmqRows(
+  engine: EngineName,
+  { url, port }: { url: string; port: number },
+  which: "all" | "live",
+): Promise<Row[]> {
   const queue = await openQueue(engine, url, port);
   queue.on("error", () => {}); // its calls reject
+  const states = which === "all" ? STATES : STATES.filter((state) => state !== "failed");
   try {
-    const found = await Promise.all(STATES.map(async (state) => rowsOf(state, await queue.getJobs([state]))));
+    const found = await Promise.all(states.map(async (state) => rowsOf(state, await queue.getJobs([state]))));
     return found.flat();
   } finally {
     await queue.close();

@@ -90,7 +90,7 @@ async function drain(fleet: Fleet, store: TaskServer): Promise<Row[]> {
   await fleet.launch("worker", { onlyWorker: true }).working;
   const deadline = performance.now() + DRAINED_WITHIN_MS;
   for (let calm = 0; ; ) {
-    const rows = await store.rows();
+    const rows = await store.rows("all");
     calm = rows.some(({ state }) => state === "live") ? 0 : calm + 1;
     if (calm >= CALM_LOOKS || performance.now() > deadline) return rows;
     await wait(LOOK_EVERY_MS);

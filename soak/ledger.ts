@@ -15,11 +15,17 @@ export interface Balance {
   readonly active: number;
 }
 
+/** Tasks that finished, whatever their outcome. */
+export function total({ finished }: Balance): number {
+  return Object.values(finished).reduce((sum, count) => sum + count, 0);
+}
+
 /** Counts tasks twice over: by the metrics, and by the hooks, which know each task by its number. */
 export class Ledger {
   readonly #exporter = new InMemoryMetricExporter(AggregationTemporality.CUMULATIVE);
   readonly #provider: MeterProvider;
   readonly #ends: Uint8Array;
+  #told = 0;
 
   constructor(tasks: number) {
     const reader = new PeriodicExportingMetricReader({ exporter: this.#exporter, exportIntervalMillis: 3_600_000 });
@@ -32,8 +38,14 @@ export class Ledger {
     const ended: TaskManagerOptions["onSuccess"] = ({ context }) => {
       const n = Number(context.tags.n);
       this.#ends[n] = (this.#ends[n] ?? 0) + 1;
+      this.#told += 1;
     };
     return { meterProvider: this.#provider, onSuccess: ended, onFailure: ended, onCancel: ended };
+  }
+
+  /** Ends that the hooks were told. */
+  get told(): number {
+    return this.#told;
   }
 
   /** Of the tasks that were added: how many had their end told once, and how many never or more than once. */

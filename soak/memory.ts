@@ -58,7 +58,8 @@ async function run(tasks: number, seed: number): Promise<Pick<MemorySoak, "balan
   return { balance, ...ledger.counted(numbering) };
 }
 
-async function heapInUse(): Promise<number> {
+/** MB after garbage collection. */
+export async function heapInUse(): Promise<number> {
   // twice, a turn apart: promise reactions and weak references let go in between
   globalThis.gc?.();
   await new Promise((resolve) => setImmediate(resolve));

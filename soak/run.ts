@@ -1,6 +1,9 @@
-// The process that carries the load: `run.js short|long [seed]`. Its exit code says whether the books balance.
+// The process that carries the load: `run.js short|long [SEED]`, or `run.js --minutes M [--engine E]`. Its exit code says whether the books balance.
+import { parseArgs } from "node:util";
+import { ENGINES, type EngineName } from "../chaos/kinds.js";
+import { endure, shownSamples, wrongIn } from "./endure.js";
 import { type EngineSoak, soakEngine } from "./engines.js";
-import type { Balance } from "./ledger.js";
+import { type Balance, total } from "./ledger.js";
 import { type MemorySoak, soakMemory } from "./memory.js";
 import { stores } from "./stores.js";
 
@@ -10,30 +13,53 @@ interface Counted {
   readonly added: number;
 }
 
-const [form = "long", seed = String(Date.now() % 1_000_000)] = process.argv.slice(2);
-const size = form === "short" ? { memory: 10_000, engine: 100 } : { memory: 1_000_000, engine: 5_000 };
+const { values, positionals } = parseArgs({
+  allowPositionals: true,
+  options: { engine: { type: "string" }, minutes: { type: "string" } },
+});
+const [form = "long", seed = String(Date.now() % 1_000_000)] = positionals;
 const unhandled: unknown[] = [];
 process.on("unhandledRejection", (reason) => unhandled.push(reason));
 
 console.log(`Node ${process.version}, seed ${seed}\n`);
-const memory = await soakMemory(size.memory, Number(seed));
-console.log(shown("memory", memory));
-console.log(shownMemory(memory));
-const wrong = [...faults("memory", memory), ...leaks(memory)];
-for (const store of await stores()) {
-  if (store.unavailable !== undefined) {
-    if (process.env.CI) wrong.push(`${store.name}: ${store.unavailable}`);
-    console.log(`${store.name}: left out, ${store.unavailable}`);
-    continue;
-  }
-  const soaked = await soakEngine(store, size.engine, Number(seed));
-  await store.close();
-  console.log(`${shown(store.name, soaked)}, ${soaked.handedOver} handed over to another worker`);
-  wrong.push(...faults(store.name, soaked));
-}
+const wrong = await (values.minutes === undefined ? soakAll() : soakFor(Number(values.minutes), values.engine));
 for (const reason of unhandled) wrong.push(`an unhandled rejection: ${reason}`);
 for (const fault of wrong) console.error(`WRONG  ${fault}`);
 process.exitCode = wrong.length === 0 ? 0 : 1;
+
+async function soakAll(): Promise<string[]> {
+  const size = form === "short" ? { memory: 10_000, engine: 100 } : { memory: 1_000_000, engine: 5_000 };
+  const memory = await soakMemory(size.memory, Number(seed));
+  console.log(shown("memory", memory));
+  console.log(shownMemory(memory));
+  const told = [...faults("memory", memory), ...leaks(memory)];
+  for (const store of await stores()) {
+    if (store.unavailable !== undefined) {
+      if (process.env.CI) told.push(`${store.name}: ${store.unavailable}`);
+      console.log(`${store.name}: left out, ${store.unavailable}`);
+      continue;
+    }
+    const soaked = await soakEngine(store, size.engine, Number(seed));
+    await store.close();
+    console.log(`${shown(store.name, soaked)}, ${soaked.handedOver} handed over to another worker`);
+    told.push(...faults(store.name, soaked));
+  }
+  return told;
+}
+
+async function soakFor(minutes: number, only: string | undefined): Promise<string[]> {
+  const names = Object.keys(ENGINES) as EngineName[];
+  const chosen = names.filter((name) => only === undefined || name === only);
+  if (chosen.length === 0) throw new Error(`--engine: expected one of ${names.join(", ")}`);
+  if (!(minutes > 0 && minutes <= 60)) throw new Error("--minutes: expected a number above 0, up to 60");
+  const told: string[] = [];
+  for (const name of chosen) {
+    const endured = await endure(name, minutes, Number(seed));
+    console.log(`${shown(name, endured)}, ${endured.stored} stored\n${shownSamples(endured)}`);
+    told.push(...wrongIn(endured).map((fault) => `${name}: ${fault}`));
+  }
+  return told;
+}
 
 /** Enqueued = finished, by metrics and by hooks, once each, and nothing runs any more. */
 function faults(name: string, { balance, ends, added }: Counted | EngineSoak): string[] {
@@ -52,11 +78,7 @@ function leaks({ heapGrowth, handlesLeft }: MemorySoak): string[] {
   return heapGrowth > 5 ? [...told, `memory: ${heapGrowth.toFixed(1)} MB of heap are left`] : told;
 }
 
-function total({ finished }: Balance): number {
-  return Object.values(finished).reduce((sum, count) => sum + count, 0);
-}
-
-function shown(name: string, { balance, added }: Counted): string {
+function shown(name: string, { balance, added }: Pick<Counted, "balance" | "added">): string {
   const outcomes = Object.entries(balance.finished).map(([outcome, count]) => `${count} ${outcome}`);
   return `${name}: ${added} added, ${balance.enqueued} enqueued, ${total(balance)} finished (${outcomes.join(", ")})`;
 }
