@@ -27,7 +27,7 @@ export const ENGINE_FILES: readonly string[] = [
 ];
 /** The one file more, named after a trouble that only this library has. */
 const OWN_TROUBLE: Readonly<Record<string, string>> = {
-  bullmq: "outages.ts",
+  bullmq: "removals.ts",
   "pg-boss": "carriers.ts",
   "graphile-worker": "pool-errors.ts",
 };

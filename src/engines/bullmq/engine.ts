@@ -2,6 +2,7 @@ import { quietly } from "../../core/guard.js";
 import type { Delivery, EngineCapabilities, EngineHost, OpenEngine, TaskEngine, TaskMessage } from "../engine.js";
 import { copyAsJson } from "../json.js";
 import { type BullmqEngineOptions, type BullmqEngineSettings, engineSettings } from "./options.js";
+import { ACTIVE } from "./removals.js";
 import { Store } from "./store.js";
 import { BULLMQ, deliveryOf, jobIdsOf } from "./stored-task.js";
 import { TaskWorker } from "./worker.js";
@@ -11,8 +12,8 @@ const CAPABILITIES: EngineCapabilities = Object.freeze({ durable: true, granular
 /**
  * Keeps tasks in a BullMQ queue of its own, for any process with the same queue to run. A failed attempt is a failed
  * attempt of the job, with its exact delay; a task that gave up is a failed job. A crash is no attempt: the same one
- * is run again when the job's lock has expired. Needs no running server to be made, and connects when first used;
- * while the server is gone, `addTask` waits for it as BullMQ's connection does.
+ * is run again when the job's lock has expired, until `maxLost` runs of it were lost. Needs no running server to be made,
+ * and connects when first used.
  *
  * @throws TaskConfigError for an option that is missing or out of range.
  */
@@ -24,6 +25,7 @@ export function bullmqEngine(options: BullmqEngineOptions): TaskEngine {
     system: BULLMQ,
     destination: settings.queue,
     capabilities: CAPABILITIES,
+    maxLost: settings.maxLost,
     copyArgs: copyAsJson,
     open,
   };
@@ -39,6 +41,10 @@ class BullmqTasks implements OpenEngine {
     this.#settings = settings;
     this.#host = host;
     this.#store = new Store(settings, host);
+  }
+
+  connect(): void | Promise<void> {
+    return this.#store.connect();
   }
 
   enqueue(message: TaskMessage): Promise<boolean> {
@@ -85,8 +91,8 @@ class BullmqTasks implements OpenEngine {
 
   // A job that this process has, or that any worker has, is no longer here to be taken: it comes to the host first.
   async #take(id: string): Promise<Delivery | undefined> {
-    const found = this.#worker?.has(id) ? "active" : await this.#store.remove(id);
-    if (found === "active") await this.#worker?.arrival(id);
+    const found = this.#worker?.has(id) ? ACTIVE : await this.#store.removals.remove(id);
+    if (found === ACTIVE) await this.#worker?.arrival(id);
     else if (found !== undefined) return deliveryOf(found, this.#host, this.#settings.mostAttempts);
     return undefined;
   }

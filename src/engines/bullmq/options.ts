@@ -23,13 +23,16 @@ export interface BullmqEngineOptions {
   readonly queue?: string | undefined;
   /** Attempts running at once in this process. Default 100. */
   readonly concurrency?: number | undefined;
+  /** A task gives up when so many runs of one attempt were lost, with their workers. Default 10. */
+  readonly maxLost?: number | undefined;
   /** Prefix of all keys in Redis. Default: BullMQ's own. */
   readonly prefix?: string | undefined;
   /** More options of `Queue`. Its `defaultJobOptions` say what is kept of tasks that ended. */
   readonly queueOptions?: object | undefined;
   /**
-   * More options of `Worker`, such as `lockDuration`, `stalledInterval`, `maxStalledCount`. `maxStartedAttempts` bounds
-   * the attempts of any task, whatever its retries; an attempt that was lost is none.
+   * More options of `Worker`, such as `lockDuration`, `stalledInterval`. `maxStartedAttempts` bounds the attempts of any
+   * task, whatever its retries; an attempt that was lost is none. A `maxStalledCount` below `maxLost` has BullMQ itself
+   * give a task up, which only diag is told.
    */
   readonly workerOptions?: object | undefined;
 }
@@ -40,6 +43,7 @@ const KEYS = namesOf<BullmqEngineOptions>({
   connection: true,
   queue: true,
   concurrency: true,
+  maxLost: true,
   prefix: true,
   queueOptions: true,
   workerOptions: true,
@@ -54,12 +58,13 @@ export interface BullmqEngineSettings {
   readonly workerOptions: object;
   /** Milliseconds after which a job that a worker does not hold on to is another's. */
   readonly lockDuration: number;
+  readonly maxLost: number | undefined;
   /** The most attempts of any task, whatever its own policy. */
   readonly mostAttempts: number;
 }
 
-/** A crash is no failure of the task; BullMQ's own `maxStalledCount` of 1 would fail it for the second one. */
-const DEFAULT_WORKER_OPTIONS = { concurrency: 100, maxStalledCount: 10 };
+/** Not BullMQ gives a task up whose runs were lost, but the host. PostgreSQL takes no larger number. */
+const DEFAULT_WORKER_OPTIONS = { concurrency: 100, maxStalledCount: 2 ** 31 - 1 };
 /** BullMQ's own default. */
 const LOCK_MS = 30_000;
 /** Failed tasks are kept to be looked at, some of them; tasks that are done leave nothing behind. */
@@ -68,7 +73,7 @@ const DEFAULT_JOB_OPTIONS = { removeOnComplete: true, removeOnFail: { count: 1_0
 /** @throws TaskConfigError for an option that is missing or out of range. */
 export function engineSettings(options: BullmqEngineOptions): BullmqEngineSettings {
   checkKeys("bullmqEngine()", withoutSiblings(options), KEYS);
-  const { Queue, Worker, connection, queue = "otel-taskflow", concurrency, prefix } = options;
+  const { Queue, Worker, connection, queue = "otel-taskflow", concurrency, maxLost, prefix } = options;
   const { queueOptions = {}, workerOptions = {} } = options;
   checkFunction("Queue", Queue);
   checkFunction("Worker", Worker);
@@ -88,6 +93,7 @@ export function engineSettings(options: BullmqEngineOptions): BullmqEngineSettin
     },
     workerOptions: { ...DEFAULT_WORKER_OPTIONS, ...others, ...shared, ...concurrencyOf(concurrency) },
     lockDuration: lockDurationOf(workerOptions),
+    maxLost: checkOptional("maxLost", maxLost, { min: 1, integer: true }),
     mostAttempts: mostAttemptsOf(maxStartedAttempts),
   });
 }

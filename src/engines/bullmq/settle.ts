@@ -1,21 +1,185 @@
 import { describeException } from "../../core/exception.js";
+import { warn } from "../../core/guard.js";
 import { storable } from "../../core/text.js";
 import type { Settlement } from "../engine.js";
-import { GIVES_UP, PUTS_OFF } from "./library.js";
+import { nextAttempt } from "../envelope.js";
+import { type BullmqWorkerJob, GIVES_UP, PUTS_OFF } from "./library.js";
+import type { BullmqEngineSettings } from "./options.js";
+import { ACTIVE } from "./removals.js";
+import type { Store } from "./store.js";
+import { attemptOf, BACKOFF, dataWithNext, isSameTask } from "./stored-task.js";
+
+/** What BullMQ's errors say where a success may not be stored, because of the job's children: seen in 5.81 and 6.7. */
+const REFUSES_SUCCESS: readonly unknown[] = [-4, -9];
+
+type Failure = Exclude<Settlement, { outcome: "success" | "deferred" }>;
+
+/** BullMQ's own ways to store an end; each gives the job that BullMQ's worker is to run next, where it asks for one. */
+interface BullmqWays {
+  readonly complete: (fetchNext: boolean) => Promise<unknown>;
+  readonly fail: (error: Error, fetchNext: boolean) => Promise<unknown>;
+}
 
 /**
- * Says that an attempt's end could not be stored, because the job has been removed, or is another worker's: seen in
- * BullMQ 5.81 and 6.7, on Redis and on PostgreSQL. `ID` stands for the job's id.
+ * A job in the hands of the host, until its end is stored. BullMQ's worker stores it when the processor has ended, by two
+ * methods of the job; here these tell exactly whether it is stored, and are carried out again where it is not.
  */
-const LOST_JOB = [
-  "Missing key for job ID. ",
-  "Missing lock for job ID. ",
-  "Lock mismatch for job ID. ",
-  "Job ID is not in the active state. ",
-] as const;
+export class HeldJob {
+  readonly job: BullmqWorkerJob;
+  /** What the processor gives BullMQ. */
+  readonly processed: Promise<void>;
+  /** Epoch milliseconds of the attempt that is to follow. */
+  nextAt: number | undefined;
+  readonly #token: string;
+  readonly #store: Store;
+  readonly #lockDuration: number;
+  readonly #attemptsMade: number;
+  readonly #ways: BullmqWays;
+  /** Resolves when BullMQ's worker stores the end: whether it asks for the next job, `undefined` where it has stored it. */
+  readonly #asked: Promise<boolean | undefined>;
+  /** Resolves to what BullMQ's worker is answered. */
+  readonly #answered: Promise<unknown>;
+  #endProcessor: (thrown: Error | undefined) => void = () => {};
+  #ask: (fetchNext: boolean | undefined) => void = () => {};
+  #answer: (next: unknown) => void = () => {};
+  #isTried = false;
+  #isHandedOver = false;
+  #isAsked = false;
 
-/** How an attempt ends, for BullMQ to store: an error for the processor to throw, `undefined` where it returns. */
-export function thrownFor(end: Settlement): Error | undefined {
+  constructor(job: BullmqWorkerJob, token: string, store: Store, { lockDuration }: BullmqEngineSettings) {
+    this.job = job;
+    this.#token = token;
+    this.#store = store;
+    this.#lockDuration = lockDuration;
+    this.#attemptsMade = job.attemptsMade;
+    this.processed = new Promise((resolve, reject) => {
+      this.#endProcessor = (thrown) => (thrown === undefined ? resolve() : reject(thrown));
+    });
+    this.processed.catch(() => {}); // BullMQ hears it, unless its worker was closed
+    this.#asked = new Promise((resolve) => {
+      this.#ask = resolve;
+    });
+    this.#answered = new Promise((resolve) => {
+      this.#answer = resolve;
+    });
+    this.#ways = this.#takeOver();
+  }
+
+  /** Stores the end, as the host asks for it, and as often: only one call at a time. */
+  async store(end: Settlement): Promise<"lost" | undefined> {
+    const claim = this.#isTried ? await this.#look() : "ours";
+    this.#isTried = true;
+    this.leave(claim === "ours" ? await this.#move(end) : undefined);
+    // what was given back, and what is another's, runs again either way
+    return claim === "lost" && end.outcome !== "deferred" ? "lost" : undefined;
+  }
+
+  /** BullMQ tells that it has stored the end. It does so without the job's own methods only in a version not known here. */
+  toldByWorker(): void {
+    if (!this.#isAsked && this.#isHandedOver) warn("BullMQ's worker does not store ends by its job's own methods");
+    this.#ask(undefined);
+  }
+
+  /** Gives the job back to BullMQ's worker, with the `next` one that was fetched for it. */
+  leave(next?: unknown): void {
+    this.#endProcessor(moved());
+    this.#answer(next);
+  }
+
+  // BullMQ's worker never hears of a failure to store: for one to store a success, it would store that the job has failed.
+  #takeOver(): BullmqWays {
+    const { job } = this;
+    const [complete, fail] = [job.moveToCompleted.bind(job), job.moveToFailed.bind(job)];
+    const asked = (fetchNext = false): Promise<unknown> => {
+      this.#isAsked = true;
+      this.#ask(fetchNext);
+      return this.#answered;
+    };
+    job.moveToCompleted = (_result, _token, fetchNext) => asked(fetchNext);
+    job.moveToFailed = (_error, _token, fetchNext) => asked(fetchNext);
+    return {
+      complete: (fetchNext) => complete(undefined, this.#token, fetchNext),
+      fail: (error, fetchNext) => fail(error, this.#token, fetchNext),
+    };
+  }
+
+  async #move(end: Settlement): Promise<unknown> {
+    const { link } = this.#store;
+    // as long as the processor has not ended, BullMQ renews the job's lock
+    if (end.outcome === "deferred") {
+      return await link.await(() => this.job.moveToDelayed(Date.now() + end.delay, this.#token));
+    }
+    if (end.outcome === "retry") await this.#note(end);
+    const fetchNext = await this.#handOver(thrownFor(end));
+    if (fetchNext === undefined) return undefined;
+    return await link.await(() => (end.outcome === "success" ? this.#complete(fetchNext) : this.#fail(end, fetchNext)));
+  }
+
+  async #note(end: Extract<Settlement, { outcome: "retry" }>): Promise<void> {
+    const { job } = this;
+    const next = nextAttempt(attemptOf(job), end);
+    this.nextAt = next.dueAt;
+    await this.#store.link.await(() => job.updateData(dataWithNext(job, next)));
+  }
+
+  // The next job comes with the answer to the first try alone: lost with its answer, a job would be known to nobody.
+  async #handOver(thrown: Error | undefined): Promise<boolean | undefined> {
+    const isFirst = !this.#isHandedOver;
+    this.#isHandedOver = true;
+    this.#endProcessor(thrown);
+    const fetchNext = await this.#asked;
+    return fetchNext && isFirst;
+  }
+
+  async #complete(fetchNext: boolean): Promise<unknown> {
+    try {
+      return await this.#ways.complete(fetchNext);
+    } catch (error) {
+      if (!(error instanceof Error && "code" in error && REFUSES_SUCCESS.includes(error.code))) throw error;
+      warn(`BullMQ takes task ${this.job.id}, which has succeeded, for a failed one`, error);
+      return await this.#ways.fail(error, fetchNext);
+    }
+  }
+
+  async #fail(end: Failure, fetchNext: boolean): Promise<unknown> {
+    const { job } = this;
+    const { stacktrace } = job;
+    const before = Array.isArray(stacktrace) ? [...stacktrace] : stacktrace;
+    if (end.outcome === "retry") askHere(job);
+    try {
+      return await this.#ways.fail(thrownFor(end) ?? moved(), fetchNext);
+    } catch (error) {
+      // BullMQ adds the stack to the job before it is stored
+      job.stacktrace = before;
+      throw error;
+    }
+  }
+
+  #extend(): Promise<number> {
+    return this.#store.link.ask(() => this.job.extendLock(this.#token, this.#lockDuration));
+  }
+
+  // A try before may have been carried out, and its answer lost.
+  async #look(): Promise<"ours" | "stored" | "lost"> {
+    const { job } = this;
+    const found = await this.#store.find(String(job.id));
+    const isOver = found === undefined || !isSameTask(found, job) || found.attemptsMade > this.#attemptsMade;
+    if (isOver) return "stored";
+    // BullMQ no longer renews it once the processor has ended
+    const isActive = (await this.#store.link.ask(() => found.getState())) === ACTIVE;
+    return isActive && (await this.#extend()) === 1 ? "ours" : "lost";
+  }
+}
+
+/** The error to throw for a job that BullMQ is to leave alone: it has been moved or removed already. */
+export function moved(): Error {
+  const error = new Error("the task was given back");
+  error.name = PUTS_OFF;
+  return error;
+}
+
+// How an attempt ends, for BullMQ to store: an error for the processor to throw, `undefined` where it returns.
+function thrownFor(end: Settlement): Error | undefined {
   switch (end.outcome) {
     case "success":
       return undefined;
@@ -29,21 +193,16 @@ export function thrownFor(end: Settlement): Error | undefined {
   }
 }
 
-/** The error to throw for a job that BullMQ is to leave alone: it has been moved or removed already. */
-export function moved(): Error {
-  const error = new Error("the task was given back");
-  error.name = PUTS_OFF;
-  return error;
-}
-
-/** Whether BullMQ tells by `error` that it could not store the end of this job, which is no longer this worker's. */
-export function tellsLost({ message }: Error, id: string): boolean {
-  return LOST_JOB.some((text) => message.includes(text.replace("ID", () => id)));
-}
-
 // The task's own error is never thrown: BullMQ goes by names and messages, and some of them mean something to it.
 function named(name: string, thrown: unknown): Error {
   const { type, message, stack = "" } = describeException(thrown);
   const error = new Error(storable(type === "_OTHER" ? `thrown: ${message}` : `${type}: ${message}`));
   return Object.assign(error, { name, stack: storable(stack) });
+}
+
+// The producer of a job may have given it fewer attempts, and another wait, than the policy here: this copy of the job
+// says otherwise, and the stored one stays as it is.
+function askHere(job: BullmqWorkerJob): void {
+  job.opts.attempts = job.attemptsMade + 2;
+  job.opts.backoff = BACKOFF;
 }

@@ -53,7 +53,7 @@ interface TaskData extends Envelope {
   /** Tells this task from another of the same id. */
   readonly stamp?: string | undefined;
   readonly next?: NextAttempt;
-  /** Stalls of the attempts before. */
+  /** How often a run of an attempt before was lost. */
   readonly stalls?: number;
 }
 
@@ -154,12 +154,12 @@ export function taskData(message: TaskMessage, stamp: string | undefined): TaskD
   return { ...seal(message), stamp };
 }
 
-/** The data of a job that will run again: as its next attempt, or where there is none, as the same one. */
-export function dataWithNext(job: BullmqJob, next: NextAttempt | undefined): object {
+/** The data of a job that will run again as its next attempt. */
+export function dataWithNext(job: BullmqJob, next: NextAttempt): object {
   const { data, stalledCounter = 0 } = job;
   const args = argsOf(data);
   const task = unseal(data) === undefined && args !== undefined ? { args } : fieldsOf(data);
-  return { ...task, ...(next && { next }), stalls: stalledCounter };
+  return { ...task, next, stalls: stalledCounter };
 }
 
 export function hasStamp({ data }: BullmqJob, stamp: string): boolean {
@@ -171,10 +171,9 @@ export function isSameTask(one: BullmqJob, other: BullmqJob): boolean {
   return one.timestamp === other.timestamp && fieldsOf(one.data).stamp === fieldsOf(other.data).stamp;
 }
 
-/** Whether the run before was lost. */
-export function wasLost({ data, stalledCounter = 0 }: BullmqJob): boolean {
-  const { stalls } = fieldsOf(data);
-  return stalledCounter > (typeof stalls === "number" ? stalls : 0);
+// Runs of this attempt that were lost; one that was given back counts for nothing.
+function lostRunsOf({ data, stalledCounter = 0 }: BullmqJob): number {
+  return Math.max(0, stalledCounter - (wireCount(fieldsOf(data).stalls) ?? 0));
 }
 
 /**
@@ -189,12 +188,14 @@ export function deliveryOf(job: BullmqJob, host: EngineHost, mostAttempts: numbe
   const stored = { id: taskIdOf(id), name, carrier: carrierOf(job), maxAttempts: maxAttemptsOf(job) };
   const origin = host.receive(stored);
   const { maxAttempts = mostAttempts } = origin;
+  const lost = lostRunsOf(job);
   return {
     origin: maxAttempts <= mostAttempts ? origin : { ...origin, maxAttempts: mostAttempts },
     args: argsOf(data),
     attempt,
     dueAt: planned?.dueAt ?? firstDueOf(job),
-    redelivered: wasLost(job),
+    redelivered: lost > 0,
+    lost,
     previous: planned?.previous,
   };
 }

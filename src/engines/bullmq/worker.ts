@@ -3,13 +3,12 @@ import { quietly, warn } from "../../core/guard.js";
 import { HOME } from "../../core/home.js";
 import { whenAborted } from "../../core/when-aborted.js";
 import { within } from "../../core/within.js";
-import type { EngineHost, Settlement } from "../engine.js";
-import { type NextAttempt, nextAttempt } from "../envelope.js";
-import type { BullmqWorker, BullmqWorkerJob } from "./library.js";
+import type { EngineHost } from "../engine.js";
+import { type BullmqWorker, type BullmqWorkerJob, hearConnections } from "./library.js";
 import type { BullmqEngineSettings } from "./options.js";
-import { moved, tellsLost, thrownFor } from "./settle.js";
+import { HeldJob, moved } from "./settle.js";
 import type { Store } from "./store.js";
-import { attemptOf, BACKOFF, type BullmqJob, dataWithNext, deliveryOf, wasLost } from "./stored-task.js";
+import { type BullmqJob, deliveryOf } from "./stored-task.js";
 
 /** A backoff strategy answers this where no attempt is to follow. */
 const GIVE_UP = -1;
@@ -20,18 +19,6 @@ const TOLD_LATE_MS = 50;
 const FETCHED_MS = 5_000;
 const CLOSE_MS = 5_000;
 
-/** How the processor of a job ends: without an error, or with this one. */
-type End = (thrown: Error | undefined) => void;
-
-/** A job in the hands of the host, until BullMQ has stored how its attempt ended. */
-interface HeldJob {
-  readonly job: BullmqWorkerJob;
-  /** The attempt that is to follow. */
-  next: NextAttempt | undefined;
-  /** BullMQ has stored the end, or by this error never will; `undefined` while there is no end. */
-  told: ((error?: Error) => void) | undefined;
-}
-
 /** Runs the tasks of one queue in this process. */
 export class TaskWorker {
   readonly #settings: BullmqEngineSettings;
@@ -40,7 +27,7 @@ export class TaskWorker {
   /** The ids of jobs that BullMQ has fetched, and not given to the processor yet. */
   readonly #fetched = new Set<string | undefined>();
   readonly #held = new Set<HeldJob>();
-  /** Jobs that were in the hands of the host: BullMQ tells of some of them afterwards. */
+  /** Jobs that were in the hands of the host: BullMQ tells of them afterwards. */
   readonly #ran = new WeakMap<BullmqJob, HeldJob>();
   readonly #stopped = new AbortController();
   readonly #worker: BullmqWorker;
@@ -81,14 +68,15 @@ export class TaskWorker {
   /** Starts no further attempt. */
   stop(): void {
     this.#stopped.abort();
-    this.#paused = quietly("pausing the BullMQ worker", () => this.#pause(), undefined);
+    // a pause, unlike a close, can still be cut short when it takes too long
+    this.#paused = quietly("pausing the BullMQ worker", () => this.#worker.pause(), undefined);
   }
 
-  /** Waits until BullMQ has stored how attempts ended, unless nothing answers, and gives up the connections. */
+  /** Gives up the connections, and where the server answers, first lets BullMQ come to its end. */
   async close(graceful: boolean): Promise<void> {
+    for (const held of this.#held) held.leave();
     if (graceful) await within(CLOSE_MS, this.#paused, undefined);
     await within(CLOSE_MS, this.#worker.close(true), undefined);
-    this.#giveUp("BullMQ's worker was closed");
   }
 
   #open(): BullmqWorker {
@@ -100,13 +88,11 @@ export class TaskWorker {
     const options = { ...workerOptions, autorun: false, settings: { ...settings, backoffStrategy } };
     // options of this very class, as the application gave them
     const worker = new Worker(queue, process, options as never);
+    hearConnections(worker);
     worker.on("active", ({ id }) => this.#fetched.add(id));
-    worker.on("completed", (job) => this.#ran.get(job)?.told?.());
+    worker.on("completed", (job) => this.#ran.get(job)?.toldByWorker());
     worker.on("failed", (job, error) => this.#failed(job, error));
-    worker.on("error", (error) => {
-      this.#store.outages.reported(`the BullMQ worker of ${queue}`, error);
-      for (const { job, told } of this.#held) if (tellsLost(error, String(job.id))) told?.(error);
-    });
+    worker.on("error", (error) => this.#store.reported(`the BullMQ worker of ${queue}`, error));
     return worker;
   }
 
@@ -118,92 +104,31 @@ export class TaskWorker {
     this.#worker.run().catch((error: unknown) => warn("the BullMQ worker has stopped", error));
   }
 
-  // A pause, unlike a close, can still be cut short when it takes too long. A worker that pauses tells of no error: an
-  // end that it has not told of when it has paused was not stored.
-  async #pause(): Promise<void> {
-    await this.#worker.pause();
-    this.#giveUp("BullMQ's worker has stopped");
-  }
-
   async #process(job: BullmqWorkerJob, token: string | undefined): Promise<void> {
-    while (this.#store.isLeaving(job)) await this.#store.left(job);
+    while (this.#store.removals.isLeaving(job)) await this.#store.removals.left(job);
     this.#fetched.delete(job.id);
-    if (this.#store.hasLeft(job)) throw moved();
+    if (this.#store.removals.hasLeft(job)) throw moved();
     await this.#run(job, token);
   }
 
   // This follows in the same turn as the look whether the job has left, since whoever takes a task out looks here first.
-  #run(job: BullmqWorkerJob, token: string | undefined): Promise<void> {
-    const held: HeldJob = { job, next: undefined, told: undefined };
+  #run(job: BullmqWorkerJob, token = ""): Promise<void> {
+    const held = new HeldJob(job, token, this.#store, this.#settings);
     this.#held.add(held);
     this.#ran.set(job, held);
-    return new Promise((resolve, reject) => {
-      const end: End = (thrown) => (thrown === undefined ? resolve() : reject(thrown));
-      const delivery = deliveryOf(job, this.#host, this.#settings.mostAttempts);
-      void this.#host.run(delivery, (settlement) => this.#unlessGone(this.#end(held, token, settlement, end)));
-    });
-  }
-
-  // A shutdown does not wait for a server that is gone.
-  async #unlessGone(stored: Promise<void>): Promise<void> {
-    if (!this.#stopped.signal.aborted) return await stored;
-    const gone = this.#store.outages.gone().then(() => Promise.reject(new Error("BullMQ's server is gone")));
-    await Promise.race([stored, gone]);
-  }
-
-  async #end(held: HeldJob, token: string | undefined, settlement: Settlement, end: End): Promise<void> {
-    if (settlement.outcome === "deferred") return await this.#giveBack(held, token, settlement.delay, end);
-    if (settlement.outcome === "retry") {
-      held.next = nextAttempt(attemptOf(held.job), settlement);
-      await this.#note(held);
-      askHere(held.job);
-    }
-    const stored = this.#untilStored(held);
-    end(thrownFor(settlement));
-    await stored;
-  }
-
-  async #giveBack(held: HeldJob, token: string | undefined, delay: number, end: End): Promise<void> {
-    const { job } = held;
-    try {
-      if (wasLost(job)) await this.#note(held);
-      await job.moveToDelayed(Date.now() + delay, token);
-    } finally {
+    void this.#host.run(deliveryOf(job, this.#host, this.#settings.mostAttempts), async (end) => {
+      const stored = await held.store(end);
       this.#held.delete(held);
-      end(moved());
-    }
-  }
-
-  // Without the note, the next attempt runs all the same.
-  async #note({ job, next }: HeldJob): Promise<void> {
-    await quietly("noting an attempt", () => job.updateData(dataWithNext(job, next)), undefined);
-  }
-
-  // BullMQ does not say of every error which job it meant. It no longer renews the lock of a job whose processor has
-  // ended: when that has run out, another worker may have the job.
-  #untilStored(held: HeldJob): Promise<void> {
-    return new Promise((resolve, reject) => {
-      const runsOut = (): void => held.told?.(new Error("BullMQ told nothing before the job's lock ran out"));
-      const timer = setTimeout(runsOut, this.#settings.lockDuration).unref();
-      held.told = (error) => {
-        held.told = undefined;
-        clearTimeout(timer);
-        this.#held.delete(held);
-        if (error === undefined) resolve();
-        else reject(error);
-      };
+      return stored;
     });
+    return held.processed;
   }
 
   #failed(job: BullmqWorkerJob | undefined, error: Error): void {
     this.#fetched.delete(job?.id);
     const held = job && this.#ran.get(job);
     if (held === undefined) warn(`BullMQ gave up task ${job?.id} without running it`, error);
-    else held.told?.();
-  }
-
-  #giveUp(why: string): void {
-    for (const { told } of this.#held) told?.(new Error(why));
+    else held.toldByWorker();
   }
 
   #isHeld(id: string): boolean {
@@ -213,14 +138,7 @@ export class TaskWorker {
 
   // BullMQ asks for each job that failed by an error which leaves room for another attempt.
   #delayOf(job: BullmqJob): number {
-    const next = this.#ran.get(job)?.next;
-    return next === undefined ? GIVE_UP : Math.max(0, Math.ceil(next.dueAt - Date.now()));
+    const nextAt = this.#ran.get(job)?.nextAt;
+    return nextAt === undefined ? GIVE_UP : Math.max(0, Math.ceil(nextAt - Date.now()));
   }
-}
-
-// The producer of a job may have given it fewer attempts, and another wait, than the policy here: this copy of the job
-// says otherwise, and the stored one stays as it is.
-function askHere(job: BullmqJob): void {
-  job.opts.attempts = job.attemptsMade + 2;
-  job.opts.backoff = BACKOFF;
 }

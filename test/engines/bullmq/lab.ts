@@ -1,5 +1,6 @@
 import * as bullmq6 from "bullmq";
 import * as bullmq5 from "bullmq5";
+import type { BullmqProcessor, BullmqWorkerClass } from "otel-taskflow/bullmq";
 import { describe, expect, onTestFinished, vi } from "vitest";
 import { redisUrl } from "../../support/servers.js";
 import { describeUnavailable } from "../../support/unavailable.js";
@@ -60,6 +61,19 @@ export function openLab(bullmq: Bullmq, url: string, options: Partial<bullmq6.Qu
       return flow;
     },
     reaches: (state, id) => reaches(queue, state, id),
+  };
+}
+
+/** BullMQ's worker, whose jobs are seen before they run. */
+export function watching({ bullmq }: Pick<Lab, "bullmq">, see: (job: Job) => void): BullmqWorkerClass {
+  return class extends (bullmq.Worker as unknown as BullmqWorkerClass) {
+    constructor(name: string, processor: BullmqProcessor, options: never) {
+      const watched: BullmqProcessor = async (job, token) => {
+        see(job as unknown as Job);
+        await processor(job, token);
+      };
+      super(name, watched, options);
+    }
   };
 }
 
