@@ -1,41 +1,55 @@
-// npm run bench [-- p2 p5]: every measurement, or those named. See README.md.
+// npm run bench [-- p2 p5] [--against REF] [--node 24,26]: every measurement, or those named. See README.md.
+import { spawnSync } from "node:child_process";
 import { existsSync, readdirSync } from "node:fs";
-import { fileURLToPath, pathToFileURL } from "node:url";
-import { build } from "esbuild";
+import { fileURLToPath } from "node:url";
+import { parseArgs } from "node:util";
+import { checkOut, compileBenches } from "./harness/checkout.js";
 import type { Measurement } from "./harness/measurement.js";
 import type { Figures } from "./harness/paired.js";
 
-const HERE = fileURLToPath(new URL(".", import.meta.url));
-// Inside the package, so that `import "otel-taskflow"` is the built package, as an application gets it.
-const OUT = fileURLToPath(new URL("../dist/bench/", import.meta.url));
+const BENCHES = fileURLToPath(new URL(".", import.meta.url));
 const COLUMNS = ["#", "what", "ours", "peer", "ratio", "target", "met"];
+const COLUMNS_AGAINST = ["#", "what", "now", "then", "ratio"];
 
-await main(process.argv.slice(2).map((name) => name.toLowerCase()));
+const { values, positionals } = parseArgs({
+  allowPositionals: true,
+  options: { against: { type: "string" }, node: { type: "string" } },
+});
+const selection = positionals.map((name) => name.toLowerCase());
+if (values.node === undefined) await main();
+else for (const version of values.node.split(",")) runWith(version);
 
-async function main(selection: readonly string[]): Promise<void> {
+// npm has each Node.js as a package, and puts its binary first on the PATH of what it starts.
+function runWith(version: string): void {
+  const against = values.against === undefined ? [] : ["--against", values.against];
+  const program = ["node", "--import", "tsx", fileURLToPath(import.meta.url), ...selection, ...against];
+  const { status } = spawnSync("npm", ["exec", "--yes", `--package=node@${version}`, "--", ...program], {
+    stdio: "inherit",
+  });
+  if (status !== 0) process.exitCode = 1;
+}
+
+async function main(): Promise<void> {
   if (!existsSync(new URL("../dist/esm/index.js", import.meta.url))) throw new Error("npm run build comes first");
-  await compile();
-  const { measure } = (await import(url("harness/paired.js"))) as typeof import("./harness/paired.js");
-  console.log(`Node ${process.version}, ${new Date().toISOString().slice(0, 10)}\n`);
-  printRow(COLUMNS);
-  printRow(COLUMNS.map(() => "---"));
-  for (const name of measurementFiles(selection)) {
-    const file = url(`${name}.js`);
-    const { measurements } = (await import(file)) as { measurements: readonly Measurement[] };
+  const { against: ref } = values;
+  const folder = await compileBenches();
+  const against = ref === undefined ? undefined : await checkOut(ref);
+  const { measure } = (await import(`${folder}harness/paired.js`)) as typeof import("./harness/paired.js");
+  console.log(`Node ${process.version}, ${new Date().toISOString().slice(0, 10)}${ref ? `, against ${ref}` : ""}\n`);
+  const columns = against === undefined ? COLUMNS : COLUMNS_AGAINST;
+  printRow(columns);
+  printRow(columns.map(() => "---"));
+  for (const name of measurementFiles()) {
+    const { measurements } = (await import(`${folder}${name}.js`)) as { measurements: readonly Measurement[] };
     for (const [index, measurement] of measurements.entries()) {
-      printRow(cells(name, measurement, await measure(file, index, measurement)));
+      const figures = await measure(name, index, measurement, against);
+      printRow(against === undefined ? cells(name, measurement, figures) : cellsAgainst(name, measurement, figures));
     }
   }
 }
 
-// By esbuild alone, not by tsx: its wrappers that keep names would slow every closure and class.
-async function compile(): Promise<void> {
-  const entryPoints = [`${HERE}p*.ts`, `${HERE}harness/*.ts`];
-  await build({ entryPoints, outdir: OUT, outbase: HERE, format: "esm", target: "es2022", sourcemap: true });
-}
-
-function measurementFiles(selection: readonly string[]): string[] {
-  const all = readdirSync(HERE).flatMap((file) => (/^p\d+-.*\.ts$/.test(file) ? [file.slice(0, -3)] : []));
+function measurementFiles(): string[] {
+  const all = readdirSync(BENCHES).flatMap((file) => (/^p\d+-.*\.ts$/.test(file) ? [file.slice(0, -3)] : []));
   const wanted = all.filter((name) => selection.length === 0 || selection.includes(numberOf(name)));
   if (wanted.length === 0) throw new Error(`nothing is called ${selection.join(", ")}; there is ${all.join(", ")}`);
   return wanted.sort((a, b) => Number(numberOf(a).slice(1)) - Number(numberOf(b).slice(1)));
@@ -50,27 +64,30 @@ function cells(
   { what, unit, judgement, target }: Measurement,
   { ours, peer, judged }: Figures,
 ): string[] {
-  const withUnit = (value: number): string => `${show(value)} ${unit}`;
   const bound = judgement === "ratio" ? String(target) : `${judgement === "difference" ? "+" : ""}${target} ${unit}`;
   return [
     numberOf(name).toUpperCase(),
     what,
-    withUnit(ours),
-    peer === undefined ? "" : withUnit(peer),
-    { ratio: judged.toFixed(2), difference: `${judged < 0 ? "" : "+"}${withUnit(judged)}`, value: "" }[judgement],
+    show(ours, unit),
+    peer === undefined ? "" : show(peer, unit),
+    { ratio: judged.toFixed(2), difference: `${judged < 0 ? "" : "+"}${show(judged, unit)}`, value: "" }[judgement],
     `≤ ${bound}`,
     judged <= target ? "yes" : "NO",
   ];
 }
 
-function show(value: number): string {
-  return Math.abs(value) >= 100 ? value.toFixed(0) : value.toPrecision(3);
+function cellsAgainst(
+  name: string,
+  { what, unit }: Measurement,
+  { ours, peer = Number.NaN, judged }: Figures,
+): string[] {
+  return [numberOf(name).toUpperCase(), what, show(ours, unit), show(peer, unit), judged.toFixed(2)];
+}
+
+function show(value: number, unit: string): string {
+  return `${Math.abs(value) >= 100 ? value.toFixed(0) : value.toPrecision(3)} ${unit}`;
 }
 
 function printRow(row: readonly string[]): void {
   console.log(`| ${row.join(" | ")} |`);
-}
-
-function url(path: string): string {
-  return pathToFileURL(OUT + path).href;
 }

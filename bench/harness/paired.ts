@@ -1,9 +1,18 @@
 import { type ChildProcess, fork } from "node:child_process";
 import { once } from "node:events";
 import { fileURLToPath } from "node:url";
-import type { Measurement } from "./measurement.js";
+import type { Judgement, Measurement } from "./measurement.js";
 
-const SIDE = fileURLToPath(new URL("side.js", import.meta.url));
+/** One side of a line: what to run of which folder of compiled benches. */
+interface Runner {
+  readonly folder: URL;
+  readonly name: string;
+  readonly index: number;
+  readonly side: "ours" | "peer";
+}
+
+/** The folder of the benches of this checkout, as they are compiled. */
+export const HERE: URL = new URL("../", import.meta.url);
 
 /** Medians over all counted rounds. `judged` is the median of the rounds' own ratios or differences. */
 export interface Figures {
@@ -14,44 +23,50 @@ export interface Figures {
 
 /**
  * Runs both sides of a measurement in turns, each in a process of its own: neither pays for the other's context
- * manager, SDK or heap, and what slows the machine for a while slows a whole round.
+ * manager, SDK or heap, and what slows the machine for a while slows a whole round. With the benches of another checkout
+ * in `against`, its own side is the peer.
  */
-export async function measure(file: string, index: number, measurement: Measurement): Promise<Figures> {
+export async function measure(name: string, index: number, measurement: Measurement, against?: URL): Promise<Figures> {
+  const ours: Runner = { folder: HERE, name, index, side: "ours" };
+  const peer: Runner | undefined =
+    against === undefined ? measurement.peer && { ...ours, side: "peer" } : { ...ours, folder: against };
   const rounds: [ours: number, peer: number | undefined][] = [];
   for (let pair = 0; pair < (measurement.pairs ?? 3); pair += 1) {
-    rounds.push(...(await runPair(file, index, measurement)));
+    rounds.push(...(await runPair(ours, peer, measurement)));
   }
-  const peers = rounds.flatMap(([, peer]) => (peer === undefined ? [] : [peer]));
+  const peers = rounds.flatMap(([, figure]) => (figure === undefined ? [] : [figure]));
+  const judgement = against === undefined ? measurement.judgement : "ratio";
   return {
-    ours: median(rounds.map(([ours]) => ours)),
+    ours: median(rounds.map(([figure]) => figure)),
     peer: peers.length === 0 ? undefined : median(peers),
-    judged: median(rounds.map(([ours, peer]) => judge(measurement, ours, peer))),
+    judged: median(rounds.map(([figure, other]) => judge(judgement, figure, other))),
   };
 }
 
 async function runPair(
-  file: string,
-  index: number,
-  { peer, rounds, warmUp = 3 }: Measurement,
+  ours: Runner,
+  peer: Runner | undefined,
+  { rounds, warmUp = 3 }: Measurement,
 ): Promise<[number, number | undefined][]> {
-  const ours = await start(file, index, "ours");
-  const other = peer === undefined ? undefined : await start(file, index, "peer");
+  const own = await start(ours);
+  const other = peer && (await start(peer));
   const results: [number, number | undefined][] = [];
   for (let round = -warmUp; round < rounds; round += 1) {
     // who goes first alternates too
     const early = round % 2 === 0 ? undefined : await ask(other);
-    const own = (await ask(ours)) ?? Number.NaN;
+    const figure = (await ask(own)) ?? Number.NaN;
     const theirs = early ?? (await ask(other));
-    if (round >= 0) results.push([own, theirs]);
+    if (round >= 0) results.push([figure, theirs]);
   }
-  ours.disconnect();
+  own.disconnect();
   other?.disconnect();
   return results;
 }
 
-async function start(file: string, index: number, side: "ours" | "peer"): Promise<ChildProcess> {
+async function start({ folder, name, index, side }: Runner): Promise<ChildProcess> {
   const execArgv = ["--expose-gc", "--enable-source-maps", ...inspection(side)];
-  const child = fork(SIDE, [file, String(index), side], { execArgv });
+  const [program, file] = [new URL("harness/side.js", folder), new URL(`${name}.js`, folder)];
+  const child = fork(fileURLToPath(program), [file.href, String(index), side], { execArgv });
   child.once("exit", (code, signal) => {
     if (code !== 0) throw new Error(`${file}, side ${side}: ended with ${signal ?? code}`);
   });
@@ -71,7 +86,7 @@ async function ask(child: ChildProcess | undefined): Promise<number | undefined>
   return figure as number;
 }
 
-function judge({ judgement }: Measurement, ours: number, peer = Number.NaN): number {
+function judge(judgement: Judgement, ours: number, peer = Number.NaN): number {
   if (judgement === "value") return ours;
   return judgement === "ratio" ? ours / peer : ours - peer;
 }
