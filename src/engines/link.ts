@@ -53,7 +53,7 @@ export class StoreLink {
 }
 
 /** The error of whoever asked a store that gave no answer; it says whether the request can have been carried out. */
-export function storeError(cause: unknown): TaskStoreError {
+function storeError(cause: unknown): TaskStoreError {
   return new TaskStoreError("the store gave no answer", { stored: wasNeverSent(cause) ? false : undefined, cause });
 }
 
