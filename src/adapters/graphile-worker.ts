@@ -16,9 +16,10 @@ import {
   type GraphileHelpers,
   type GraphileJob,
   type GraphileJobSpec,
+  quoted,
+  spendAttempts,
 } from "../engines/graphile-worker/library.js";
 import { schemaOf } from "../engines/graphile-worker/options.js";
-import { quoted, spendAttempts } from "../engines/graphile-worker/store.js";
 import { attemptOf, carrierIn, dueAtOf, withCarrier } from "../engines/graphile-worker/stored-task.js";
 
 const STOPPING = "graphile-worker is shutting down";

@@ -29,7 +29,7 @@ export const ENGINE_FILES: readonly string[] = [
 const OWN_TROUBLE: Readonly<Record<string, string>> = {
   bullmq: "removals.ts",
   "pg-boss": "carriers.ts",
-  "graphile-worker": "pool-errors.ts",
+  "graphile-worker": "generation.ts",
 };
 /** The folders of src/engines/; src/adapters/ may hold an adapter for each. */
 export const LIBRARIES: readonly string[] = [

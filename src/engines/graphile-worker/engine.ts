@@ -1,17 +1,17 @@
 import { setTimeout as pause } from "node:timers/promises";
-import { withContext } from "../../core/context.js";
 import { HOME } from "../../core/home.js";
 import { whenAborted } from "../../core/when-aborted.js";
 import { within } from "../../core/within.js";
 import type { Delivery, EngineHost, OpenEngine, TaskEngine, TaskMessage } from "../engine.js";
 import { seal } from "../envelope.js";
 import { copyAsJson } from "../json.js";
+import { StoreLink } from "../link.js";
 import { untraced } from "../untraced.js";
-import { type EngineHelpers, GRAPHILE_WORKER, type GraphileJob, type GraphileTask } from "./library.js";
+import { GRAPHILE_WORKER, type GraphileHelpers, type GraphileJob, type GraphileTask } from "./library.js";
 import { checkOptions, type EngineSettings, type GraphileEngineOptions } from "./options.js";
-import { EndedJobs, settle } from "./settle.js";
-import { type EndedJob, Store } from "./store.js";
-import { identifierOf, type ReceivedTask, receiveTask, runAtOf } from "./stored-task.js";
+import { type JobEnd, settle } from "./settle.js";
+import { Connection, isOutage, Store } from "./store.js";
+import { dueAtOf, identifierOf, type ReceivedTask, receiveTask } from "./stored-task.js";
 import { Worker } from "./worker.js";
 
 /** A job that graphile-worker has fetched, or is just putting down, is in nobody's hands for some milliseconds. */
@@ -23,8 +23,8 @@ const CLOSED_WITHIN_MS = 5_000;
 /** A job in the hands of the host. */
 interface HeldJob {
   readonly taskId: string;
-  /** `undefined` until the end of its attempt is stored, or could not be. */
-  ended: EndedJob | undefined;
+  /** `undefined` until the end of its attempt is stored, or is found to be lost. */
+  end: JobEnd | undefined;
 }
 
 /**
@@ -40,6 +40,7 @@ export function graphileEngine(options: GraphileEngineOptions): TaskEngine {
     name: GRAPHILE_WORKER,
     system: GRAPHILE_WORKER,
     destination: settings.schema,
+    maxLost: settings.maxLost,
     capabilities: Object.freeze({ durable: true, granularity: settings.pollInterval }),
     copyArgs: copyAsJson,
     open: (host) => new GraphileQueue(host, settings),
@@ -48,28 +49,38 @@ export function graphileEngine(options: GraphileEngineOptions): TaskEngine {
 
 class GraphileQueue implements OpenEngine {
   readonly #host: EngineHost;
+  readonly #connection: Connection;
   readonly #store: Store;
   readonly #worker: Worker;
-  readonly #ended: EndedJobs;
   readonly #tasks: Record<string, GraphileTask> = Object.create(null);
   /** Tasks that this process enqueues or runs, by identifier. */
   readonly #names = new Map<string, string>();
   readonly #held = new Set<HeldJob>();
 
   constructor(host: EngineHost, settings: EngineSettings) {
-    const store = new Store(settings, host);
-    const ended = new EndedJobs(store);
+    const link = new StoreLink(host, isOutage);
+    const connection = new Connection(settings, link);
+    const store = new Store(connection, settings.schema);
     this.#host = host;
+    this.#connection = connection;
     this.#store = store;
-    this.#ended = ended;
-    this.#worker = new Worker({ settings, store, ended, news: host, tasks: this.#tasks });
+    this.#worker = new Worker({ settings, connection, store, link, host, tasks: this.#tasks });
+  }
+
+  connect(): Promise<void> | undefined {
+    return this.#connection.isOpen ? undefined : this.#connection.open().then(() => {});
   }
 
   async enqueue({ origin, args }: TaskMessage): Promise<boolean> {
     const { id, enqueuedAt = 0, dueAt = enqueuedAt } = origin;
-    const runAt = dueAt > enqueuedAt ? runAtOf(dueAt) : undefined;
-    const identifier = this.#identify(origin.name);
-    return await this.#store.add({ id, identifier, payload: seal({ args, origin }), runAt });
+    // what is left of the delay, measured by one clock
+    const delay = dueAt > enqueuedAt ? dueAt - Date.now() : 0;
+    return await this.#store.add({
+      id,
+      identifier: this.#identify(origin.name),
+      payload: seal({ args, origin }),
+      delay,
+    });
   }
 
   async work(names: readonly string[]): Promise<void> {
@@ -83,14 +94,15 @@ class GraphileQueue implements OpenEngine {
   }
 
   async take(taskId: string): Promise<Delivery | undefined> {
+    const removed = await this.#store.recall(taskId);
+    if (removed !== undefined) return this.#taken(removed);
     for (let poll = 0; poll < PASSING_POLLS && !this.#isHeld(taskId); poll += 1) {
       const found = await this.#store.find(taskId);
       if (found === undefined) return undefined;
       const { locked_by: worker } = found;
       if (worker !== null && !this.#worker.ids.includes(worker)) return undefined;
-      const job = worker === null ? await this.#store.take(found) : undefined;
-      // the context of whoever cancels a task is not the task's
-      if (job !== undefined) return HOME.runInAsyncScope(() => this.#deliveryOf(receiveTask(job, this.#nameOf(job))));
+      const job = worker === null ? await this.#store.take(taskId, found) : undefined;
+      if (job !== undefined) return this.#taken(job);
       await pause(PASSING_POLL_MS);
     }
     return undefined;
@@ -109,32 +121,36 @@ class GraphileQueue implements OpenEngine {
   }
 
   async close(): Promise<void> {
-    const ended = this.#worker.stop().then(() => this.#ended.settled());
-    await within(CLOSED_WITHIN_MS, ended, undefined);
-    await this.#store.close();
+    await within(CLOSED_WITHIN_MS, this.#worker.stop(), undefined);
+    await this.#connection.close();
   }
 
   // graphile-worker fails the job with what is thrown here, and completes it otherwise.
-  async #receive(helpers: EngineHelpers, name: string): Promise<void> {
-    const { job } = helpers;
-    const received = receiveTask(job, name);
-    const delivery = this.#deliveryOf(received);
-    const held: HeldJob = { taskId: received.id, ended: undefined };
+  async #receive({ job }: GraphileHelpers, name: string): Promise<void> {
+    const delivery = this.#deliveryOf(job, name);
+    const held: HeldJob = { taskId: delivery.id, end: undefined };
     this.#held.add(held);
     await this.#host.run(delivery, async (end) => {
-      held.ended = await settle(this.#store, helpers, received, end);
-      if (!held.ended.stored) throw held.ended.error;
+      held.end = await settle(this.#store, job, delivery, end);
+      return held.end.job === "lost" ? "lost" : undefined;
     });
     this.#held.delete(held);
-    withContext(delivery.origin.context, () => this.#ended.handBack(job, held.ended));
+    this.#worker.putDown(job, held.end);
   }
 
-  #deliveryOf(received: ReceivedTask): Delivery {
-    return { ...received, origin: this.#host.receive(received) };
+  #deliveryOf(job: GraphileJob, name: string): ReceivedTask & Delivery {
+    const received = receiveTask(job, name);
+    const origin = this.#host.receive(received);
+    return { ...received, origin, dueAt: received.dueAt ?? origin.dueAt ?? dueAtOf(job) };
+  }
+
+  // the context of whoever cancels a task is not the task's
+  #taken(job: GraphileJob): Delivery {
+    return HOME.runInAsyncScope(() => this.#deliveryOf(job, this.#nameOf(job)));
   }
 
   #isHeld(taskId: string): boolean {
-    return [...this.#held].some((held) => held.taskId === taskId && held.ended === undefined);
+    return [...this.#held].some((held) => held.taskId === taskId && held.end === undefined);
   }
 
   #identify(name: string): string {

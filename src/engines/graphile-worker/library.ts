@@ -3,6 +3,25 @@ import { debug, warn } from "../../core/guard.js";
 /** The value of `task.engine`, and of `messaging.system`, for which there is no convention. */
 export const GRAPHILE_WORKER = "graphile-worker";
 
+/**
+ * The attempts, and the limit of them, of a job whose end is stored: the most that its columns hold, which no job
+ * reaches otherwise. The limit of this engine's own jobs is as high, so that the host decides when a task gives up.
+ */
+const MOST_ATTEMPTS = 32_767;
+
+/** The parameters by which a statement knows the delivery of a job, and finds out whether it still holds. */
+const HELD = "job.id = $1 and job.locked_by = $2";
+const UNSETTLED = `${HELD} and job.attempts = $3 and job.key is not distinct from $4`;
+/** By an earlier call of the same statement, or because another producer has put a job in its place. */
+const SETTLED = `${HELD} and (job.attempts = ${MOST_ATTEMPTS} or job.key is distinct from $4)`;
+
+const OPENED: readonly string[] = ["connect", "acquire"];
+
+/** How many engines use a pool: they share one listener for each event. */
+const users = new WeakMap<GraphilePool, number>();
+/** Connections with a listener from here; it stays, as they may outlive every engine. */
+const heard = new WeakSet<GraphileEmitter>();
+
 /** The part of a graphile-worker job that is read; the same in every supported version. */
 export interface GraphileJob {
   /** A bigserial: text, unless the application told `pg` to parse it. */
@@ -44,10 +63,7 @@ export interface GraphileClient {
 
 /** The part of graphile-worker's `WorkerUtils` that is used. */
 export interface GraphileUtils {
-  addJob(identifier: string, payload: unknown, spec?: GraphileJobSpec): Promise<unknown>;
-  completeJobs(ids: string[]): Promise<unknown[]>;
-  permanentlyFailJobs(ids: string[], reason?: string): Promise<unknown[]>;
-  forceUnlockWorkers(workerIds: string[]): Promise<void>;
+  migrate(): Promise<void>;
   withPgClient<T>(callback: (client: GraphileClient) => Promise<T>): Promise<T>;
   release(): unknown;
 }
@@ -75,14 +91,8 @@ export interface GraphileHelpers {
   readonly job: GraphileJob;
 }
 
-/** The part that the engine uses as well. */
-export interface EngineHelpers extends GraphileHelpers {
-  /** The name of the job's queue, where it is in one. */
-  getQueueName(): string | null | PromiseLike<string | null>;
-}
-
 /** A function that graphile-worker calls for each job of one identifier. */
-export type GraphileTask = (payload: unknown, helpers: EngineHelpers) => Promise<void>;
+export type GraphileTask = (payload: unknown, helpers: GraphileHelpers) => Promise<void>;
 
 /** An event of graphile-worker's, which has those of the fields that belong to its name. */
 export interface GraphileEvent {
@@ -100,6 +110,19 @@ export interface GraphileLogger {
   debug(message: string): void;
 }
 
+/** SQL of the engine, in one schema. */
+export interface Statements {
+  readonly add: string;
+  readonly putBack: string;
+  readonly giveUp: string;
+  readonly find: string;
+  readonly take: string;
+  readonly countLive: string;
+  readonly unlockAll: string;
+  readonly complete: string;
+  readonly free: string;
+}
+
 /**
  * Sends graphile-worker's lines to diag, in place of its console logger, which prints one for every job. A task that
  * failed is told by its span, so its line counts as debugging.
@@ -114,3 +137,94 @@ export const diagLogger: GraphileLogger = Object.freeze({
   info: (message: string) => debug(message),
   debug: (message: string) => debug(message),
 });
+
+/** A schema's name as SQL. */
+export function quoted(schema: string): string {
+  return `"${schema.replaceAll('"', '""')}"`;
+}
+
+/**
+ * SQL by which a running job has spent its attempts, so that it never runs again once graphile-worker has failed it:
+ * `$1` is its id, `$2` the worker that has locked it. Returns a row where it did. graphile-worker's own functions do so
+ * for jobs with a key alone, up to 0.18 (https://github.com/graphile/worker/issues/148), hence the table behind its view.
+ */
+export function spendAttempts(schema: string): string {
+  const jobs = `${quoted(schema)}._private_jobs`;
+  return `update ${jobs} set attempts = max_attempts where id = $1 and locked_by = $2 returning id`;
+}
+
+/**
+ * graphile-worker's own SQL functions wherever it has one: https://worker.graphile.org/docs/sql-add-job. None of them
+ * depends on who has locked a job, so those that store the end of an attempt use the table behind its view as well.
+ * Times are the server's.
+ */
+export function statementsOf(name: string): Statements {
+  const schema = quoted(name);
+  const jobs = `${schema}._private_jobs as job`;
+  const spend = (more: string): string => `update ${jobs}
+    set key = null, attempts = ${MOST_ATTEMPTS}, max_attempts = ${MOST_ATTEMPTS}, updated_at = now()${more}
+    where ${UNSETTLED} returning job.*`;
+  const isSettled = `exists (select from ${jobs} where ${SETTLED})`;
+  const live = "locked_at is not null or attempts < max_attempts";
+  return {
+    add: `select revision, locked_at, attempts, max_attempts from ${schema}.add_job(
+      identifier => $1::text, payload => $2::json, run_at => now() + $3::float8 * interval '1 millisecond',
+      max_attempts => ${MOST_ATTEMPTS}, job_key => $4::text, job_key_mode => $5::text)`,
+    // the next run is a job of its own, which keeps what another producer gave this one
+    putBack: `with spent as (${spend("")}), next as (
+      select added.id from spent, lateral ${schema}.add_job(
+        identifier => $5::text, payload => $6::json, run_at => now() + $7::float8 * interval '1 millisecond',
+        queue_name => (select queue_name from ${schema}._private_job_queues where id = spent.job_queue_id),
+        max_attempts => ${MOST_ATTEMPTS}, job_key => $8::text, priority => spent.priority::int,
+        flags => (select array_agg(flag) from jsonb_object_keys(spent.flags) as flag)) as added)
+      select exists (select from next) or ${isSettled} as stored`,
+    giveUp: `with spent as (${spend(", last_error = $5::text")})
+      select exists (select from spent) or ${isSettled} as stored`,
+    find: `select id::text, task_identifier, locked_by from ${schema}.jobs where key = $1 and (${live})`,
+    take: `select taken.*, txid_current()::text as transaction from ${schema}.complete_jobs(array[$1::bigint]) as taken`,
+    countLive: `select count(*)::int from ${schema}.jobs where task_identifier = any($1)
+      and (attempts < max_attempts or (locked_at is not null and (key is not null or locked_by = any($2))))`,
+    unlockAll: `select ${schema}.force_unlock_workers(array(
+      select distinct locked_by from ${schema}.jobs where locked_by is not null))`,
+    complete: `delete from ${jobs} where locked_by = any($1) and id = any($2::bigint[])`,
+    free: `with done as (delete from ${jobs} where locked_by = any($1) and id = any($2::bigint[]) returning id)
+      select ${schema}.force_unlock_workers($1) from (select count(*) from done) as counted`,
+  };
+}
+
+/**
+ * Listens to the errors of a pool and of its connections, because one that nobody hears ends the process. Returns a
+ * function that stops that for this caller, however often it is called.
+ */
+export function hearPoolErrors(pool: GraphilePool): () => void {
+  if (use(pool, 1) === 1) {
+    pool.on("error", tellError);
+    for (const event of OPENED) pool.on(event, hearErrors);
+  }
+  let isHeard = true;
+  return () => {
+    if (!isHeard) return;
+    isHeard = false;
+    if (use(pool, -1) > 0) return;
+    pool.off("error", tellError);
+    for (const event of OPENED) pool.off(event, hearErrors);
+  };
+}
+
+function use(pool: GraphilePool, by: 1 | -1): number {
+  const count = (users.get(pool) ?? 0) + by;
+  users.set(pool, count);
+  return count;
+}
+
+// A connection that breaks says so to whoever uses it, too. The pool's own listener is there until right after this, and
+// says nothing of what comes later.
+function hearErrors(client: GraphileEmitter): void {
+  if (heard.has(client)) return;
+  heard.add(client);
+  client.on("error", tellError);
+}
+
+function tellError(error: unknown): void {
+  warn("a connection to PostgreSQL broke", error);
+}

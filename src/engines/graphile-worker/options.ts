@@ -28,6 +28,8 @@ export interface GraphileEngineOptions {
    * the jobs that a killed worker left locked, which graphile-worker does after four hours. Default false.
    */
   onlyWorker?: boolean | undefined;
+  /** After so many lost runs of one attempt a task gives up instead of being run again; an integer from 1. Default 10. */
+  maxLost?: number | undefined;
 }
 
 const KEYS = namesOf<GraphileEngineOptions>({
@@ -40,6 +42,7 @@ const KEYS = namesOf<GraphileEngineOptions>({
   pollInterval: true,
   workerOptions: true,
   onlyWorker: true,
+  maxLost: true,
 });
 
 /** The options of an engine, checked and complete. */
@@ -48,6 +51,7 @@ export interface EngineSettings extends Pick<GraphileEngineOptions, "run" | "mak
   readonly concurrency: number;
   readonly pollInterval: number;
   readonly onlyWorker: boolean;
+  readonly maxLost: number;
   /** Options for `run` and for `makeWorkerUtils` alike. */
   readonly sharedOptions: object;
 }
@@ -67,6 +71,7 @@ export function checkOptions(options: GraphileEngineOptions): EngineSettings {
     ...{ run, makeWorkerUtils, pgPool, schema, onlyWorker },
     concurrency: checkNumber("concurrency", concurrency ?? 10, { min: 1, integer: true }),
     pollInterval: checkNumber("pollInterval", pollInterval ?? 1_000, { min: 1, max: MAX_TIMER_MS }),
+    maxLost: checkNumber("maxLost", options.maxLost ?? 10, { min: 1, integer: true }),
     sharedOptions: { ...workerOptions, schema, ...connectionOf(options), logger: diagLogger },
   });
 }

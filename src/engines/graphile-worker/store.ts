@@ -1,11 +1,19 @@
 import { setTimeout as pause } from "node:timers/promises";
 import { quietly, warn } from "../../core/guard.js";
 import { HOME } from "../../core/home.js";
-import type { EngineHost } from "../engine.js";
+import type { StoreLink } from "../link.js";
+import { isUnavailable, sqlStateOf } from "../outage.js";
 import { untraced } from "../untraced.js";
-import type { GraphileClient, GraphileJob, GraphileJobSpec, GraphileUtils } from "./library.js";
+import {
+  type GraphileClient,
+  type GraphileJob,
+  type GraphileUtils,
+  hearPoolErrors,
+  type Statements,
+  statementsOf,
+} from "./library.js";
 import type { EngineSettings } from "./options.js";
-import { hearPoolErrors } from "./pool-errors.js";
+import { keyOf, LATEST } from "./stored-task.js";
 
 /**
  * Processes that start at once make the schema at once, and graphile-worker 0.16 gives up where another was first
@@ -15,28 +23,23 @@ const RIVALS = 10;
 const RIVAL_PAUSE_MS = 100;
 /** SQLSTATEs of a schema that is just made by another process: a unique violation, a changed row of the catalogue. */
 const MADE_ELSEWHERE: readonly unknown[] = ["23505", "XX000"];
+/** SQLSTATEs of a schema that is gone, as where the database was dropped and made again. */
+const SCHEMA_MISSING: readonly unknown[] = ["3F000", "42P01", "42883"];
+/** SQLSTATE of a database that is gone. */
+const DATABASE_MISSING = "3D000";
 /** SQLSTATEs of data exceptions: the database's encoding lacks a character, for one. */
 const REFUSED = /^22/;
-/** SQLSTATEs of a server that cannot be worked with: connections, resources, shutdown. */
-const NO_ANSWER = /^(08|53|57P)/;
 /** The reason of a job whose own the database cannot hold. */
 const UNSAID = "the task failed; the database cannot hold the text of its error";
 
-/** Whoever is told whether the database answers, as often as it is known. */
-export type StoreNews = Pick<EngineHost, "storeLost" | "storeBack">;
-
-/** Priority, flags and queue: graphile-worker runs a job by them. */
-export type NativeSpec = Pick<GraphileJobSpec, "priority" | "flags" | "queueName">;
-
 /** A task to be stored. */
-export interface NewJob {
+export interface NewTask {
   /** The task's id, and the job's key. */
   readonly id: string;
   readonly identifier: string;
   readonly payload: unknown;
-  /** `undefined`: at once, by the server's clock. */
-  readonly runAt: Date | undefined;
-  readonly native?: NativeSpec;
+  /** Milliseconds from now. */
+  readonly delay: number;
 }
 
 /** Where a task is. */
@@ -46,235 +49,241 @@ export interface LiveJob extends Pick<GraphileJob, "task_identifier"> {
   readonly locked_by: string | null;
 }
 
-/** A job whose attempt has ended, with the reason to fail it with; `undefined` where it is to be completed. */
-export type EndedJob =
-  | { readonly failure: string | undefined; readonly stored: true }
-  /** The answer was lost, so nobody knows: the job has lost its key if the end of its attempt is stored. */
-  | { readonly failure: string | undefined; readonly stored: false; readonly error: unknown };
-
-type EndedEntries = readonly (readonly [jobId: string, ended: EndedJob])[];
-
-/** A schema's name as SQL. */
-export function quoted(schema: string): string {
-  return `"${schema.replaceAll('"', '""')}"`;
+/** A job that is being removed, and the transaction that does so. */
+interface Removal {
+  readonly job: GraphileJob;
+  readonly transaction: string;
 }
 
-/**
- * SQL by which a running job has spent its attempts, so that it never runs again once graphile-worker has failed it:
- * `$1` is its id, `$2` the worker that has locked it. Returns a row where it did. graphile-worker's own functions do so
- * for jobs with a key alone, up to 0.18 (https://github.com/graphile/worker/issues/148), hence the table behind its view.
- */
-export function spendAttempts(schema: string): string {
-  const jobs = `${quoted(schema)}._private_jobs`;
-  return `update ${jobs} set attempts = max_attempts where id = $1 and locked_by = $2 returning id`;
+/** Whether a request failed with this error because the database cannot be worked with now. */
+export function isOutage(error: unknown): boolean {
+  const state = sqlStateOf(error);
+  return state === undefined || state === DATABASE_MISSING || isUnavailable(state);
 }
 
-/** Asks the database, and tells whether it answered: its refusal is an answer, too. Settles as `ask` does. */
-export async function asked<T>(news: StoreNews, ask: () => Promise<T>): Promise<T> {
-  try {
-    const answer = await ask();
-    news.storeBack();
-    return answer;
-  } catch (error) {
-    tellFailure(news, error);
-    throw error;
-  }
-}
-
-/** Tells from the error of a query whether the database answered. */
-export function tellFailure(news: StoreNews, error: unknown): void {
-  // PostgreSQL alone gives its errors a severity; whatever was thrown, its fields may be anything
-  const { severity, code } = Object(error) as { severity?: unknown; code?: unknown };
-  if (severity !== undefined && !NO_ANSWER.test(String(code))) news.storeBack();
-  else news.storeLost(error);
-}
-
-/** The jobs of a schema, by graphile-worker's public functions wherever it has one. Connects when it is first used. */
-export class Store {
+/** The way to graphile-worker's schema, which connects when it is first used. */
+export class Connection {
   readonly #settings: EngineSettings;
-  readonly #news: StoreNews;
+  readonly #link: StoreLink;
   readonly #unhear: (() => void) | undefined;
-  readonly #schema: string;
-  readonly #spendAttempts: string;
   #utils: Promise<GraphileUtils> | undefined;
+  #migrated: Promise<void> | undefined;
+  /** It has connected, so that a request can be sent. */
+  isOpen = false;
 
-  constructor(settings: EngineSettings, news: StoreNews) {
+  constructor(settings: EngineSettings, link: StoreLink) {
     const { pgPool } = settings;
     this.#settings = settings;
-    this.#news = news;
+    this.#link = link;
     this.#unhear = pgPool && hearPoolErrors(pgPool);
-    this.#schema = quoted(settings.schema);
-    this.#spendAttempts = spendAttempts(settings.schema);
   }
 
   /** Connects, and brings the schema up to date; rejects where that fails, and tries again when asked again. */
   open(): Promise<GraphileUtils> {
-    this.#utils ??= HOME.runInAsyncScope(() => untraced(() => asked(this.#news, () => this.#connect())));
+    this.#utils ??= HOME.runInAsyncScope(() => untraced(() => this.#connect()));
     return this.#utils;
   }
 
-  /** Stores a task; false where one of that id is queued, waiting or running. */
-  async add(job: NewJob): Promise<boolean> {
-    const stored = await this.#addJob(job, "unsafe_dedupe");
-    if (stored.revision === 0) return true;
-    if (stored.locked_at !== null || stored.attempts < stored.max_attempts) return false;
-    await this.#addJob(job, "replace");
-    return true;
-  }
-
-  /**
-   * Stores the next run of a running job as a job of its own, and in the same step makes sure that the running one
-   * never runs again: it is then to be completed. Rejects where it has lost its lock, and must not be completed.
-   */
-  async putBack(running: GraphileJob, job: NewJob): Promise<void> {
-    const stored = await this.#addJob(job, "replace");
-    if (String(stored.id) === String(running.id)) throw new Error(`job ${running.id} was not locked any more`);
-  }
-
-  /**
-   * Makes sure that a running job never runs again, and frees its key: it is then to be failed. Resolves to the reason
-   * for that, which has no details where the database cannot hold them. Rejects where it has lost its lock and its end
-   * cannot be stored.
-   */
-  async giveUp({ id, key, locked_by }: GraphileJob, reason: string): Promise<string> {
-    if (key === null) {
-      const spent = await this.#query(this.#spendAttempts, [id, locked_by]);
-      if (spent.length === 0) throw new Error(`job ${id} was not locked any more`);
-    }
-    // a job that has replaced it meanwhile has its key now
-    const held = `exists (select from ${this.#schema}.jobs where id = $1 and key = $2)`;
-    const text = `select $3::text, case when ${held} then ${this.#schema}.remove_job($2) is null end`;
+  /** Lends a client to `run`. Where the schema is gone, it is made again, and `run` is called once more. */
+  async use<T>(run: (client: GraphileClient) => Promise<T>): Promise<T> {
+    const utils = await this.open();
+    const ask = (): Promise<T> => this.#link.ask(() => utils.withPgClient(run));
     try {
-      await this.#query(text, [id, key, reason]);
-      return reason;
+      return await ask();
     } catch (error) {
-      if (!REFUSED.test(String(codeOf(error)))) throw error;
-      warn(`the database cannot hold why job ${id} failed`, error);
-      await this.#query(text, [id, key, UNSAID]);
-      return UNSAID;
+      if (!SCHEMA_MISSING.includes(sqlStateOf(error))) throw error;
+      await this.#migrate(utils);
+      return await ask();
     }
-  }
-
-  /** Finds a task that waits or runs. */
-  async find(id: string): Promise<LiveJob | undefined> {
-    const live = "key = $1 and (locked_at is not null or attempts < max_attempts)";
-    const columns = "id::text, task_identifier, locked_by";
-    const [found] = await this.#query<LiveJob>(`select ${columns} from ${this.#schema}.jobs where ${live}`, [id]);
-    return found;
-  }
-
-  /** Removes a job unless it runs, and returns it as it was stored. Of several callers one gets it. */
-  async take({ id, task_identifier }: LiveJob): Promise<GraphileJob | undefined> {
-    const [taken] = await this.#ask((utils) => utils.completeJobs([id]));
-    // graphile-worker returns rows of its table, which have a number in place of the identifier
-    return taken === undefined ? undefined : { ...(taken as GraphileJob), task_identifier };
-  }
-
-  /** Counts jobs of these identifiers that wait or run anywhere, or that one of these workers is just putting down. */
-  async countLive(identifiers: readonly string[], workers: readonly string[]): Promise<number> {
-    const live = "attempts < max_attempts or (locked_at is not null and (key is not null or locked_by = any($2)))";
-    const text = `select count(*)::int from ${this.#schema}.jobs where task_identifier = any($1) and (${live})`;
-    const [row] = await this.#query<{ count: number }>(text, [identifiers, workers]);
-    return row?.count ?? 0;
-  }
-
-  /** Frees the jobs that any worker holds. */
-  async unlockAll(): Promise<void> {
-    const held = `select distinct locked_by from ${this.#schema}.jobs where locked_by is not null`;
-    const workers = (await this.#query<{ locked_by: string }>(held, [])).map((row) => row.locked_by);
-    if (workers.length > 0) await this.#ask((utils) => utils.forceUnlockWorkers(workers));
-  }
-
-  /**
-   * Frees the jobs that these workers hold, which run no more. Those that they ran to their end, but could not put
-   * down, are put down in the same step, instead of run again. Resolves to the jobs that other workers still hold.
-   */
-  async unlock(workers: readonly string[], ended: EndedEntries): Promise<ReadonlySet<string>> {
-    return await this.#transaction(async (client) => {
-      await client.query(`select from ${this.#schema}.force_unlock_workers($1)`, [workers]);
-      await this.#putDown(client, ended);
-      return await this.#idsOf(client, "locked_at is not null", ended);
-    });
-  }
-
-  /** Completes or fails jobs that have ended, as far as they are not locked any more. */
-  async putDown(ended: EndedEntries): Promise<void> {
-    await this.#transaction((client) => this.#putDown(client, ended));
   }
 
   /** Gives up the connections. Never rejects. */
   async close(): Promise<void> {
     const utils = await quietly("connecting", () => this.#utils, undefined);
-    await quietly("closing graphile-worker's connections", () => utils?.release(), undefined);
+    if (utils !== undefined) await release(utils);
     this.#unhear?.();
-  }
-
-  async #putDown(client: GraphileClient, ended: EndedEntries): Promise<void> {
-    const doubtful = ended.filter(([, { stored }]) => !stored);
-    const again = await this.#idsOf(client, "key is not null", doubtful);
-    const over = ended.filter(([id]) => !again.has(id));
-    const completed = over.flatMap(([id, { failure }]) => (failure === undefined ? [id] : []));
-    await client.query(`select from ${this.#schema}.complete_jobs($1)`, [completed]);
-    for (const [id, { failure }] of over) {
-      if (failure === undefined) continue;
-      await client.query(`select from ${this.#schema}.permanently_fail_jobs(array[$1::bigint], $2)`, [id, failure]);
-    }
-  }
-
-  /** Those of these jobs for which a condition holds. */
-  async #idsOf(client: GraphileClient, condition: string, jobs: EndedEntries): Promise<Set<string>> {
-    const text = `select id::text from ${this.#schema}.jobs where id = any($1::bigint[]) and ${condition}`;
-    const { rows } = await client.query(text, [jobs.map(([id]) => id)]);
-    // the column that was asked for
-    return new Set(rows.map((row) => (row as { id: string }).id));
   }
 
   async #connect(): Promise<GraphileUtils> {
     const { makeWorkerUtils, sharedOptions } = this.#settings;
-    for (let rival = 1; ; rival += 1) {
-      try {
-        return await makeWorkerUtils({ ...sharedOptions });
-      } catch (error) {
-        if (rival === RIVALS || !MADE_ELSEWHERE.includes(codeOf(error))) {
-          this.#utils = undefined;
-          throw error;
-        }
-        await pause(RIVAL_PAUSE_MS);
-      }
+    const making = amongRivals(() => makeWorkerUtils({ ...sharedOptions }));
+    try {
+      const utils = await this.#link.ask(() => making);
+      this.isOpen = true;
+      return utils;
+    } catch (error) {
+      this.#utils = undefined;
+      // it may connect when nobody waits for it any more
+      making.then(release, () => {});
+      throw error;
     }
   }
 
-  async #addJob({ id, identifier, payload, runAt, native }: NewJob, jobKeyMode: "replace" | "unsafe_dedupe") {
-    const spec = { ...native, jobKey: id, jobKeyMode, ...(runAt && { runAt }) };
-    return (await this.#ask((utils) => utils.addJob(identifier, payload, spec))) as GraphileJob;
-  }
-
-  async #transaction<T>(run: (client: GraphileClient) => Promise<T>): Promise<T> {
-    const begin = async (client: GraphileClient): Promise<T> => {
-      await client.query("begin");
-      try {
-        const result = await run(client);
-        await client.query("commit");
-        return result;
-      } catch (error) {
-        await quietly("rolling back", () => client.query("rollback"), undefined);
-        throw error;
-      }
-    };
-    return await this.#ask((utils) => utils.withPgClient(begin));
-  }
-
-  async #query<R>(text: string, values: unknown[]): Promise<R[]> {
-    const { rows } = await this.#ask((utils) => utils.withPgClient((client) => client.query(text, values)));
-    return rows as R[];
-  }
-
-  #ask<T>(ask: (utils: GraphileUtils) => Promise<T>): Promise<T> {
-    return asked(this.#news, async () => await ask(await this.open()));
+  async #migrate(utils: GraphileUtils): Promise<void> {
+    const migrate = (): Promise<void> => amongRivals(() => utils.migrate());
+    this.#migrated ??= HOME.runInAsyncScope(() => untraced(() => this.#link.ask(migrate)));
+    try {
+      await this.#migrated;
+    } finally {
+      this.#migrated = undefined;
+    }
   }
 }
 
-function codeOf(error: unknown): unknown {
-  // whatever was thrown, it may have a code or none
-  return (Object(error) as { code?: unknown }).code;
+/** The jobs of a schema. */
+export class Store {
+  readonly #connection: Connection;
+  readonly #sql: Statements;
+  /** Removals whose answer has not come, by job; whoever deletes one from here has the task. */
+  readonly #removals = new Map<string, Removal>();
+
+  constructor(connection: Connection, schema: string) {
+    this.#connection = connection;
+    this.#sql = statementsOf(schema);
+  }
+
+  /** Stores a task; false where one of that id is queued, waiting or running. */
+  async add(task: NewTask): Promise<boolean> {
+    const stored = await this.#addJob(task, "unsafe_dedupe");
+    if (stored?.revision === 0) return true;
+    if (stored === undefined || stored.locked_at !== null || stored.attempts < stored.max_attempts) return false;
+    await this.#addJob(task, "replace");
+    return true;
+  }
+
+  /**
+   * Stores the next run of a running job as a job of its own, and in the same step makes sure that the running one never
+   * runs again: it is then to be completed. False where it has lost its lock; nothing is changed then. May be called again.
+   */
+  async putBack(running: GraphileJob, payload: unknown, delay: number): Promise<boolean> {
+    const next = [running.task_identifier, JSON.stringify(payload), millisecondsOf(delay), keyOf(running)];
+    return await this.#settle(this.#sql.putBack, running, next);
+  }
+
+  /**
+   * Makes sure that a running job never runs again, and frees its key: it is then to be failed. Resolves to the reason
+   * for that, which has no details where the database cannot hold them. `undefined` where the job has lost its lock;
+   * nothing is changed then. May be called again.
+   */
+  async giveUp(running: GraphileJob, reason: string): Promise<string | undefined> {
+    try {
+      return (await this.#settle(this.#sql.giveUp, running, [reason])) ? reason : undefined;
+    } catch (error) {
+      if (reason === UNSAID || !REFUSED.test(sqlStateOf(error) ?? "")) throw error;
+      warn(`the database cannot hold why job ${running.id} failed`, error);
+      return await this.giveUp(running, UNSAID);
+    }
+  }
+
+  /** Finds a task that waits or runs. */
+  async find(id: string): Promise<LiveJob | undefined> {
+    const [found] = await this.#query<LiveJob>(this.#sql.find, [id]);
+    return found;
+  }
+
+  /**
+   * Removes a job unless it runs, and returns it as it was stored. Of several callers one gets it. Where the answer is
+   * lost, {@link recall} tells.
+   */
+  async take(taskId: string, { id, task_identifier }: LiveJob): Promise<GraphileJob | undefined> {
+    const removal = await this.#connection.use((client) =>
+      inTransaction(client, async () => {
+        const { rows } = await client.query(this.#sql.take, [id]);
+        // a row of graphile-worker's table, which has a number in place of the identifier
+        const [row] = rows as (GraphileJob & { transaction: string })[];
+        if (row === undefined) return undefined;
+        const removed = { job: { ...row, task_identifier }, transaction: row.transaction };
+        this.#removals.set(taskId, removed);
+        return removed;
+      }),
+    );
+    return removal && this.#own(taskId, removal);
+  }
+
+  /** The job that an earlier {@link take} has removed without hearing of it. Rejects while nobody knows. */
+  async recall(taskId: string): Promise<GraphileJob | undefined> {
+    const removal = this.#removals.get(taskId);
+    if (removal === undefined) return undefined;
+    const text = "select txid_status($1::bigint) as status";
+    const [{ status } = { status: null }] = await this.#query<{ status: string | null }>(text, [removal.transaction]);
+    if (status === "in progress") throw new Error(`job ${removal.job.id} is just being removed`);
+    const removed = this.#own(taskId, removal);
+    return status === "committed" ? removed : undefined;
+  }
+
+  /** Counts jobs of these identifiers that wait or run anywhere, or that one of these workers is just putting down. */
+  async countLive(identifiers: readonly string[], workers: readonly string[]): Promise<number> {
+    const [row] = await this.#query<{ count: number }>(this.#sql.countLive, [identifiers, workers]);
+    return row?.count ?? 0;
+  }
+
+  /** Frees the jobs that any worker holds. */
+  async unlockAll(): Promise<void> {
+    await this.#query(this.#sql.unlockAll, []);
+  }
+
+  /** Puts down those of these jobs that these workers still hold although their tasks have ended. */
+  async complete(workers: readonly string[], ended: readonly string[]): Promise<void> {
+    await this.#query(this.#sql.complete, [workers, ended]);
+  }
+
+  /** Does the same, and frees what else these workers hold, which run no more. */
+  async free(workers: readonly string[], ended: readonly string[]): Promise<void> {
+    await this.#query(this.#sql.free, [workers, ended]);
+  }
+
+  async #addJob({ id, identifier, payload, delay }: NewTask, mode: "replace" | "unsafe_dedupe") {
+    const values = [identifier, JSON.stringify(payload), millisecondsOf(delay), id, mode];
+    const [stored] = await this.#query<GraphileJob>(this.#sql.add, values);
+    return stored;
+  }
+
+  // The number of attempts tells this delivery from a later one to the same worker.
+  async #settle(text: string, { id, locked_by, attempts, key }: GraphileJob, values: unknown[]): Promise<boolean> {
+    const [answer] = await this.#query<{ stored: boolean }>(text, [id, locked_by, attempts, key, ...values]);
+    return answer?.stored === true;
+  }
+
+  #own(taskId: string, removal: Removal): GraphileJob | undefined {
+    if (this.#removals.get(taskId) !== removal) return undefined;
+    this.#removals.delete(taskId);
+    return removal.job;
+  }
+
+  async #query<R>(text: string, values: unknown[]): Promise<R[]> {
+    const { rows } = await this.#connection.use((client) => client.query(text, values));
+    return rows as R[];
+  }
+}
+
+async function inTransaction<T>(client: GraphileClient, run: () => Promise<T>): Promise<T> {
+  await client.query("begin");
+  try {
+    const result = await run();
+    await client.query("commit");
+    return result;
+  } catch (error) {
+    await quietly("rolling back", () => client.query("rollback"), undefined);
+    throw error;
+  }
+}
+
+// Without a delay, a job is due at once by the server's clock.
+function millisecondsOf(delay: number): number | null {
+  return delay > 0 ? Math.min(delay, LATEST - Date.now()) : null;
+}
+
+async function amongRivals<T>(make: () => Promise<T>): Promise<T> {
+  for (let rival = 1; ; rival += 1) {
+    try {
+      return await make();
+    } catch (error) {
+      if (rival === RIVALS || !MADE_ELSEWHERE.includes(sqlStateOf(error))) throw error;
+      await pause(RIVAL_PAUSE_MS);
+    }
+  }
+}
+
+async function release(utils: GraphileUtils): Promise<void> {
+  await quietly("closing graphile-worker's connections", async () => void (await utils.release()), undefined);
 }

@@ -16,20 +16,25 @@ const KEYLESS = "graphile-worker job ";
 /** graphile-worker's own limit, in characters. */
 const MAX_IDENTIFIER = 128;
 const MAX_REASON = 2_000;
-/** PostgreSQL knows no later year than JavaScript writes with four digits. */
-const LATEST = Date.UTC(9999, 11, 31);
+/** Epoch milliseconds; PostgreSQL knows no later year than JavaScript writes with four digits. */
+export const LATEST: number = Date.UTC(9999, 11, 31);
 
 /** A job as a delivery of a task, but for its origin. */
-export interface ReceivedTask
-  extends StoredTask,
-    Pick<Delivery, "args" | "attempt" | "dueAt" | "redelivered" | "previous"> {}
+export interface ReceivedTask extends StoredTask, Pick<Delivery, "args" | "attempt" | "redelivered" | "previous"> {
+  /** Runs of this attempt that were lost before this one. */
+  readonly lost: number;
+  /** When a retry was due, in epoch milliseconds; `undefined` for a first attempt, of which its carrier tells. */
+  readonly dueAt: number | undefined;
+}
 
 /** Reads a job, whose payload may be anything. Never throws. */
 export function receiveTask(job: GraphileJob, name: string): ReceivedTask {
   const sealed = isSealed(job);
   const next = readNextAttempt(fieldsOf(job.payload).next);
   // a job of another producer may have failed before this engine ran it; graphile-worker then keeps the error of that run
-  const failed = sealed || job.last_error === null ? 0 : attemptOf(job);
+  const failed = sealed || next !== undefined || job.last_error === null ? 0 : attemptOf(job);
+  // each attempt is a job of its own, so a job that comes again is an attempt whose end was never stored
+  const lost = (next?.lost ?? 0) + (failed === 0 ? attemptOf(job) : 0);
   return {
     id: idOf(job),
     name,
@@ -37,9 +42,10 @@ export function receiveTask(job: GraphileJob, name: string): ReceivedTask {
     carrier: sealed ? unseal(job.payload)?.carrier : carrierIn(job.flags),
     attempt: next?.attempt ?? failed,
     previous: next?.previous,
-    dueAt: dueAtOf(job),
-    // each attempt is a job of its own, so a job that comes again is an attempt whose end was never stored
-    redelivered: job.attempts > 1 && failed === 0,
+    // a job that was freed or given back has another `run_at`
+    dueAt: next?.dueAt ?? (failed > 0 ? dueAtOf(job) : undefined),
+    lost,
+    redelivered: lost > 0,
   };
 }
 
@@ -53,6 +59,12 @@ export function payloadWithNext({ args, carrier }: ReceivedTask, next: NextAttem
   return { args, carrier, next };
 }
 
+/** The payload of an attempt that is given back: it stays as it was, but for the runs that were lost. */
+export function givenBack({ payload }: GraphileJob, received: ReceivedTask): unknown {
+  const { attempt, previous, lost, dueAt = Date.now() } = received;
+  return lost === 0 ? payload : payloadWithNext(received, { attempt, dueAt, previous, lost });
+}
+
 /** The key of a job's next run. A job without a key gets one that no task's id can be mistaken for. */
 export function keyOf({ id, key }: GraphileJob): string {
   return key ?? KEYLESS + id;
@@ -62,11 +74,6 @@ export function keyOf({ id, key }: GraphileJob): string {
 export function dueAtOf({ run_at }: Pick<GraphileJob, "run_at">): number | undefined {
   const dueAt = new Date(run_at).getTime();
   return Number.isFinite(dueAt) && dueAt >= 0 ? dueAt : undefined;
-}
-
-/** When a job may run, from epoch milliseconds; never earlier than said, since a Date cuts off fractions. */
-export function runAtOf(dueAt: number): Date {
-  return new Date(Math.min(Math.ceil(dueAt), LATEST));
 }
 
 /** graphile-worker's name of a task: the task's own, or its beginning and a hash where that does not fit. */

@@ -1,26 +1,21 @@
-import { EventEmitter } from "node:events";
+import type { EventEmitter } from "node:events";
 import { setTimeout as pause } from "node:timers/promises";
 import { debug, quietly, warn } from "../../core/guard.js";
 import { HOME } from "../../core/home.js";
 import { InFlight } from "../../core/in-flight.js";
 import { whenAborted } from "../../core/when-aborted.js";
+import type { EngineHost } from "../engine.js";
+import type { StoreLink } from "../link.js";
 import { untraced } from "../untraced.js";
-import type { GraphileEvent, GraphileRunner, GraphileTask } from "./library.js";
+import { Backoff, Generation } from "./generation.js";
+import type { GraphileJob, GraphileRunner, GraphileTask } from "./library.js";
 import type { EngineSettings } from "./options.js";
-import type { EndedJobs } from "./settle.js";
-import { asked, type Store, type StoreNews, tellFailure } from "./store.js";
+import type { JobEnd } from "./settle.js";
+import type { Connection, Store } from "./store.js";
 
-/**
- * graphile-worker emits one of these when it loses a worker (0.16) or stops altogether (0.18), over one query that failed.
- * It does not recover by itself (https://github.com/graphile/worker/issues/592 and 636).
- */
-const TROUBLE = ["worker:fatalError", "worker:getJob:error", "pool:fatalError", "pool:gracefulShutdown"];
-/** Events that tell that the database did not answer, and that it did. */
-const SILENCE = ["worker:getJob:error", "pool:listen:error"];
-const ANSWER = ["worker:getJob:empty", "job:start", "pool:listen:success"];
-/** A worker that emits one of these has the answer to a fetch; it hands the job over, if it got one, in the same turn. */
-const FETCHED = ["worker:getJob:empty", "worker:getJob:error", "job:start"];
 const FETCH_POLL_MS = 10;
+/** No job has this id. */
+const NO_JOB = "0";
 
 /**
  * Without these, graphile-worker 0.18 gives the promise that a job is completed or failed to nobody, and its rejection
@@ -31,22 +26,28 @@ const PRESET = { worker: { completeJobBatchDelay: 0, failJobBatchDelay: 0 } };
 /** The parts that a worker works with. */
 export interface WorkerParts {
   readonly settings: EngineSettings;
+  readonly connection: Connection;
   readonly store: Store;
-  readonly ended: EndedJobs;
-  readonly news: StoreNews;
+  readonly link: StoreLink;
+  readonly host: Pick<EngineHost, "storeBack">;
   /** By identifier; graphile-worker looks here before every fetch, so more may come. */
   readonly tasks: Readonly<Record<string, GraphileTask>>;
 }
 
 /**
  * graphile-worker's runner, which is replaced by another when it is in trouble. The old one ends the jobs it runs; those
- * that it cannot put down, because it lost its connection, are freed for the next one instead of locked for four hours.
+ * that it cannot put down, because it lost its connection, are put down or freed from here, instead of locked for four
+ * hours.
  */
 export class Worker {
   readonly #parts: WorkerParts;
   readonly #generations = new Set<Generation>();
+  /** Those of them that have been replaced, and may still hold jobs. */
+  readonly #retired = new Set<Generation>();
   readonly #retiring = new InFlight();
   readonly #stopping = new AbortController();
+  readonly #backoff = new Backoff();
+  #freed: Promise<void> = Promise.resolve();
   #started: Promise<void> | undefined;
   #kept: Promise<void> | undefined;
 
@@ -65,6 +66,18 @@ export class Worker {
     return this.#started;
   }
 
+  /**
+   * Called when graphile-worker gets a job back whose attempt has ended. Throws the error that it has to fail the job
+   * with, and returns where it has to complete it.
+   */
+  putDown(job: GraphileJob, end: JobEnd | undefined): void {
+    if (end === undefined) throw new Error("the end of the attempt is not known");
+    if (end.job === "fail") throw new Error(end.reason);
+    // graphile-worker completes a job by its id alone, whoever has locked it by now
+    if (end.job === "lost") Object.assign(job, { id: NO_JOB });
+    else this.#generationOf(job)?.ended.keep(String(job.id), true);
+  }
+
   /** Fetches nothing more. Resolves when no fetch is under way, or soon after `deadline` aborts. Never rejects. */
   async halt(deadline: AbortSignal): Promise<void> {
     void HOME.runInAsyncScope(() => this.stop());
@@ -79,10 +92,14 @@ export class Worker {
     await this.#kept;
   }
 
+  #generationOf({ locked_by: worker }: GraphileJob): Generation | undefined {
+    return [...this.#generations].find(({ workers }) => worker !== null && workers.includes(worker));
+  }
+
   async #startFirst(): Promise<void> {
-    const { store, settings } = this.#parts;
+    const { connection, store, settings } = this.#parts;
     try {
-      await store.open();
+      await connection.open();
       if (settings.onlyWorker) await store.unlockAll();
       this.#kept = this.#keep(await this.#begin());
     } catch (error) {
@@ -99,7 +116,7 @@ export class Worker {
       if (!signal.aborted) warn("graphile-worker is in trouble and is started again");
       // the old one goes last: when its pool closes, graphile-worker hears of no more errors of its connections
       const next = await this.#beginAgain();
-      void this.#retiring.add(this.#retire(current));
+      this.#retire(current);
       current = next;
     }
     await this.#retiring.settled();
@@ -109,115 +126,76 @@ export class Worker {
     const { signal } = this.#stopping;
     let next: Generation | undefined;
     while (next === undefined && !signal.aborted) {
-      await this.#pause();
+      await this.#backoff.pause(signal);
+      // where not even a lock can be freed, no worker can work
+      await this.#free();
       if (!signal.aborted) next = await quietly("starting graphile-worker", () => this.#begin(), undefined);
     }
     return next;
   }
 
   async #begin(): Promise<Generation> {
-    const { settings, tasks, news } = this.#parts;
-    const generation = new Generation(news);
+    const { settings, tasks, host, link } = this.#parts;
+    const generation = new Generation(host, link);
     this.#generations.add(generation);
     const start = (events: EventEmitter): Promise<GraphileRunner> =>
       untraced(() => settings.run({ ...runOptions(settings), events, taskList: tasks }));
     try {
-      await asked(news, () => generation.start(start));
+      await link.ask(() => generation.start(start));
     } catch (error) {
-      this.#generations.delete(generation);
+      // it may start when nobody waits for it any more
+      this.#retire(generation);
       throw error;
     }
     return generation;
   }
 
-  async #retire(generation: Generation): Promise<void> {
+  #retire(generation: Generation): void {
+    this.#retired.add(generation);
+    void this.#retiring.add(HOME.runInAsyncScope(() => this.#end(generation)));
+  }
+
+  // What has ended does not wait for what still runs.
+  async #end(generation: Generation): Promise<void> {
+    const freed = this.#free();
     await generation.stop();
-    const unlock = (): Promise<boolean> => this.#parts.ended.unlock(generation.workers).then(() => true);
-    while (!(await quietly("freeing what a stopped worker held", unlock, false))) {
-      if (this.#stopping.signal.aborted) return;
-      await this.#pause();
-    }
-    this.#generations.delete(generation);
+    await freed;
+    await this.#free();
   }
 
-  // Waits between two tries, and no longer when it is told to stop.
-  async #pause(): Promise<void> {
+  /** Frees what retired generations hold, in one loop however many ask for it. Never rejects. */
+  #free(): Promise<void> {
+    const free = (): Promise<void> => untraced(() => this.#freeRetired());
+    this.#freed = this.#freed.then(free);
+    return this.#freed;
+  }
+
+  async #freeRetired(): Promise<void> {
     const { signal } = this.#stopping;
-    await pause(this.#parts.settings.pollInterval, undefined, { signal }).catch(() => {});
-  }
-}
-
-/** One start of graphile-worker's runner, followed by the events it emits. */
-class Generation {
-  /** The ids under which it locks its jobs: its workers' (0.16), or their pool's (0.18). */
-  readonly workers: string[] = [];
-  /** Resolves when it should be replaced. */
-  readonly troubled: Promise<void>;
-  readonly #events = new EventEmitter();
-  readonly #fetching = new Set<unknown>();
-  #runner: GraphileRunner | undefined;
-  /** It was told to stop, or is stopping by itself. */
-  #halted = false;
-  #running = 0;
-  #onDrained: (() => void) | undefined;
-
-  constructor(news: StoreNews) {
-    const events = this.#events;
-    const on = (names: readonly string[], listener: (event: GraphileEvent) => void): void => {
-      for (const name of names) events.on(name, listener);
-    };
-    on(["worker:create"], ({ worker }) => this.workers.push(worker.workerId));
-    on(["pool:create"], ({ workerPool }) => this.workers.push(workerPool.id));
-    on(["pool:gracefulShutdown"], () => {
-      this.#halted = true;
-    });
-    on(SILENCE, ({ error }) => tellFailure(news, error));
-    on(ANSWER, () => news.storeBack());
-    on(["worker:getJob:start"], ({ worker }) => this.#fetching.add(worker));
-    on(FETCHED, ({ worker }) => this.#fetching.delete(worker));
-    on(["job:start"], () => {
-      this.#running += 1;
-    });
-    on(["job:complete", "worker:fatalError"], () => this.#ended());
-    this.troubled = new Promise((resolve) => on(TROUBLE, () => resolve()));
+    const backoff = new Backoff();
+    for (const generation of this.#retired) {
+      const { isOver } = generation;
+      for (let tell = warn; !(await this.#putAway(generation, tell)); tell = debug) {
+        if (signal.aborted) return;
+        await backoff.pause(signal);
+      }
+      if (!isOver) continue;
+      this.#retired.delete(generation);
+      this.#generations.delete(generation);
+    }
   }
 
-  /** Whether another job may be handed over. */
-  get fetches(): boolean {
-    return !this.#halted || this.#fetching.size > 0;
-  }
-
-  /** Starts it, once. */
-  async start(run: (events: EventEmitter) => Promise<GraphileRunner>): Promise<void> {
-    this.#runner = await run(this.#events);
-    this.#runner.promise.catch((error: unknown) => debug("graphile-worker's runner ended", error));
-  }
-
-  /**
-   * Fetches nothing more; resolves when what it runs has ended. The runner's `promise` does not tell that, because it may
-   * never settle (https://github.com/graphile/worker/issues/592).
-   */
-  async stop(): Promise<void> {
-    // a runner that is told to stop while it is stopping by itself closes its connections under the jobs it still runs
-    if (this.#halted) await this.#drained();
-    const runner = this.#runner;
-    const stop = async (): Promise<unknown> => await runner?.stop();
-    const stopped = stop();
-    this.#halted = true;
-    await stopped.catch((error: unknown) => debug("stopping graphile-worker", error));
-    await this.#drained();
-  }
-
-  #ended(): void {
-    this.#running -= 1;
-    if (this.#running === 0) this.#onDrained?.();
-  }
-
-  #drained(): Promise<void> {
-    return new Promise((resolve) => {
-      this.#onDrained = resolve;
-      if (this.#running === 0) resolve();
-    });
+  // False where it has to be tried again.
+  async #putAway({ workers, ended, isOver }: Generation, tell: typeof warn): Promise<boolean> {
+    const { store } = this.#parts;
+    const jobs = ended.entries().map(([id]) => id);
+    try {
+      if (workers.length > 0) await (isOver ? store.free(workers, jobs) : store.complete(workers, jobs));
+      return true;
+    } catch (error) {
+      tell("what a stopped worker held could not be freed yet", error);
+      return false;
+    }
   }
 }
 

@@ -1,0 +1,159 @@
+import { createServer, type Socket } from "node:net";
+import { getTaskContext } from "otel-taskflow";
+import { graphileEngine } from "otel-taskflow/graphile-worker";
+import { beforeEach, describe, expect, onTestFinished, test, vi } from "vitest";
+import { postgresUrl } from "../../support/servers.js";
+import { createTasks, deferred } from "../../support/tasks.js";
+import { collectDiag } from "../../support/telemetry.js";
+import { describeUnavailable } from "../../support/unavailable.js";
+import { queryOnce } from "./database.js";
+import { DISCONNECT_ALL, openRig, type Rig } from "./rig.js";
+import { VERSIONS, type Version } from "./versions.js";
+
+const SHORTLY = { timeout: 9_000, interval: 50 };
+/** The first job of the task "short" is not completed. */
+const LOSE_ONE_COMPLETION = `
+  create sequence completions;
+  create function lose() returns trigger language plpgsql as $$ begin
+    if old.task_id = (select id from graphile_worker._private_tasks where identifier = 'short')
+      and nextval('completions') = 1 then raise exception 'connection lost'; end if;
+    return old;
+  end $$;
+  create trigger lose before delete on graphile_worker._private_jobs for each row execute function lose();`;
+
+const { url: server = "", unavailable } = await postgresUrl();
+
+if (unavailable !== undefined) describeUnavailable("graphileEngine without its server", unavailable);
+else for (const version of VERSIONS) describe(`graphileEngine with ${version}`, () => outageCases(version));
+
+function outageCases(version: Version): void {
+  let rig: Rig;
+  const unhandled = vi.fn();
+  beforeEach(async () => {
+    collectDiag();
+    unhandled.mockClear();
+    process.on("unhandledRejection", unhandled);
+    onTestFinished(() => void process.off("unhandledRejection", unhandled));
+    rig = await openRig(version, server);
+  });
+
+  test("on a server that may only be read from, it starts again a few times, and works soon after", async () => {
+    const run = vi.fn((options: object) => rig.run(options));
+    const tasks = rig.open({ run, pgPool: rig.openPool(6), concurrency: 3 });
+    const seen: unknown[] = [];
+    const task = tasks.task("task", (n: number) => void seen.push(n));
+    await tasks.work();
+    await tasks.addTask(task, [1]);
+    await vi.waitUntil(() => seen.length === 1, SHORTLY);
+    const name = new URL(rig.url).pathname.slice(1);
+    await queryOnce(server, `alter database ${name} set default_transaction_read_only = on`);
+    await rig.sql(DISCONNECT_ALL);
+    await new Promise((resolve) => setTimeout(resolve, 3_000));
+    await expect(tasks.addTask(task, [3])).rejects.toMatchObject({ code: "TASK_STORE", cause: { code: "25006" } });
+    const starts = run.mock.calls.length;
+    await queryOnce(server, `alter database ${name} reset default_transaction_read_only`);
+    await rig.sql(DISCONNECT_ALL);
+    await vi.waitFor(() => tasks.addTask(task, [2]), SHORTLY);
+    await vi.waitUntil(() => seen.length === 2, SHORTLY);
+    expect(starts).toBeLessThan(8);
+    expect([seen, unhandled.mock.calls]).toEqual([[1, 2], []]);
+  });
+
+  test("a schema that was dropped is made again, by who adds a task and by who works", async () => {
+    const tasks = rig.open({ pgPool: rig.openPool(6), concurrency: 2 });
+    const seen: unknown[] = [];
+    const task = tasks.task("task", (n: number) => void seen.push(n));
+    await tasks.work();
+    await tasks.addTask(task, [1]);
+    await vi.waitUntil(() => seen.length === 1, SHORTLY);
+    await rig.sql("drop schema graphile_worker cascade");
+    await tasks.addTask(task, [2]);
+    await vi.waitUntil(() => seen.length === 2, SHORTLY);
+    await tasks.idle();
+    expect([seen, await rig.jobs()]).toEqual([[1, 2], []]);
+  });
+
+  test("a database that was dropped and made again is worked with again", async () => {
+    const tasks = rig.open({ pgPool: rig.openPool(6), concurrency: 2 });
+    const seen: unknown[] = [];
+    const task = tasks.task("task", (n: number) => void seen.push(n));
+    await tasks.work();
+    await tasks.addTask(task, [1]);
+    await vi.waitUntil(() => seen.length === 1, SHORTLY);
+    const name = new URL(rig.url).pathname.slice(1);
+    await queryOnce(server, `drop database ${name} with (force)`);
+    await expect(tasks.addTask(task, [2])).rejects.toMatchObject({ code: "TASK_STORE" });
+    await queryOnce(server, `create database ${name}`);
+    await vi.waitFor(() => tasks.addTask(task, [3]), SHORTLY);
+    await vi.waitUntil(() => seen.length === 2, SHORTLY);
+    expect([seen, unhandled.mock.calls]).toEqual([[1, 3], []]);
+  });
+
+  test("a task that has ended is put down, however long another one runs that its runner had", async () => {
+    const tasks = rig.open({ concurrency: 2 });
+    const [started, gate] = [deferred(), deferred()];
+    const long = tasks.task("long", () => {
+      started.resolve();
+      return gate.promise;
+    });
+    const runs = vi.fn();
+    const short = tasks.task("short", runs);
+    await tasks.addTask(long);
+    await tasks.work();
+    await started.promise;
+    await rig.sql(LOSE_ONE_COMPLETION);
+    await tasks.addTask(short);
+    await vi.waitFor(async () => expect(await rig.jobs()).toMatchObject([{ task_identifier: "long" }]), SHORTLY);
+    gate.resolve();
+    await tasks.idle();
+    expect([runs.mock.calls.length, await rig.jobs()]).toEqual([1, []]);
+  });
+
+  test("a shutdown waits for no server that does not answer, nor does whoever adds a task or starts to work", async () => {
+    const url = await openSilentServer();
+    const { run, make: makeWorkerUtils } = rig;
+    const tasks = createTasks({ engine: graphileEngine({ run, makeWorkerUtils, connectionString: url }) });
+    const task = tasks.task("task", () => {});
+    const calls = Promise.allSettled([tasks.addTask(task), tasks.work()]);
+    await tasks.shutdown({ timeout: 100 });
+    const [adding] = await calls;
+    expect(adding).toMatchObject({ status: "rejected", reason: { code: "TASK_STORE", stored: false } });
+    expect(unhandled.mock.calls).toEqual([]);
+  });
+
+  test("each attempt runs once, though all connections are cut while it ends", async () => {
+    const tasks = rig.open({ pgPool: rig.openPool(12), concurrency: 10 });
+    const runs: string[] = [];
+    const task = tasks.task({ name: "task", retries: 1, delay: 50 }, async (n: number) => {
+      const { attempt = 0 } = getTaskContext() ?? {};
+      runs.push(`${n} ${attempt}`);
+      await new Promise((resolve) => setTimeout(resolve, 100 + n * 20));
+      if (n % 3 === 0 && attempt === 0) throw new Error("once more");
+    });
+    for (let n = 0; n < 30; n += 1) await tasks.addTask(task, [n]);
+    await tasks.work();
+    for (let cut = 0; cut < 6; cut += 1) {
+      await new Promise((resolve) => setTimeout(resolve, 150));
+      await rig.sql(DISCONNECT_ALL);
+    }
+    await tasks.idle();
+    expect([runs.length, new Set(runs).size, await rig.jobs()]).toEqual([40, 40, []]);
+  });
+}
+
+/** A server that takes connections, and never says anything. */
+async function openSilentServer(): Promise<string> {
+  const sockets = new Set<Socket>();
+  const silent = createServer((socket) => {
+    socket.on("error", () => {}).resume();
+    sockets.add(socket);
+  });
+  await new Promise<void>((resolve) => silent.listen(0, "127.0.0.1", resolve));
+  onTestFinished(() => {
+    for (const socket of sockets) socket.destroy();
+    silent.close();
+  });
+  const address = silent.address();
+  if (address === null || typeof address === "string") throw new Error("a TCP server has no port");
+  return `postgres://postgres@127.0.0.1:${address.port}/test`;
+}

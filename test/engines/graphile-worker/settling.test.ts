@@ -1,0 +1,301 @@
+import { getTaskContext, NonRetryableError } from "otel-taskflow";
+import { beforeEach, describe, expect, onTestFinished, test, vi } from "vitest";
+import { postgresUrl } from "../../support/servers.js";
+import { deferred } from "../../support/tasks.js";
+import { collectDiag, startTelemetry } from "../../support/telemetry.js";
+import { describeUnavailable } from "../../support/unavailable.js";
+import { losing } from "./lost-answers.js";
+import { openRig, type Rig, UNLOCK_ALL } from "./rig.js";
+import { VERSIONS, type Version } from "./versions.js";
+
+const SHORTLY = { timeout: 8_000, interval: 50 };
+const MOST = 32_767;
+
+const { url: server = "", unavailable } = await postgresUrl();
+
+if (unavailable !== undefined) describeUnavailable("how graphileEngine stores ends", unavailable);
+else for (const version of VERSIONS) describe(`graphileEngine with ${version}`, () => settlingCases(version));
+
+function settlingCases(version: Version): void {
+  let rig: Rig;
+  beforeEach(async () => {
+    collectDiag();
+    rig = await openRig(version, server);
+  });
+
+  // Two workers have the same attempt: the lock of the first was taken away.
+  const runTwice = async (first: () => unknown, second: () => unknown) => {
+    const gates = [deferred(), deferred()];
+    const started = [deferred(), deferred()];
+    const told: string[] = [];
+    const managers = [first, second].map((end, index) => {
+      const name = ["first", "second"][index];
+      const tell = (what: string) => (): void => void told.push(`${name} ${what}`);
+      const hooks = { onSuccess: tell("success"), onRetry: tell("retry"), onFailure: tell("failure") };
+      const tasks = rig.open({ concurrency: 1, pollInterval: 60_000 }, hooks);
+      const task = tasks.task({ name: "task", retries: 1, delay: 60_000 }, async () => {
+        started[index]?.resolve();
+        await gates[index]?.promise;
+        return end();
+      });
+      return { tasks, task };
+    });
+    const [one, two] = managers;
+    if (one === undefined || two === undefined) throw new Error("there are two managers");
+    const id = await one.tasks.addTask(one.task);
+    await one.tasks.work();
+    await started[0]?.promise;
+    await rig.sql(UNLOCK_ALL);
+    await two.tasks.work();
+    await started[1]?.promise;
+    const isDone = (who: number) => async (): Promise<void> => {
+      gates[who]?.resolve();
+      await vi.waitFor(() => expect(told.some((line) => line.startsWith(["first", "second"][who] ?? ""))).toBe(true));
+    };
+    return { id, told, endFirst: isDone(0), endSecond: isDone(1) };
+  };
+  const fails = (): never => {
+    throw new Error("no");
+  };
+  const givesUp = (): never => {
+    throw new NonRetryableError("never");
+  };
+
+  test.each([
+    ["retry", fails],
+    ["failure", givesUp],
+  ])("a worker that lost its lock revives no task that has ended, by a late %s", async (_, end) => {
+    const { told, endFirst, endSecond } = await runTwice(end, () => {});
+    await endSecond();
+    await vi.waitFor(async () => expect(await rig.jobs()).toEqual([]), SHORTLY);
+    await endFirst();
+    await rig.sql("select pg_sleep(0.3)");
+    expect([told[0], await rig.jobs()]).toEqual(["second success", []]);
+  });
+
+  test.each([
+    ["retry", fails],
+    ["failure", givesUp],
+  ])("a worker that lost its lock leaves the job to who has it now, after a late %s", async (_, end) => {
+    const { id, endFirst, endSecond } = await runTwice(end, () => {});
+    const [before] = await rig.jobs();
+    await endFirst();
+    await rig.sql("select pg_sleep(0.3)");
+    expect(before).toMatchObject({ key: id, attempts: 2 });
+    expect(await rig.jobs()).toEqual([before]);
+    await endSecond();
+    await vi.waitFor(async () => expect(await rig.jobs()).toEqual([]), SHORTLY);
+  });
+
+  test("a retry takes the place of no job that took its own place while it ran", async () => {
+    const tasks = rig.open();
+    const [started, gate] = [deferred(), deferred()];
+    const seen: unknown[] = [];
+    tasks.task({ name: "sync", retries: 3 }, async ({ n }: { n: number }) => {
+      seen.push([n, getTaskContext()?.attempt]);
+      if (n !== 1) return;
+      started.resolve();
+      await gate.promise;
+      fails();
+    });
+    const utils = await rig.make({ connectionString: rig.url });
+    onTestFinished(() => utils.release());
+    await utils.migrate();
+    await utils.addJob("sync", { n: 1 }, { jobKey: "user-7" });
+    await tasks.work();
+    await started.promise;
+    await utils.addJob("sync", { n: 2 }, { jobKey: "user-7", runAt: new Date(Date.now() + 300) });
+    gate.resolve();
+    await tasks.idle();
+    expect([seen, await rig.jobs()]).toEqual([
+      [
+        [1, 0],
+        [2, 0],
+      ],
+      [],
+    ]);
+  });
+
+  test.each([
+    ["with a key", { jobKey: "user-7" }],
+    ["without a key", {}],
+    ["without a key, in its last attempt", { maxAttempts: 1 }],
+  ])("the retry of a job %s runs once, though the answer was lost while it ran", async (_, spec) => {
+    const seen: unknown[] = [];
+    const retried = deferred();
+    const gate = deferred();
+    const meanwhile = () => retried.promise;
+    const tasks = rig.open({ makeWorkerUtils: losing(rig.make, { of: /add_job/, meanwhile }) });
+    tasks.task({ name: "sync", retries: 1 }, async () => {
+      seen.push(getTaskContext()?.attempt);
+      if (seen.length === 1) fails();
+      retried.resolve();
+      await gate.promise;
+    });
+    const utils = await rig.make({ connectionString: rig.url });
+    onTestFinished(() => utils.release());
+    await utils.migrate();
+    await utils.addJob("sync", {}, spec);
+    await tasks.work();
+    await retried.promise;
+    // the job of the attempt that failed is put down once its end is known to be stored
+    await vi.waitFor(async () => expect(await rig.jobs()).toHaveLength(1), SHORTLY);
+    gate.resolve();
+    await tasks.idle();
+    expect([seen, await rig.jobs()]).toEqual([[0, 1], []]);
+  });
+
+  test.each([
+    ["of a task", "task"],
+    ["of a job without a key", "plain"],
+  ])("the failure %s is told once, and kept, though its answer was lost twice", async (_, name) => {
+    const onFailure = vi.fn();
+    const lost = { of: /last_error/ };
+    const tasks = rig.open({ makeWorkerUtils: losing(rig.make, { ...lost, unsent: true }, lost) }, { onFailure });
+    const run = vi.fn(givesUp);
+    const task = tasks.task(name, () => run());
+    if (name === "task") await tasks.addTask(task);
+    await tasks.work();
+    if (name === "plain") await rig.sql("select graphile_worker.add_job('plain')");
+    await vi.waitFor(async () => {
+      const ended = { attempts: MOST, max_attempts: MOST, key: null, locked_by: null, last_error: "never" };
+      expect(await rig.jobs()).toMatchObject([ended]);
+    }, SHORTLY);
+    expect([run.mock.calls.length, onFailure.mock.calls.length]).toEqual([1, 1]);
+  });
+
+  test.each(["commit", "complete_jobs"])("cancel() tells, once, though the answer of %s is lost", async (statement) => {
+    const onCancel = vi.fn();
+    const tasks = rig.open({ makeWorkerUtils: losing(rig.make, { of: new RegExp(statement) }) }, { onCancel });
+    const id = await tasks.addTask(
+      tasks.task("task", () => {}),
+      [],
+      { delay: 60_000 },
+    );
+    expect(await tasks.cancel(id)).toBe(true);
+    await tasks.idle();
+    expect([await tasks.cancel(id), onCancel.mock.calls.length, await rig.jobs()]).toEqual([false, 1, []]);
+  });
+
+  test("cancel() is false, and tells nothing, where the removal was undone and another worker has the task", async () => {
+    const onCancel = vi.fn();
+    const take = "update graphile_worker._private_jobs set locked_at = now(), locked_by = 'another', attempts = 1";
+    const lost = { of: /^commit/, unsent: true, meanwhile: () => takeOver() };
+    const tasks = rig.open({ makeWorkerUtils: losing(rig.make, lost) }, { onCancel });
+    // the connection is closed without a commit
+    const takeOver = async (): Promise<void> => {
+      void vi.waitFor(() => rig.sql(`set lock_timeout = 2000; ${take}`), SHORTLY);
+    };
+    const id = await tasks.addTask(
+      tasks.task("task", () => {}),
+      [],
+      { delay: 60_000 },
+    );
+    expect(await tasks.cancel(id)).toBe(false);
+    expect([onCancel.mock.calls, await rig.jobs()]).toMatchObject([[], [{ locked_by: "another" }]]);
+  });
+
+  test("a task of a killed worker gives up after maxLost runs, also one that was stored by an earlier release", async () => {
+    const onFailure = vi.fn();
+    const tasks = rig.open({ maxLost: 3 }, { onFailure });
+    const run = vi.fn();
+    const task = tasks.task("task", (n: number) => run(n));
+    const ids = [await tasks.addTask(task, [1]), await tasks.addTask(task, [2])];
+    await rig.sql("update graphile_worker._private_jobs set attempts = case when key = $1 then 3 else 2 end", [ids[0]]);
+    await rig.sql("update graphile_worker._private_jobs set max_attempts = 25 where key = $1", [ids[1]]);
+    await tasks.work();
+    await tasks.idle();
+    expect(run.mock.calls).toEqual([[2]]);
+    const error = expect.objectContaining({ code: "TASK_LOST" });
+    expect(onFailure.mock.calls).toMatchObject([[{ error, context: { taskId: ids[0] } }]]);
+    expect(await rig.jobs()).toMatchObject([{ last_error: expect.stringContaining("3") }]);
+  });
+
+  test("however often a task was lost, the host is given it", async () => {
+    const tasks = rig.open({ maxLost: 1_000 });
+    const run = vi.fn();
+    await tasks.addTask(tasks.task("task", run));
+    await rig.sql("update graphile_worker._private_jobs set attempts = 400");
+    await tasks.work();
+    await tasks.idle();
+    expect(run).toHaveBeenCalledOnce();
+  });
+
+  test("a retry that was lost, and then given back, is still redelivered, linked, and counts its wait", async () => {
+    const telemetry = startTelemetry();
+    const first = rig.open();
+    const [started, gate] = [deferred(), deferred()];
+    const define = (tasks: ReturnType<Rig["open"]>) =>
+      tasks.task({ name: "task", retries: 1, delay: 100 }, async (): Promise<void> => {
+        if (getTaskContext()?.attempt === 0) fails();
+        started.resolve();
+        await gate.promise;
+      });
+    await first.addTask(define(first));
+    // as if the worker that ran the retry had been killed an hour ago
+    await rig.sql(`create function lose() returns trigger language plpgsql as $$ begin
+      new.attempts := 4; return new; end $$;
+      create trigger lose before insert on graphile_worker._private_jobs for each row execute function lose();`);
+    await first.work();
+    await started.promise;
+    await rig.sql("drop trigger lose on graphile_worker._private_jobs");
+    await first.shutdown({ timeout: 1_000 });
+    const second = rig.open();
+    define(second);
+    gate.resolve();
+    await second.work();
+    await second.idle();
+    const attempts = telemetry.named("process task");
+    const seen = attempts.map(({ attributes }) => [
+      attributes["task.attempt"],
+      attributes["task.redelivered"] ?? false,
+    ]);
+    expect(seen).toEqual([
+      [0, false],
+      [1, true],
+      [1, true],
+    ]);
+    const links = attempts.map((span) => span.links.map(({ context }) => context.spanId));
+    expect(links[2]).toContain(attempts[0]?.spanContext().spanId);
+    expect(attempts[2]?.attributes["task.wait.duration"]).toBeGreaterThan(1);
+  });
+
+  test("delays count by the server's clock, whatever this process takes for the time", async () => {
+    const tasks = rig.open();
+    const task = tasks.task({ name: "task", retries: 1, delay: 30_000 }, fails);
+    const wait = `select extract(epoch from run_at - now())::float8 as wait from graphile_worker.jobs
+      where locked_at is null and run_at > now() + interval '1 s'`;
+    for (const skew of [-100_000, 100_000]) {
+      vi.useFakeTimers({ toFake: ["Date"], now: Date.now() + skew });
+      onTestFinished(() => void vi.useRealTimers());
+      await tasks.addTask(task, [], { delay: 30_000 });
+      vi.useRealTimers();
+    }
+    await tasks.addTask(task);
+    vi.useFakeTimers({ toFake: ["Date"], now: Date.now() + 100_000 });
+    await tasks.work();
+    const waits = await vi.waitUntil(async () => {
+      const rows = await rig.sql<{ wait: number }>(wait);
+      return rows.length === 3 && rows.map((row) => row.wait);
+    }, SHORTLY);
+    vi.useRealTimers();
+    for (const seconds of waits) expect(Math.abs(seconds - 25)).toBeLessThan(6);
+  });
+
+  test("a retry keeps the queue, the priority and the flags of another producer's job", async () => {
+    const tasks = rig.open();
+    tasks.task({ name: "sync", retries: 1, delay: 60_000 }, fails);
+    const utils = await rig.make({ connectionString: rig.url });
+    onTestFinished(() => utils.release());
+    await utils.migrate();
+    await utils.addJob("sync", {}, { queueName: "one", priority: 7, flags: ["a", "b"] });
+    await utils.addJob("sync", {});
+    await tasks.work();
+    const retries = "select * from graphile_worker.jobs where key is not null order by priority";
+    const expected = [
+      { queue_name: null, priority: 0, flags: null },
+      { queue_name: "one", priority: 7, flags: { a: true, b: true } },
+    ];
+    await vi.waitFor(async () => expect(await rig.sql(retries)).toMatchObject(expected), SHORTLY);
+  });
+}
