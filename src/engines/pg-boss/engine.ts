@@ -18,9 +18,10 @@ const CLOSING_MS = 5_000;
  */
 export function pgBossEngine(options: PgBossEngineOptions): TaskEngine {
   const settings = engineSettings(options);
+  const { queue: destination, maxLost } = settings;
   const capabilities = Object.freeze({ durable: true, granularity: settings.pollingIntervalSeconds * 1000 });
   const open = (host: EngineHost): OpenEngine => new PgBossQueue(host, settings);
-  return { name: "pg-boss", system: "pg-boss", destination: settings.queue, capabilities, copyArgs: copyAsJson, open };
+  return { name: "pg-boss", system: "pg-boss", destination, capabilities, maxLost, copyArgs: copyAsJson, open };
 }
 
 class PgBossQueue implements OpenEngine {
@@ -38,8 +39,11 @@ class PgBossQueue implements OpenEngine {
     this.#interval = settings.pollingIntervalSeconds * 1000;
   }
 
+  connect(): Promise<void> | undefined {
+    return this.#store.connect();
+  }
+
   async enqueue(message: TaskMessage): Promise<boolean> {
-    await this.#store.start();
     const isStored = await this.#store.add(message);
     this.#worker.nudge();
     return isStored;

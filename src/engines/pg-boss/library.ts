@@ -1,23 +1,30 @@
 import type { TaskRoute } from "../../core/attributes.js";
 import { warn } from "../../core/guard.js";
 import { wireTime } from "../../core/wire.js";
+import { isUnavailable, sqlStateOf } from "../outage.js";
 
 /** Value of `task.engine`, and of `messaging.system`, for which there is no convention. */
 const PG_BOSS = "pg-boss";
-/**
- * Classes of SQLSTATE that say something of the server, not of the statement: no connection, no room, shutting down.
- *
- * @see https://www.postgresql.org/docs/current/errcodes-appendix.html
- */
-const UNAVAILABLE = new Set(["08", "53", "57", "58"]);
 /** The classes of a value that PostgreSQL cannot keep: a data exception, or a limit exceeded. */
-const CONTENT = new Set(["22", "54"]);
-const SQL_STATE = /^[0-9FHPX][0-9A-Z]{4}$/;
+const CONTENT = /^(22|54)/;
+/** The table, the schema, the function or the type of a statement is not there, so that it did nothing. */
+const UNDEFINED = /^(42P01|3F000|42883|42704)$/;
+const NO_QUEUE = /^Queue .+ does not exist/;
+const NO_DATABASE = "3D000";
 /** How many engines use an instance of pg-boss. */
 const users = new WeakMap<PgBossInstance, number>();
 
+/** One attempt's claim of a job. */
+interface NumberedClaim {
+  readonly id: string;
+  readonly retryCount: number;
+}
+
 /** A claim of a job as pg-boss takes it: the job's id, from 12.35 on with the number of the claim. */
-export type JobClaim = string | { readonly id: string; readonly retryCount: number };
+export type JobClaim = string | NumberedClaim;
+
+/** Claims of several jobs, of one kind. */
+export type JobClaims = string[] | NumberedClaim[];
 
 /** The part of a job that tells which job it is; one from a dead letter queue names the job that it was as well. */
 export interface AddressedJob {
@@ -30,9 +37,13 @@ export interface AddressedJob {
 export interface FetchedJob extends AddressedJob {
   /** Anything: a producer of another kind may have stored it. */
   readonly data: unknown;
+  /** `created`, `retry`, `active`, `completed`, `cancelled` or `failed`. */
+  readonly state: string;
   /** Claims before this one: failures, crashes and jobs given back alike. */
   readonly retryCount: number;
   readonly retryLimit: number;
+  /** Seconds without a {@link PgBossInstance.touch} after which pg-boss takes a claim for lost; `null`: it never does. */
+  readonly heartbeatSeconds: number | null;
   /** A Date, unless the application has told its database driver otherwise. */
   readonly startAfter: unknown;
   readonly singletonKey: string | null;
@@ -50,15 +61,15 @@ export interface PgBossInstance extends Scheduler {
   on(event: "error", listener: (error: Error) => void): unknown;
   off(event: "error", listener: (error: Error) => void): unknown;
   start(): Promise<unknown>;
-  stop(options: { readonly timeout: number }): Promise<void>;
+  stop(options: { readonly timeout?: number; readonly graceful?: boolean }): Promise<void>;
   createQueue(name: string, options: { readonly policy: string }): Promise<unknown>;
   getQueue(name: string): Promise<{ readonly policy?: string } | null>;
   send(name: string, data: object, options: object): Promise<string | null>;
   fetch(name: string, options: FetchQuery): Promise<readonly FetchedJob[]>;
   findJobs(name: string, options: JobQuery): Promise<readonly FetchedJob[]>;
   update(name: string, data: object | undefined, options: JobUpdate): Promise<{ readonly jobs: readonly string[] }>;
-  touch(name: string, claim: JobClaim): Promise<unknown>;
-  complete(name: string, claim: JobClaim): Promise<unknown>;
+  touch(name: string, claims: JobClaims): Promise<unknown>;
+  complete(name: string, claim: JobClaim): Promise<CommandAnswer>;
   fail(name: string, claim: JobClaim, output: object): Promise<CommandAnswer>;
   cancel(name: string, claim: JobClaim): Promise<CommandAnswer>;
   retry(name: string, id: string): Promise<unknown>;
@@ -86,7 +97,7 @@ interface JobUpdate {
 }
 
 /** How many jobs a command has changed: 0 where the job had ended, or somebody else has claimed it since. */
-interface CommandAnswer {
+export interface CommandAnswer {
   readonly affected?: number;
 }
 
@@ -99,6 +110,13 @@ export function routeOf(queue: string): TaskRoute {
 export function claimOf(job: FetchedJob): JobClaim {
   // pg-boss takes claims since the version whose jobs have this field
   return "sourceRootId" in job ? { id: job.id, retryCount: job.retryCount } : job.id;
+}
+
+/** The claims of several jobs, as {@link claimOf} names each. */
+export function claimsOf(jobs: readonly FetchedJob[]): JobClaims {
+  const claims = jobs.map(claimOf);
+  const plain = claims.filter((claim) => typeof claim === "string");
+  return plain.length > 0 ? plain : claims.filter((claim) => typeof claim !== "string");
 }
 
 /** When a job was due, in epoch milliseconds; `undefined` where the database driver gave no date. */
@@ -130,23 +148,16 @@ function tell(error: unknown): void {
 
 /** Whether a store has refused what it was to store, so that storing less may succeed. Never throws. */
 export function isRefusal(error: unknown): boolean {
-  return CONTENT.has(sqlClassOf(error));
+  return CONTENT.test(sqlStateOf(error) ?? "");
+}
+
+/** Whether what is asked of is not there (any more): pg-boss's tables, or the queue. Never throws. */
+export function isMissing(error: unknown): boolean {
+  return UNDEFINED.test(sqlStateOf(error) ?? "") || (error instanceof Error && NO_QUEUE.test(error.message));
 }
 
 /** Whether an error came about because the store gave no answer, or none that concerns the request. Never throws. */
 export function isOutage(error: unknown): boolean {
-  const sqlClass = sqlClassOf(error);
-  return sqlClass === "" || UNAVAILABLE.has(sqlClass);
-}
-
-// The driver `pg` and PGlite give the SQLSTATE as `code`, Bun's as `errno`.
-function sqlClassOf(error: unknown): string {
-  try {
-    // anything may have been thrown: what has no such properties, or throws at them, has no SQLSTATE
-    const { code, errno } = error as { code?: unknown; errno?: unknown };
-    const state = [code, errno].find((value) => typeof value === "string" && SQL_STATE.test(value));
-    return String(state ?? "").slice(0, 2);
-  } catch {
-    return "";
-  }
+  const sqlState = sqlStateOf(error);
+  return sqlState === undefined || sqlState === NO_DATABASE || isUnavailable(sqlState) || isMissing(error);
 }

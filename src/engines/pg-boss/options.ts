@@ -16,6 +16,8 @@ export interface PgBossEngineOptions {
   heartbeatSeconds?: number | undefined;
   /** Seconds an attempt may take at most; then it counts as lost, and runs again. Below a day; default 86,399. */
   expireInSeconds?: number | undefined;
+  /** Runs of one attempt that may be lost with their workers; the task gives up instead of the next. From 1; default 10. */
+  maxLost?: number | undefined;
   /** The instance has other users: a shutdown of the manager does not stop it. Default false. */
   shared?: boolean | undefined;
 }
@@ -27,6 +29,7 @@ const KEYS = namesOf<PgBossEngineOptions>({
   pollingIntervalSeconds: true,
   heartbeatSeconds: true,
   expireInSeconds: true,
+  maxLost: true,
   shared: true,
 });
 
@@ -43,7 +46,7 @@ const NEEDED = ["start", "fetch", "update", "touch"] as const;
 /** @throws TaskConfigError for an option out of range. */
 export function engineSettings(options: PgBossEngineOptions): PgBossEngineSettings {
   checkKeys("pgBossEngine()", options, KEYS);
-  const { boss, queue = "otel-taskflow", concurrency = 10, shared = false } = options;
+  const { boss, queue = "otel-taskflow", concurrency = 10, maxLost = 10, shared = false } = options;
   const { pollingIntervalSeconds = 0.5, heartbeatSeconds = 30, expireInSeconds = MAX_EXPIRATION } = options;
   checkBoss(boss);
   if (!NAME.test(checkText("queue", queue))) {
@@ -55,6 +58,7 @@ export function engineSettings(options: PgBossEngineOptions): PgBossEngineSettin
     pollingIntervalSeconds: checkNumber("pollingIntervalSeconds", pollingIntervalSeconds, { min: 0.05, max: 3_600 }),
     heartbeatSeconds: checkNumber("heartbeatSeconds", heartbeatSeconds, { min: 10, max: 3_600, integer: true }),
     expireInSeconds: checkNumber("expireInSeconds", expireInSeconds, { min: 1, max: MAX_EXPIRATION, integer: true }),
+    maxLost: checkNumber("maxLost", maxLost, { min: 1, integer: true }),
   });
 }
 

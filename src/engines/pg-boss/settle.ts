@@ -2,13 +2,20 @@ import { describeException } from "../../core/exception.js";
 import { safely, warn } from "../../core/guard.js";
 import { storable } from "../../core/text.js";
 import { fieldsOf } from "../../core/wire.js";
-import type { Settlement } from "../engine.js";
+import type { Settlement, StoreAnswer } from "../engine.js";
 import { ENVELOPE_KEY, nextAttempt } from "../envelope.js";
-import { claimOf, isRefusal, type JobClaim, type PgBossInstance } from "./library.js";
-import { type Progress, type StoredTask, withProgress } from "./stored-task.js";
+import {
+  type CommandAnswer,
+  claimOf,
+  type FetchedJob,
+  isRefusal,
+  type JobClaim,
+  type PgBossInstance,
+} from "./library.js";
+import { lostRuns, type Progress, progressIn, type StoredTask, withProgress } from "./stored-task.js";
 
-/** Runs of one attempt that may be lost with their workers: pg-boss fails the job when there is one more. */
-export const SPARE_CLAIMS = 10;
+/** More claims than any task has: the host says how many runs may be lost, and pg-boss fails a job of ours for none. */
+export const ENDLESS = 1_000_000_000;
 /** Beyond what PostgreSQL can add to a date. */
 const MAX_DELAY_MS = 1e13;
 const NO_RETRY = { retryLimit: 0 };
@@ -23,35 +30,41 @@ export interface FailureOutput {
   readonly cause?: FailureOutput;
 }
 
-/** Stores in pg-boss how an attempt ended. Rejects when pg-boss does. */
-export async function settle(boss: PgBossInstance, queue: string, task: StoredTask, end: Settlement): Promise<void> {
+/** Sends one statement to pg-boss, about the engine's queue; rejects when pg-boss does, or gives no answer. */
+export type Ask = <T>(statement: (boss: PgBossInstance, queue: string) => Promise<T>) => Promise<T>;
+
+/**
+ * Stores in pg-boss how an attempt ended. Rejects when pg-boss does; another call then goes on where that one came to.
+ * Each begins with a statement that changes only what the attempt's own claim holds. Where it has changed nothing, the
+ * job itself says whether an earlier call did it, whose answer was lost; else the claim is.
+ */
+export async function settle(ask: Ask, task: StoredTask, end: Settlement): Promise<StoreAnswer> {
   const { job, progress } = task;
   switch (end.outcome) {
     case "success":
-      await boss.complete(queue, claimOf(job));
-      return;
+      return await endAs("completed", ask, job, (boss, queue) => boss.complete(queue, claimOf(job)));
     case "cancelled":
-      await boss.cancel(queue, claimOf(job));
-      return;
+      return await endAs("cancelled", ask, job, (boss, queue) => boss.cancel(queue, claimOf(job)));
     case "failure":
-      await giveUp(boss, queue, task, failureOutput(end.error));
-      return;
+      return await giveUp(ask, task, failureOutput(end.error));
     case "retry": {
       const next = nextAttempt(progress?.next?.attempt ?? 0, end);
-      await giveBack(boss, queue, task, { next, dueAt: next.dueAt, output: failureOutput(end.error) });
-      return;
+      return await giveBack(ask, task, { next, dueAt: next.dueAt, output: failureOutput(end.error) });
     }
-    case "deferred":
-      await giveBack(boss, queue, task, { next: progress?.next, dueAt: Date.now() + end.delay, output: {} });
+    case "deferred": {
+      const dueAt = Date.now() + end.delay;
+      return await giveBack(ask, task, { next: progress?.next, dueAt, output: {}, lost: lostRuns(task) });
+    }
   }
 }
 
-/** Does the rest, where storing the last attempt's end was cut short. Rejects when pg-boss does. */
-export async function resettle(boss: PgBossInstance, queue: string, task: StoredTask): Promise<void> {
+/** Does the rest, where storing the last attempt's end was cut short; as {@link settle}. */
+export async function resettle(ask: Ask, task: StoredTask): Promise<StoreAnswer> {
   const { job, progress } = task;
   const { [ENVELOPE_KEY]: _progress, ...output } = fieldsOf(job.output);
-  if (progress?.ended === true) await giveUp(boss, queue, task, output);
-  else await giveBack(boss, queue, task, { next: progress?.next, dueAt: progress?.next?.dueAt ?? 0, output });
+  if (progress?.ended === true) return await giveUp(ask, task, output);
+  const { next, lost } = progress ?? {};
+  return await giveBack(ask, task, { next, dueAt: next?.dueAt ?? 0, output, lost });
 }
 
 /** Reads what was thrown, whatever it is. Never throws. */
@@ -77,54 +90,74 @@ interface GivenBack {
   /** Epoch milliseconds. */
   readonly dueAt: number;
   readonly output: object;
+  /** Runs that were lost before the one that is given back. */
+  readonly lost?: number | undefined;
+}
+
+async function endAs(
+  state: "completed" | "cancelled",
+  ask: Ask,
+  job: FetchedJob,
+  end: (boss: PgBossInstance, queue: string) => Promise<CommandAnswer>,
+): Promise<StoreAnswer> {
+  if ((await ask(end)).affected !== 0) return;
+  const found = await look(ask, job);
+  if (found?.state !== state || found.retryCount !== job.retryCount) return "lost";
 }
 
 // pg-boss can only fail a job, with a delay in whole seconds that all of its failures share: a second statement sets
 // the time. Should that be lost, the output of the first one says what is to follow.
-async function giveBack(boss: PgBossInstance, queue: string, task: StoredTask, given: GivenBack): Promise<void> {
+async function giveBack(ask: Ask, task: StoredTask, { next, dueAt, output, lost }: GivenBack): Promise<StoreAnswer> {
   const { job } = task;
-  const progress: Progress = { claims: job.retryCount, next: given.next };
-  const { affected } = await fail(boss, queue, claimOf(job), given.output, progress);
-  if (affected === 0) return;
-  if (job.retryCount >= job.retryLimit) await boss.retry(queue, job.id);
-  await boss.update(queue, withProgress(task, progress), {
-    id: job.id,
-    startAfter: secondsUntil(given.dueAt),
-    retryLimit: job.retryCount + 1 + SPARE_CLAIMS,
-  });
+  const progress: Progress = { claims: job.retryCount, next, lost };
+  const { affected } = await fail(ask, claimOf(job), output, progress);
+  if (affected === 0 && !isFailedBy(job, await look(ask, job))) return "lost";
+  if (job.retryCount >= job.retryLimit) await ask((boss, queue) => boss.retry(queue, job.id));
+  const data = withProgress(task, progress);
+  // a job that does not say how many of its runs were lost keeps the limit that its producer gave it
+  const retryLimit = data === undefined ? job.retryLimit + 1 : ENDLESS;
+  const change = { id: job.id, startAfter: secondsUntil(dueAt), retryLimit };
+  await ask((boss, queue) => boss.update(queue, data, change));
 }
 
 // While a job has retries to spare, pg-boss retries one that fails: they are taken from it in between.
-async function giveUp(boss: PgBossInstance, queue: string, task: StoredTask, output: object): Promise<void> {
+async function giveUp(ask: Ask, task: StoredTask, output: object): Promise<StoreAnswer> {
   const { job } = task;
-  if (job.retryCount >= job.retryLimit) {
-    await fail(boss, queue, claimOf(job), output);
-    return;
-  }
   const progress: Progress = { claims: job.retryCount, next: task.progress?.next, ended: true };
-  const { affected } = await fail(boss, queue, claimOf(job), output, progress);
-  if (affected === 0) return;
-  const { jobs } = await boss.update(queue, undefined, { id: job.id, ...NO_RETRY });
+  const isLast = job.retryCount >= job.retryLimit;
+  const { affected } = await fail(ask, claimOf(job), output, isLast ? undefined : progress);
+  if (affected === 0) {
+    const found = await look(ask, job);
+    if (found?.state === "failed") return;
+    if (!isFailedBy(job, found)) return "lost";
+  }
+  if (isLast) return;
+  // should somebody retry it in pg-boss, none of its runs was lost
+  const data = withProgress(task, { claims: job.retryCount, next: task.progress?.next });
+  const { jobs } = await ask((boss, queue) => boss.update(queue, data, { id: job.id, ...NO_RETRY }));
   // where it has been claimed again meanwhile, that claim does the rest
-  if (jobs.length > 0) await fail(boss, queue, job.id, output);
+  if (jobs.length > 0) await fail(ask, job.id, output);
 }
 
 // The end of an attempt matters more than its error: an error that the database does not take is left out.
-async function fail(
-  boss: PgBossInstance,
-  queue: string,
-  claim: JobClaim,
-  output: object,
-  progress?: Progress,
-): Promise<{ readonly affected?: number }> {
+async function fail(ask: Ask, claim: JobClaim, output: object, progress?: Progress): Promise<CommandAnswer> {
   const own = progress && { [ENVELOPE_KEY]: progress };
   try {
-    return await boss.fail(queue, claim, { ...output, ...own });
+    return await ask((boss, queue) => boss.fail(queue, claim, { ...output, ...own }));
   } catch (error) {
     if (!isRefusal(error)) throw error;
     warn("pg-boss refused what an attempt failed with; storing the failure without it", error);
-    return await boss.fail(queue, claim, { ...own });
+    return await ask((boss, queue) => boss.fail(queue, claim, { ...own }));
   }
+}
+
+async function look(ask: Ask, { id }: FetchedJob): Promise<FetchedJob | undefined> {
+  return (await ask((boss, queue) => boss.findJobs(queue, { id })))[0];
+}
+
+// Whoever has claimed it since leaves its output as it is, and knows by that what is left to do.
+function isFailedBy(job: FetchedJob, found: FetchedJob | undefined): boolean {
+  return progressIn(found?.output)?.claims === job.retryCount;
 }
 
 function causeOf(error: unknown): unknown {

@@ -1,13 +1,24 @@
+import { setTimeout as pause } from "node:timers/promises";
 import { addressee } from "../../core/carrier.js";
-import { isTaskConfigError, TaskConfigError } from "../../core/errors.js";
+import { isTaskStoreError, TaskConfigError, TaskStoreError } from "../../core/errors.js";
 import { quietly } from "../../core/guard.js";
 import { HOME } from "../../core/home.js";
 import { whenAborted } from "../../core/when-aborted.js";
-import type { EngineHost, Settlement, TaskMessage } from "../engine.js";
+import type { EngineHost, Settlement, StoreAnswer, TaskMessage } from "../engine.js";
+import { StoreLink } from "../link.js";
 import { Carriers } from "./carriers.js";
-import { claimOf, dueTime, type FetchedJob, isOutage, type JobQuery, listenTo } from "./library.js";
+import {
+  claimsOf,
+  dueTime,
+  type FetchedJob,
+  isMissing,
+  isOutage,
+  type JobQuery,
+  listenTo,
+  type PgBossInstance,
+} from "./library.js";
 import type { PgBossEngineSettings } from "./options.js";
-import { resettle, SPARE_CLAIMS, secondsUntil, settle } from "./settle.js";
+import { type Ask, ENDLESS, resettle, secondsUntil, settle } from "./settle.js";
 import { carrierIn, dataOf, readJob, type StoredTask } from "./stored-task.js";
 
 /** At most one live job of a singletonKey, which is the task's id. */
@@ -19,20 +30,32 @@ const RETENTION_SECONDS = 315_360_000;
 /** For so long a task that is about to be cancelled cannot start. */
 const CANCELLING_SECONDS = 60;
 const STOPPING_MS = 5_000;
+/** Between two looks for what became of a request that was not answered. */
+const LOOKING_MS = 500;
 
-/** The pg-boss queue that holds an engine's tasks. Everything but `stop` rejects when pg-boss does. */
+/**
+ * The pg-boss queue that holds an engine's tasks. Everything but `stop` rejects when pg-boss does, and with a
+ * `TaskStoreError` where the store gives no answer.
+ */
 export class Store {
-  readonly #host: EngineHost;
   readonly #settings: PgBossEngineSettings;
+  readonly #link: StoreLink;
+  /** A store in which no task can be looked for is not there, whatever it says to that. */
+  readonly #fetching: StoreLink;
   readonly #carriers: Carriers;
   readonly #stopListening: () => void;
   /** The queue's name, where a task that is registered here has it too. */
   #ownTask: string | undefined;
   #started: Promise<void> | undefined;
+  /** pg-boss may have connections. */
+  #isUsed = false;
+  #isStarted = false;
+  #isStopped = false;
 
   constructor(host: EngineHost, settings: PgBossEngineSettings) {
-    this.#host = host;
     this.#settings = settings;
+    this.#link = new StoreLink(host, isOutage);
+    this.#fetching = new StoreLink(host, () => true);
     this.#carriers = new Carriers(settings.boss, settings.queue);
     this.#stopListening = listenTo(settings.boss);
   }
@@ -42,9 +65,15 @@ export class Store {
     this.#ownTask = names.find((name) => name === this.#settings.queue);
   }
 
-  /** Starts pg-boss and makes the queue, once; another call after a failure tries again. */
+  /** Starts pg-boss and makes the queue, once; another call after a failure tries again. `undefined` once it has. */
+  connect(): Promise<void> | undefined {
+    return this.#isStarted ? undefined : this.start();
+  }
+
+  /** As {@link connect}, always by a promise. */
   start(): Promise<void> {
-    this.#started ??= HOME.runInAsyncScope(() => this.#ask(() => this.#start())).catch((error: unknown) => {
+    if (this.#isStopped) return Promise.reject(new TaskStoreError("the engine is closed", { stored: false }));
+    this.#started ??= HOME.runInAsyncScope(() => this.#link.ask(() => this.#start())).catch((error: unknown) => {
       this.#started = undefined;
       throw error;
     });
@@ -53,7 +82,7 @@ export class Store {
 
   /** Stores a task; false where one of its id is live. */
   async add(message: TaskMessage): Promise<boolean> {
-    const { boss, queue, expireInSeconds, heartbeatSeconds } = this.#settings;
+    const { expireInSeconds, heartbeatSeconds } = this.#settings;
     const { id, name, enqueuedAt = 0, dueAt = enqueuedAt } = message.origin;
     const options = {
       // pg-boss takes UUIDs only, and keeps the job of a task that has ended
@@ -61,75 +90,82 @@ export class Store {
       ...(dueAt > enqueuedAt && { startAfter: secondsUntil(dueAt) }),
       singletonKey: id,
       group: { id: name },
-      retryLimit: SPARE_CLAIMS,
+      retryLimit: ENDLESS,
       retryDelay: RETRY_DELAY_SECONDS,
       retryBackoff: false,
       retentionSeconds: RETENTION_SECONDS,
       expireInSeconds,
       heartbeatSeconds,
     };
-    return (await this.#ask(() => boss.send(queue, dataOf(message), options))) !== null;
+    return (await this.#ask((boss, queue) => boss.send(queue, dataOf(message), options))) !== null;
   }
 
-  /** Claims tasks that are due. */
+  /** Claims tasks that are due, however late the store answers. */
   async fetch(limit: number, exceptNames: string[]): Promise<StoredTask[]> {
-    const { boss, queue } = this.#settings;
     const query = { batchSize: limit, includeMetadata: true, ignoreGroups: exceptNames } as const;
-    const jobs = await this.#ask(() => boss.fetch(queue, query));
+    const fetching = this.#onQueue((boss, queue) => boss.fetch(queue, query));
+    const jobs = await this.#fetching.await(fetching);
     return await Promise.all(jobs.map((job) => this.#read(job)));
   }
 
-  /** Says that a claimed task is still running. */
-  async touch(job: FetchedJob): Promise<void> {
-    await this.#settings.boss.touch(this.#settings.queue, claimOf(job));
+  /** Says that claimed tasks are still running. */
+  async touch(jobs: readonly FetchedJob[]): Promise<void> {
+    await this.#ask((boss, queue) => boss.touch(queue, claimsOf(jobs)));
   }
 
-  /** Stores how an attempt of a claimed task ended. */
-  async settle(task: StoredTask, end: Settlement): Promise<void> {
-    await this.#ask(() => settle(this.#settings.boss, this.#settings.queue, task, end));
+  /** Stores how an attempt of a claimed task ended; may be called again after a rejection. */
+  settle(task: StoredTask, end: Settlement): Promise<StoreAnswer> {
+    return settle(this.#ask, task, end);
   }
 
-  /** Stores the rest of the end before, of a task that is `unsettled`. */
-  async resettle(task: StoredTask): Promise<void> {
-    await this.#ask(() => resettle(this.#settings.boss, this.#settings.queue, task));
+  /** Stores the rest of the end before, of a task that is `unsettled`; may be called again after a rejection. */
+  resettle(task: StoredTask): Promise<StoreAnswer> {
+    return resettle(this.#ask, task);
+  }
+
+  /** Asks until the store answers; rejects with a refusal, or when the store was stopped. */
+  async untilAnswered<T>(ask: () => Promise<T>): Promise<T> {
+    for (;;) {
+      try {
+        return await ask();
+      } catch (error) {
+        if (!isTaskStoreError(error) || this.#isStopped) throw error;
+        await pause(LOOKING_MS, undefined, { ref: false });
+      }
+    }
   }
 
   /** Takes a task that waits out of the queue for good; `undefined` where none does, or another caller has taken it. */
   async take(taskId: string): Promise<StoredTask | undefined> {
     // no task has it as its id, and other producers' jobs may have it as their key
     if (taskId === "") return undefined;
-    const { boss, queue } = this.#settings;
     const found = await this.#findWaiting({ key: taskId, limit: 1 });
     if (found === undefined || !(await this.#putOff(found))) return undefined;
     // it may have run in between, but does not any more
     const task = await this.#findWaiting({ id: found.job.id });
     if (task === undefined) return undefined;
-    // where several callers cancel a task at once, one of them has changed the job
-    const { affected } = await this.#ask(() => boss.cancel(queue, task.job.id));
-    return affected === 0 ? undefined : task;
+    return (await this.#cancel(task.job)) ? task : undefined;
   }
 
   /** 1 where tasks are queued or wait for their retry, however many: pg-boss has no cheap count of them. */
   async countQueued(): Promise<number> {
-    const { boss, queue } = this.#settings;
-    return (await this.#ask(() => boss.findJobs(queue, { queued: true, limit: 1 }))).length === 0 ? 0 : 1;
+    return (await this.#find({ queued: true, limit: 1 })) === undefined ? 0 : 1;
   }
 
   /** Stops pg-boss, unless others use it; waits a few seconds at most. To be called once. */
   async stop(): Promise<void> {
     const { boss, shared } = this.#settings;
-    const started = shared ? undefined : this.#started;
+    this.#isStopped = true;
+    const isOwn = this.#isUsed && !shared;
+    const stop = async (): Promise<void> => void (isOwn && (await boss.stop({ timeout: STOPPING_MS })));
     // errors are listened to until pg-boss has stopped, also where nobody waits for that any more
-    const stopping = Promise.resolve(started?.then(() => boss.stop({ timeout: STOPPING_MS }))).finally(
-      this.#stopListening,
-    );
+    const stopping = quietly("stopping pg-boss", stop, undefined).then(this.#stopListening);
     await Promise.race([stopping, whenAborted(AbortSignal.timeout(2 * STOPPING_MS))]);
   }
 
   // A task that gave up is queued for a moment, until the rest of that is stored.
   async #findWaiting(query: JobQuery): Promise<StoredTask | undefined> {
-    const { boss, queue } = this.#settings;
-    const [job] = await this.#ask(() => boss.findJobs(queue, { ...query, queued: true }));
+    const job = await this.#find({ ...query, queued: true });
     const task = job && (await this.#read(job));
     return task?.unsettled === true && task.progress?.ended === true ? undefined : task;
   }
@@ -137,22 +173,45 @@ export class Store {
   // pg-boss cancels jobs that run as well (timgit/pg-boss#384): a job is first kept from being started, which works
   // only where it waits. It never starts early by that.
   async #putOff({ job }: StoredTask): Promise<boolean> {
-    const { boss, queue } = this.#settings;
     const startAfter = Math.max(CANCELLING_SECONDS, secondsUntil(dueTime(job.startAfter) ?? 0));
-    const { jobs } = await this.#ask(() => boss.update(queue, undefined, { id: job.id, startAfter }));
+    const { jobs } = await this.#ask((boss, queue) => boss.update(queue, undefined, { id: job.id, startAfter }));
     return jobs.length > 0;
   }
 
-  // Tells the host whether the store answers: a request that it has refused is an answer.
-  async #ask<T>(request: () => Promise<T>): Promise<T> {
+  // Where several callers cancel a task at once, one of them has changed the job. Who gets no answer looks again, and
+  // takes the change for its own.
+  async #cancel({ id }: FetchedJob): Promise<boolean> {
     try {
-      const answer = await request();
-      this.#host.storeBack();
-      return answer;
+      return (await this.#ask((boss, queue) => boss.cancel(queue, id))).affected !== 0;
     } catch (error) {
-      if (!isTaskConfigError(error) && isOutage(error)) this.#host.storeLost(error);
+      if (!isTaskStoreError(error)) throw error;
+      const job = await this.untilAnswered(() => this.#find({ id }));
+      if (job?.state === "cancelled") return true;
       throw error;
     }
+  }
+
+  async #find(query: JobQuery): Promise<FetchedJob | undefined> {
+    return (await this.#ask((boss, queue) => boss.findJobs(queue, query)))[0];
+  }
+
+  readonly #ask: Ask = (statement) => this.#link.ask(this.#onQueue(statement));
+
+  // A database that was dropped and made again has neither pg-boss's tables nor the queue: they are made again, once
+  // however many requests find that out.
+  #onQueue<T>(statement: (boss: PgBossInstance, queue: string) => Promise<T>): () => Promise<T> {
+    const { boss, queue } = this.#settings;
+    return async () => {
+      const started = this.#started;
+      try {
+        return await statement(boss, queue);
+      } catch (error) {
+        if (!isMissing(error)) throw error;
+        if (this.#started === started) this.#started = undefined;
+        await this.start();
+        return await statement(boss, queue);
+      }
+    };
   }
 
   // Whoever may store in a queue of tasks says what runs. In a queue that was one of jobs, data may be a stranger's.
@@ -169,9 +228,24 @@ export class Store {
     return await quietly("looking for schedules", () => this.#carriers.areOf(job, carrier), false);
   }
 
+  // pg-boss makes its tables where it starts, and starts once: it is stopped before, which others who use it would feel.
   async #start(): Promise<void> {
-    const { boss, queue } = this.#settings;
+    const { boss, shared } = this.#settings;
+    this.#isUsed = true;
     await boss.start();
+    try {
+      await this.#makeQueue();
+    } catch (error) {
+      if (shared || !isMissing(error)) throw error;
+      await boss.stop({ graceful: false });
+      await boss.start();
+      await this.#makeQueue();
+    }
+    this.#isStarted = true;
+  }
+
+  async #makeQueue(): Promise<void> {
+    const { boss, queue } = this.#settings;
     await boss.createQueue(queue, { policy: POLICY });
     const policy = (await boss.getQueue(queue))?.policy;
     if (policy === POLICY) return;

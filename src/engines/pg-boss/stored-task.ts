@@ -13,6 +13,8 @@ export interface Progress {
   readonly claims: number;
   /** `undefined` as long as the first attempt has not failed. */
   readonly next: NextAttempt | undefined;
+  /** Runs of the next attempt that were lost before it was given back. */
+  readonly lost?: number | undefined;
   /** It has given up, and only pg-boss does not know yet. */
   readonly ended?: boolean | undefined;
 }
@@ -60,15 +62,27 @@ export function carrierIn(data: unknown): unknown {
 export function readJob(job: FetchedJob, rules: ReadingRules): StoredTask {
   const call = callOf(job.data, rules);
   const settled = call.sealed ? readProgress(fieldsOf(job.data).progress) : undefined;
-  const left = readProgress(fieldsOf(job.output)[ENVELOPE_KEY]);
+  const left = progressIn(job.output);
   const newer = left !== undefined && left.claims > (settled?.claims ?? -1);
+  // a task that gives up has its data written first
+  const ended = left?.ended === true && left.claims >= (settled?.claims ?? -1);
   return {
     ...call,
     job,
     taskId: job.singletonKey ?? job.id,
-    progress: newer ? left : (settled ?? adapterProgress(job)),
-    unsettled: newer && (left.ended === true || (left.next?.dueAt ?? 0) > Date.now()),
+    progress: newer || ended ? left : (settled ?? adapterProgress(job)),
+    unsettled: ended || (newer && (left.next?.dueAt ?? 0) > Date.now()),
   };
+}
+
+/**
+ * How many runs of the task's next attempt were lost with their workers: its claims but for those that ended. What
+ * pg-boss says of a job whose data is another producer's, and that was given back, is overwritten by the next loss: of
+ * such a job, that at least one was lost.
+ */
+export function lostRuns({ job, progress, sealed }: StoredTask): number {
+  if (progress !== undefined) return (progress.lost ?? 0) + Math.max(0, job.retryCount - progress.claims - 1);
+  return sealed ? job.retryCount : Math.min(1, job.retryCount);
 }
 
 /** The task's next attempt, for the host. */
@@ -76,14 +90,8 @@ export function deliveryOf(task: StoredTask, host: EngineHost): Delivery {
   const { job, taskId, name = "", args, carrier, progress } = task;
   const origin = host.receive({ id: taskId, name, carrier });
   const { attempt = 0, dueAt = origin.dueAt ?? dueTime(job.startAfter), previous } = progress?.next ?? {};
-  return {
-    origin,
-    args,
-    attempt,
-    dueAt,
-    previous,
-    redelivered: job.retryCount > (progress?.claims ?? -1) + 1,
-  };
+  const lost = lostRuns(task);
+  return { origin, args, attempt, dueAt, previous, redelivered: lost > 0, lost };
 }
 
 /** The output of a run that failed through the adapter, with the part that the next run has to know. */
@@ -94,6 +102,11 @@ export function outputWithNext(output: object, job: Pick<FetchedJob, "retryCount
 /** Reads what {@link outputWithNext} made, from an output that may be anything. Never throws. */
 export function nextIn(output: unknown): NextAttempt | undefined {
   return readNextAttempt(fieldsOf(output)[ENVELOPE_KEY]);
+}
+
+/** How far a task had come when it was settled last, as its output says; `undefined` where it does not. Never throws. */
+export function progressIn(output: unknown): Progress | undefined {
+  return readProgress(fieldsOf(output)[ENVELOPE_KEY]);
 }
 
 /** The data of a job that is given back; `undefined` where it stays as another producer has stored it. */
@@ -143,9 +156,10 @@ function textOf(value: unknown): string | undefined {
 }
 
 function readProgress(stored: unknown): Progress | undefined {
-  const { claims, next, ended } = fieldsOf(stored);
+  const { claims, next, lost, ended } = fieldsOf(stored);
   const settled = wireCount(claims);
-  return settled === undefined ? undefined : { claims: settled, next: readNextAttempt(next), ended: ended === true };
+  if (settled === undefined) return undefined;
+  return { claims: settled, next: readNextAttempt(next), lost: wireCount(lost), ended: ended === true };
 }
 
 // After a run that failed through the adapter, the next one is due when pg-boss says.

@@ -1,13 +1,20 @@
 import { NonRetryableError } from "../../core/errors.js";
-import { quietly } from "../../core/guard.js";
+import { debug, quietly } from "../../core/guard.js";
 import { HOME } from "../../core/home.js";
 import { InFlight } from "../../core/in-flight.js";
 import { whenAborted } from "../../core/when-aborted.js";
-import type { EngineHost, Settlement } from "../engine.js";
+import { within } from "../../core/within.js";
+import type { EngineHost, Settlement, StoreAnswer } from "../engine.js";
 import { untraced } from "../untraced.js";
+import type { FetchedJob } from "./library.js";
 import type { PgBossEngineSettings } from "./options.js";
 import type { Store } from "./store.js";
 import { deliveryOf, type StoredTask } from "./stored-task.js";
+
+/** A look for tasks that has brought no answer for so long does not hold up the next one. */
+const ANSWER_MS = 10_000;
+/** After a sign of life that failed. */
+const NEXT_BEAT_MS = 1_000;
 
 /** Fetches tasks as there is room for them, and gives them to the host: after an interval, or at once when nudged. */
 export class Worker {
@@ -21,7 +28,7 @@ export class Worker {
   readonly #runs = new InFlight();
   /** Names that no task here has, and until when theirs are left to others. */
   readonly #foreign = new Map<string, number>();
-  #heartbeat: NodeJS.Timeout | undefined;
+  readonly #heartbeat: Heartbeat;
   #loop: Promise<void> | undefined;
   #look: Promise<void> | undefined;
   #stopped = false;
@@ -34,14 +41,12 @@ export class Worker {
     this.#host = host;
     this.#store = store;
     this.#settings = settings;
+    this.#heartbeat = new Heartbeat((jobs) => untraced(() => store.touch(jobs)));
   }
 
   /** Starts looking for tasks; does nothing when it has started or was stopped. */
   start(): void {
     if (this.#stopped) return;
-    // two of them may be lost before an attempt is taken for lost
-    const third = (this.#settings.heartbeatSeconds * 1000) / 3;
-    this.#heartbeat ??= HOME.runInAsyncScope(() => setInterval(() => this.#touch(), third));
     this.#loop ??= HOME.runInAsyncScope(() => this.#poll());
   }
 
@@ -67,14 +72,14 @@ export class Worker {
   async close(deadline: AbortSignal): Promise<void> {
     await this.stop(deadline);
     await this.#runs.settled(deadline);
-    clearInterval(this.#heartbeat);
+    this.#heartbeat.stop();
   }
 
   async #poll(): Promise<void> {
     while (!this.#stopped) {
       this.#nudged = false;
       this.#look = this.#fetch();
-      await this.#look;
+      await within(ANSWER_MS, this.#look, undefined);
       if (!this.#nudged && !this.#stopped) await this.#pause();
     }
   }
@@ -84,42 +89,48 @@ export class Worker {
     const room = concurrency - this.#running.size;
     this.#hungry = room <= 0;
     if (this.#hungry) return;
-    try {
-      const tasks = await untraced(() => this.#store.fetch(room, this.#foreignNames()));
-      this.fetched += tasks.length;
-      this.#hungry = tasks.length === room;
-      await Promise.all(tasks.map((task) => this.#handOver(task)));
-    } catch (error) {
-      // a store in which no task can be looked for is not there, whatever it says to that
-      this.#host.storeLost(error);
-    }
+    const look = (): Promise<StoredTask[]> => untraced(() => this.#store.fetch(room, this.#foreignNames()));
+    const tasks = await quietly("looking for tasks", look, []);
+    this.fetched += tasks.length;
+    this.#hungry = tasks.length === room;
+    await Promise.all(tasks.map((task) => this.#handOver(task)));
     if (this.#hungry && this.#running.size < concurrency) this.nudge();
   }
 
-  // The host hears neither of a task whose last end was stored by half, nor of a job that names none.
+  // The host hears neither of a task whose last end was stored by half, nor of a job that names none, nor of one for
+  // which there is no room, because an earlier look was answered late.
   async #handOver(task: StoredTask): Promise<void> {
+    const { concurrency } = this.#settings;
     if (task.unsettled) {
-      await quietly("settling a task again", () => untraced(() => this.#store.resettle(task)), undefined);
+      await this.#untilStored("settling a task again", () => this.#store.resettle(task));
     } else if (task.name === undefined) {
       const error = new NonRetryableError("what is stored names no task");
-      const fail = (): Promise<void> => this.#store.settle(task, { outcome: "failure", error });
-      await quietly("failing a job that names no task", fail, undefined);
+      await this.#untilStored("failing a job that names no task", () =>
+        this.#store.settle(task, { outcome: "failure", error }),
+      );
+    } else if (this.#running.size >= concurrency) {
+      await this.#untilStored("giving back a task", () => this.#store.settle(task, { outcome: "deferred", delay: 0 }));
     } else {
       void this.#runs.add(this.#run(task));
     }
   }
 
+  async #untilStored(what: string, settle: () => Promise<StoreAnswer>): Promise<void> {
+    await quietly(what, () => untraced(() => this.#store.untilAnswered(settle)), undefined);
+  }
+
   async #run(task: StoredTask): Promise<void> {
     this.#running.add(task);
+    this.#heartbeat.add(task.job);
     await this.#host.run(deliveryOf(task, this.#host), (end) => this.#end(task, end));
+    this.#heartbeat.delete(task.job);
     this.#running.delete(task);
     if (this.#hungry) this.nudge();
   }
 
-  // Where this fails, pg-boss delivers the task again when the claim has expired.
-  async #end(task: StoredTask, end: Settlement): Promise<void> {
+  #end(task: StoredTask, end: Settlement): Promise<StoreAnswer> {
     if (end.outcome === "deferred") this.#leave(task, end.delay);
-    await this.#store.settle(task, end);
+    return this.#store.settle(task, end);
   }
 
   // Otherwise this process would claim all that waits of a name which only others know, over and over.
@@ -132,12 +143,6 @@ export class Worker {
     return [...this.#foreign.keys()];
   }
 
-  #touch(): void {
-    for (const { job } of this.#running) {
-      void quietly("touching a job", () => untraced(() => this.#store.touch(job)), undefined);
-    }
-  }
-
   #pause(): Promise<void> {
     return new Promise((resolve) => {
       const timer = setTimeout(resolve, this.#settings.pollingIntervalSeconds * 1000);
@@ -147,4 +152,64 @@ export class Worker {
       };
     });
   }
+}
+
+/** Tells pg-boss of the jobs that are here, running or being settled, that they are, as often as each job asks for it. */
+class Heartbeat {
+  readonly #touch: (jobs: readonly FetchedJob[]) => Promise<void>;
+  /** By the seconds of silence after which pg-boss takes them for lost. */
+  readonly #hearts = new Map<number, { readonly jobs: Set<FetchedJob>; timer: NodeJS.Timeout | undefined }>();
+
+  constructor(touch: (jobs: readonly FetchedJob[]) => Promise<void>) {
+    this.#touch = touch;
+  }
+
+  add(job: FetchedJob): void {
+    const { heartbeatSeconds } = job;
+    // other producers' jobs may have none
+    if (typeof heartbeatSeconds !== "number") return;
+    const heart = this.#hearts.get(heartbeatSeconds);
+    if (heart !== undefined) {
+      heart.jobs.add(job);
+      return;
+    }
+    this.#hearts.set(heartbeatSeconds, { jobs: new Set([job]), timer: undefined });
+    this.#beatIn(thirdOf(heartbeatSeconds), heartbeatSeconds);
+  }
+
+  delete(job: FetchedJob): void {
+    const seconds = job.heartbeatSeconds ?? 0;
+    const heart = this.#hearts.get(seconds);
+    heart?.jobs.delete(job);
+    if (heart?.jobs.size !== 0) return;
+    clearTimeout(heart.timer);
+    this.#hearts.delete(seconds);
+  }
+
+  stop(): void {
+    for (const { timer } of this.#hearts.values()) clearTimeout(timer);
+    this.#hearts.clear();
+  }
+
+  #beatIn(ms: number, seconds: number): void {
+    const heart = this.#hearts.get(seconds);
+    if (heart === undefined) return;
+    clearTimeout(heart.timer);
+    heart.timer = HOME.runInAsyncScope(() => setTimeout(() => void this.#beat([...heart.jobs], seconds), ms));
+  }
+
+  async #beat(jobs: readonly FetchedJob[], seconds: number): Promise<void> {
+    this.#beatIn(thirdOf(seconds), seconds);
+    try {
+      await this.#touch(jobs);
+    } catch (error) {
+      debug("a sign of life was lost", error);
+      this.#beatIn(NEXT_BEAT_MS, seconds);
+    }
+  }
+}
+
+// two of them may be lost before a job is taken for lost
+function thirdOf(seconds: number): number {
+  return (seconds * 1000) / 3;
 }
