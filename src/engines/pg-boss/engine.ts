@@ -44,6 +44,7 @@ class PgBossQueue implements OpenEngine {
   }
 
   async enqueue(message: TaskMessage): Promise<boolean> {
+    await this.#store.connect();
     const isStored = await this.#store.add(message);
     this.#worker.nudge();
     return isStored;

@@ -73,7 +73,7 @@ export class Store {
   /** As {@link connect}, always by a promise. */
   start(): Promise<void> {
     if (this.#isStopped) return Promise.reject(new TaskStoreError("the engine is closed", { stored: false }));
-    this.#started ??= HOME.runInAsyncScope(() => this.#link.ask(() => this.#start())).catch((error: unknown) => {
+    this.#started ??= HOME.runInAsyncScope(() => this.#link.await(() => this.#start())).catch((error: unknown) => {
       this.#started = undefined;
       throw error;
     });

@@ -22,9 +22,10 @@ export async function postgresBackend(server?: { readonly url: string }): Promis
   const found: Found = server ?? (await postgresUrl());
   const { url = "", unavailable } = found;
   const schema = `pgboss_${crypto.randomUUID().slice(0, 8)}`;
+  const connection: ConstructorOptions = { ...FAST, connectionString: url, schema, max: 3 };
+  if (unavailable === undefined) await install(connection);
   return {
-    ...{ title: "pg-boss 12 on PostgreSQL", unavailable, url },
-    connection: { ...FAST, connectionString: url, schema, max: 3 },
+    ...{ title: "pg-boss 12 on PostgreSQL", unavailable, url, connection },
     close: async () => {
       if (unavailable === undefined) await query(url, `DROP SCHEMA IF EXISTS ${schema} CASCADE`);
     },
@@ -36,10 +37,15 @@ export async function pgliteBackend(): Promise<Backend> {
   const pglite = new PGlite();
   const connection: ConstructorOptions = { ...FAST, backend: "pglite", db: fromPglite(pglite) };
   // on its one connection, two instances cannot install themselves at once
-  const first = new PgBoss(connection);
-  await first.start();
-  await first.stop();
+  await install(connection);
   return { title: "pg-boss 12 on PGlite", connection, close: () => pglite.close() };
+}
+
+/** Makes pg-boss's tables, which takes longer than a test may wait for a task to be stored. */
+export async function install(connection: ConstructorOptions): Promise<void> {
+  const boss = new PgBoss(connection);
+  await boss.start();
+  await boss.stop({ graceful: false });
 }
 
 export async function query(url: string, sql: string): Promise<unknown[]> {

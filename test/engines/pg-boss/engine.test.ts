@@ -9,7 +9,7 @@ import { afterAll, describe, expect, test, vi } from "vitest";
 import { deferred } from "../../support/tasks.js";
 import { collectDiag } from "../../support/telemetry.js";
 import { describeUnavailable } from "../../support/unavailable.js";
-import { postgresBackend } from "./backends.js";
+import { install, postgresBackend } from "./backends.js";
 import { openTasks } from "./managers.js";
 
 const PATIENT = { timeout: 15_000, interval: 50 };
@@ -31,6 +31,7 @@ describe("pgBossEngine's options", () => {
     ["pollingIntervalSeconds", 0],
     ["heartbeatSeconds", 9],
     ["expireInSeconds", 86_400],
+    ["maxLost", 0],
   ];
 
   test.for(wrong)("%s: %j is refused by its name", ([option, value]) => {
@@ -43,8 +44,9 @@ describe("pgBossEngine's options", () => {
     collectDiag();
     const tasks = new TaskManager({ engine: pgBossEngine({ boss: new PgBoss(NOWHERE) }) });
     const task = tasks.task("task", () => {});
-    await expect(tasks.addTask(task)).rejects.toThrow("ECONNREFUSED");
-    await expect(tasks.work()).rejects.toThrow("ECONNREFUSED");
+    const refused = { code: "TASK_STORE", stored: false, cause: { code: "ECONNREFUSED" } };
+    await expect(tasks.addTask(task)).rejects.toMatchObject(refused);
+    await expect(tasks.work()).rejects.toMatchObject(refused);
     await tasks.shutdown();
   });
 });
@@ -266,9 +268,13 @@ function describeEngine(): void {
   // PGlite takes the event loop for seconds, in which no other test here would get an answer in time
   test("embedded in PGlite keeps tasks in a folder for the next process", {
     concurrent: false,
+    timeout: 180_000,
   }, async ({ onTestFinished }) => {
     const folder = mkdtempSync(join(tmpdir(), "otel-taskflow-pglite-"));
     onTestFinished(() => rmSync(folder, { recursive: true, force: true }));
+    const first = new PGlite(folder);
+    await install({ db: fromPglite(first) });
+    await first.close();
     const ran: unknown[] = [];
     const runs = async (act: (tasks: TaskManager, task: (n: number) => void) => Promise<unknown>): Promise<void> => {
       const pglite = new PGlite(folder);

@@ -67,7 +67,7 @@ function describeLoad(): void {
   });
 
   test.skipIf(postgresMissing() !== undefined)(
-    "a restart of PostgreSQL with 500 tasks in flight loses none",
+    "a restart of PostgreSQL with 500 tasks in flight loses none, and runs none twice",
     async () => {
       const server = await startPostgres();
       onTestFinished(() => server.stop(), 20_000);
@@ -86,7 +86,7 @@ function describeLoad(): void {
       const stored = async (): Promise<void> => expect(await count(own, "restart", "completed")).toBe(500);
       await vi.waitFor(stored, { timeout: 30_000, interval: 200 });
       expect([...done.keys()].sort()).toEqual(ids.sort());
-      expect(new Set([...done.values()].flat())).toEqual(new Set([0]));
+      expect([...done.values()]).toEqual(ids.map(() => [0]));
       expect(diag.length).toBeGreaterThan(0);
     },
   );

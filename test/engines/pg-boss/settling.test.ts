@@ -36,7 +36,7 @@ function describeSettling(): void {
     expect(second?.attributes).toMatchObject({ "task.attempt": 1, "task.outcome": "success" });
     expect(second?.attributes["task.redelivered"]).toBeUndefined();
     expect(second?.links).toMatchObject([{ context: { spanId: first?.spanContext().spanId } }]);
-    expect(diag.join()).toContain("could not be stored: it will run again");
+    expect(diag.join()).toContain("could not be stored yet");
   });
 
   test("cut short when a task gave up, does not run it again", async (context) => {
@@ -123,16 +123,20 @@ function describeSettling(): void {
     const { manager, queue, visitor } = openTasks(backend, context);
     const gates = [deferred(), deferred()];
     const runs: unknown[] = [];
-    const { tasks, boss } = manager({ expireInSeconds: 1 });
-    const task = tasks.task({ name: "task", retries: 3 }, async () => {
-      const gate = gates[runs.push(getTaskContext()?.attempt) - 1];
-      await gate?.promise;
-      if (gate === gates[0]) throw new Error("too late");
-    });
-    const id = await tasks.addTask(task);
-    await tasks.work();
+    const managers = [manager({ expireInSeconds: 1 }), manager({ expireInSeconds: 1 })] as const;
+    const tasks = managers.map(({ tasks }) =>
+      tasks.task({ name: "task", retries: 3 }, async () => {
+        const gate = gates[runs.push(getTaskContext()?.attempt) - 1];
+        await gate?.promise;
+        if (gate === gates[0]) throw new Error("too late");
+      }),
+    );
+    const id = await managers[0].tasks.addTask(tasks[0] as () => Promise<void>);
+    await managers[0].tasks.work();
+    await vi.waitFor(() => expect(runs).toEqual([0]), PATIENT);
+    await managers[1].tasks.work();
     await vi.waitFor(() => expect(runs).toEqual([0, 0]), PATIENT);
-    const failing = vi.spyOn(boss, "fail");
+    const failing = vi.spyOn(managers[0].boss, "fail");
     gates[0]?.resolve();
     await vi.waitFor(() => expect(failing.mock.settledResults[0]?.type).toBe("fulfilled"), PATIENT);
     const beside = await visitor();
@@ -165,19 +169,17 @@ function describeSettling(): void {
     expect((await beside.findJobs(queue, { id }))[0]?.state).toBe("failed");
   });
 
-  test("a task whose workers die ten times in one attempt is failed by pg-boss the next time", async (context) => {
+  test("a task whose workers die again and again is never failed by pg-boss", async (context) => {
     const { manager, queue, visitor } = openTasks(backend, context);
     const { tasks } = manager();
     const id = await tasks.addTask(tasks.task("task", () => {}));
     const beside = await visitor();
-    const states: unknown[] = [];
-    for (let death = 0; death <= 10; death += 1) {
+    for (let death = 0; death <= 12; death += 1) {
       await beside.fetch(queue, { ignoreStartAfter: true });
       // what pg-boss does to an attempt that gives no sign of life
       await beside.fail(queue, id, { value: { message: "job heartbeat timeout" } });
-      states.push((await beside.findJobs(queue, { id }))[0]?.state);
     }
-    expect(states).toEqual([...Array.from({ length: 10 }, () => "retry"), "failed"]);
+    expect((await beside.findJobs(queue, { id }))[0]?.state).toBe("retry");
   });
 }
 
