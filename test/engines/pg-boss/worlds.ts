@@ -21,6 +21,8 @@ export function worldOf({ title, unavailable, connection, url }: Backend): Engin
     ...OFFERS,
     ...{ title, unavailable, module: fileURLToPath(import.meta.url) },
     singleProcess: url === undefined ? "PGlite lives in one process" : undefined,
+    // it has one connection, on which the tests would wait for one another
+    serial: url === undefined,
     create: async () => storeAt({ url, schema: connection.schema, queue: `tasks-${crypto.randomUUID()}` }, connection),
   };
 }
