@@ -1,6 +1,6 @@
 // The audit: each check finds what must not have happened, whatever the faults.
 import type { CouldStore } from "./calm.js";
-import { type History, type TaskHistory, toldOf } from "./history.js";
+import { type Attempt, type History, type TaskHistory, toldOf } from "./history.js";
 import { ofKind } from "./journal.js";
 
 export interface Evidence extends History {
@@ -48,15 +48,15 @@ export const CHECKS = {
     ),
     ...tasks.filter(({ accepted, starts }) => starts.some(({ n }) => n !== (accepted?.n ?? n))).map(toldOf),
   ],
-  "attempt skipped or gone back": ofTasks(({ attempts }) => {
-    const numbers = attempts.map(({ attempt }) => Number(attempt));
+  "attempt skipped or gone back": ofTasks((task, evidence) => {
+    const numbers = inTurn(task, evidence).map(({ attempt }) => Number(attempt));
     return numbers.some((attempt, index) => {
       const highest = Math.max(-1, ...numbers.slice(0, index));
       return attempt > highest + 1 || attempt < highest;
     });
   }),
-  "repeated without `redelivered`": ofTasks(({ attempts }) =>
-    attempts.some(({ attempt, redelivered }, index) => {
+  "repeated without `redelivered`": ofTasks((task, evidence) =>
+    inTurn(task, evidence).some(({ attempt, redelivered }, index, attempts) => {
       const before = attempts.slice(0, index).filter((one) => one.attempt === attempt);
       return !redelivered && before.some(({ outcome }) => outcome !== "deferred");
     }),
@@ -92,6 +92,11 @@ function ofTasks(isWrong: (task: TaskHistory, evidence: Evidence) => boolean): C
   return (evidence) => evidence.tasks.filter((task) => isWrong(task, evidence)).map(toldOf);
 }
 
+/** But for those of a worker that had stood still: it may have been given them long before, when nobody else had been. */
+function inTurn({ attempts }: TaskHistory, { processes }: Evidence): readonly Attempt[] {
+  return attempts.filter(({ by, at }) => at < (processes.get(by)?.hitAt ?? Number.POSITIVE_INFINITY));
+}
+
 function runAgainBySame({ attempts, hooks }: TaskHistory): boolean {
   return attempts.some(({ by, at, attempt }) =>
     hooks.some((told) => told.by === by && told.at < at && told.attempt >= Number(attempt)),
@@ -99,9 +104,10 @@ function runAgainBySame({ attempts, hooks }: TaskHistory): boolean {
 }
 
 // An attempt is run, though its end, or a later one, had been told by a worker that had the time to store it.
-function runAgainAfterStored({ attempts, hooks }: TaskHistory, { processes, couldStore }: Evidence): boolean {
-  return attempts.some(({ at, attempt }) =>
-    hooks.some((told) => {
+function runAgainAfterStored(task: TaskHistory, evidence: Evidence): boolean {
+  const { processes, couldStore } = evidence;
+  return inTurn(task, evidence).some(({ at, attempt }) =>
+    task.hooks.some((told) => {
       const teller = processes.get(told.by);
       const isRepeat = told.at < at && (told.attempt >= Number(attempt) || told.hook !== "retry");
       return isRepeat && teller !== undefined && couldStore(teller, told.at, at);

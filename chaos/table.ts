@@ -65,6 +65,6 @@ if (program === fileURLToPath(import.meta.url)) {
   const runs = files.map((file) => JSON.parse(readFileSync(file, "utf8")) as Figures);
   const path = new URL("../docs/reliability.md", import.meta.url);
   const page = readFileSync(path, "utf8");
-  const written = page.replace(/(?<=<!-- chaos -->\n).*(?=\n<!-- \/chaos -->)/s, () => tablesOf(runs));
+  const written = page.replace(/(?<=<!-- chaos -->\n).*(?=<!-- \/chaos -->)/s, () => `${tablesOf(runs)}\n`);
   writeFileSync(path, written);
 }
