@@ -8,22 +8,19 @@ interface Span {
   readonly to: number;
 }
 
-/** An end that could be stored for so long is stored. */
-const ENOUGH_MS = 3_000;
+/** An end that could be stored for so long is stored, on a busy machine too. */
+const ENOUGH_MS = 10_000;
 /** A client that lost its server looks for it less and less often. */
 const MOST_RECOVERY_MS = 20_000;
 const LEAST_RECOVERY_MS = 1_000;
 
 export type CouldStore = (process: ProcessHistory, from: number, to: number) => boolean;
 
-/** Says whether a process that lived and was let alone had the time to store what it knew at `from`, until `to`. */
+/** Says whether a process that lived and was left alone had the time to store what it knew at `from`, until `to`. */
 export function couldStoreIn(entries: readonly Noted[]): CouldStore {
   const outages = outagesOf(entries);
-  return ({ hitAt, leftAt }, from, to) => {
-    const until = Math.min(to, hitAt, leftAt ?? Number.POSITIVE_INFINITY);
-    const calm = longestOutside(outages, { from, to: until });
-    // it has left by itself, before its time was over and without an outage: then too it has stored
-    return calm >= ENOUGH_MS || (leftAt === until && calm >= until - from);
+  return ({ hitAt, goneAt }, from, to) => {
+    return longestOutside(outages, { from, to: Math.min(to, hitAt, goneAt) }) >= ENOUGH_MS;
   };
 }
 

@@ -1,6 +1,6 @@
 // The audit: each check finds what must not have happened, whatever the faults.
 import type { CouldStore } from "./calm.js";
-import { type Attempt, type History, type TaskHistory, toldOf } from "./history.js";
+import { type Attempt, type History, type ProcessHistory, type TaskHistory, toldOf } from "./history.js";
 import { ofKind } from "./journal.js";
 
 export interface Evidence extends History {
@@ -27,7 +27,7 @@ export const CHECKS = {
     ({ ends, rows }) =>
       rows.some(({ state }) => state === "failed") &&
       ends.some(({ hook }) => hook === "success") &&
-      !ends.some(({ hook }) => hook === "failure"),
+      !ends.some(({ hook }) => hook === "failure" || hook === "cancel"),
   ),
   "ended in the store, and nobody was told": ofTasks(
     ({ ends, rows }) => ends.length === 0 && rows.some(({ state }) => state !== "live"),
@@ -48,17 +48,17 @@ export const CHECKS = {
     ),
     ...tasks.filter(({ accepted, starts }) => starts.some(({ n }) => n !== (accepted?.n ?? n))).map(toldOf),
   ],
-  "attempt skipped or gone back": ofTasks((task, evidence) => {
-    const numbers = inTurn(task, evidence).map(({ attempt }) => Number(attempt));
-    return numbers.some((attempt, index) => {
-      const highest = Math.max(-1, ...numbers.slice(0, index));
-      return attempt > highest + 1 || attempt < highest;
-    });
-  }),
-  "repeated without `redelivered`": ofTasks((task, evidence) =>
-    inTurn(task, evidence).some(({ attempt, redelivered }, index, attempts) => {
-      const before = attempts.slice(0, index).filter((one) => one.attempt === attempt);
-      return !redelivered && before.some(({ outcome }) => outcome !== "deferred");
+  "attempt skipped or gone back": ofTasks(({ attempts }, evidence) =>
+    attempts.some((one, index) => {
+      const highest = Math.max(-1, ...attempts.slice(0, index).map(({ attempt }) => Number(attempt)));
+      const attempt = Number(one.attempt);
+      return attempt > highest + 1 || (attempt < highest && isInTurn(one, evidence));
+    }),
+  ),
+  "repeated without `redelivered`": ofTasks(({ attempts }, evidence) =>
+    attempts.some((one, index) => {
+      const before = attempts.slice(0, index).filter(({ attempt }) => attempt === one.attempt);
+      return !one.redelivered && before.some(({ outcome }) => outcome !== "deferred") && isInTurn(one, evidence);
     }),
   ),
   "retry without a link to the attempt before": ofTasks(({ attempts }) =>
@@ -92,9 +92,9 @@ function ofTasks(isWrong: (task: TaskHistory, evidence: Evidence) => boolean): C
   return (evidence) => evidence.tasks.filter((task) => isWrong(task, evidence)).map(toldOf);
 }
 
-/** But for those of a worker that had stood still: it may have been given them long before, when nobody else had been. */
-function inTurn({ attempts }: TaskHistory, { processes }: Evidence): readonly Attempt[] {
-  return attempts.filter(({ by, at }) => at < (processes.get(by)?.hitAt ?? Number.POSITIVE_INFINITY));
+// A worker that had stood still may have been given it long before, when nobody else had been.
+function isInTurn({ by, at }: Attempt, { processes }: Evidence): boolean {
+  return at < (processes.get(by)?.hitAt ?? Number.POSITIVE_INFINITY);
 }
 
 function runAgainBySame({ attempts, hooks }: TaskHistory): boolean {
@@ -103,16 +103,27 @@ function runAgainBySame({ attempts, hooks }: TaskHistory): boolean {
   );
 }
 
-// An attempt is run, though its end, or a later one, had been told by a worker that had the time to store it.
-function runAgainAfterStored(task: TaskHistory, evidence: Evidence): boolean {
+// An attempt is run, though its end, or a later one, had been told by a worker that had the time to store it, or that has
+// left without a word of what it could not store.
+function runAgainAfterStored({ id, attempts, hooks }: TaskHistory, evidence: Evidence): boolean {
   const { processes, couldStore } = evidence;
-  return inTurn(task, evidence).some(({ at, attempt }) =>
-    task.hooks.some((told) => {
+  return attempts.some((one) =>
+    hooks.some((told) => {
       const teller = processes.get(told.by);
-      const isRepeat = told.at < at && (told.attempt >= Number(attempt) || told.hook !== "retry");
-      return isRepeat && teller !== undefined && couldStore(teller, told.at, at);
+      const isRepeat = told.at < one.at && (told.attempt >= Number(one.attempt) || told.hook !== "retry");
+      if (!isRepeat || teller === undefined || !isInTurn(one, evidence)) return false;
+      return couldStore(teller, told.at, one.at) || leftSilently(teller, id, one.at);
     }),
   );
+}
+
+function leftSilently(
+  { entries, leftAt = Number.POSITIVE_INFINITY }: ProcessHistory,
+  id: string,
+  before: number,
+): boolean {
+  const admits = ({ error }: { error: string }): boolean => error.includes(`task ${id} is not stored`);
+  return leftAt < before && !ofKind(entries, "diag").some(admits);
 }
 
 function endedOtherwise({ accepted, ends, cancels }: TaskHistory, { processes }: Evidence): boolean {

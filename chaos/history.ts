@@ -25,8 +25,10 @@ export interface TaskHistory {
 export interface ProcessHistory {
   readonly name: string;
   readonly entries: readonly Noted[];
-  /** Epoch ms at which it was killed, or first stood still; never for one that was left in peace. */
+  /** Epoch ms at which it was killed, or first stood still; infinite for one that was left in peace. */
   readonly hitAt: number;
+  /** Epoch ms at which it ended, whatever its exit code; infinite for one that was killed. */
+  readonly goneAt: number;
   /** Epoch ms at which it ended by itself, with exit code 0. */
   readonly leftAt: number | undefined;
 }
@@ -91,8 +93,8 @@ function processesOf(entries: readonly Noted[]): Map<string, ProcessHistory> {
   const histories = [...own].map(([name, its]): [string, ProcessHistory] => {
     const hit = signals.find(({ to, signal }) => to === name && (signal === "SIGKILL" || signal === "SIGSTOP"));
     const exit = ofKind(its, "exit").at(-1);
-    const leftAt = exit?.code === 0 ? exit.at : undefined;
-    return [name, { name, entries: its, hitAt: hit?.at ?? Number.POSITIVE_INFINITY, leftAt }];
+    const [hitAt, goneAt] = [hit, exit].map((entry) => entry?.at ?? Number.POSITIVE_INFINITY) as [number, number];
+    return [name, { name, entries: its, hitAt, goneAt, leftAt: exit?.code === 0 ? exit.at : undefined }];
   });
   return new Map(histories);
 }

@@ -88,6 +88,7 @@ function* inTurn({ faults, short }: ChaosOptions, random: () => number, goesOn: 
 /** Workers that nothing happens to run what is left; what is stored once nothing is live, or after a while. */
 async function drain(fleet: Fleet, store: TaskServer): Promise<Row[]> {
   await fleet.launch("worker", { onlyWorker: true }).working;
+  await fleet.launch("worker").working;
   const deadline = performance.now() + DRAINED_WITHIN_MS;
   for (let calm = 0; ; ) {
     const rows = await store.rows("all");
