@@ -20,6 +20,8 @@ const config: KnipConfig = {
   ],
   // projects of their own, with their own packages
   project: ["**/*.{ts,mjs}", "!test/compat/cells/**", "!test/package/fixtures/**"],
+  // Stryker's runner is told of one of them
+  vitest: { config: ["vitest*.config.ts"] },
   // exported for who reads the declarations
   ignoreExportsUsedInFile: { interface: true, type: true },
   // imported under a name that is put together while a test runs
