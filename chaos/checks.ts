@@ -20,7 +20,8 @@ export const CHECKS = {
   "run again by the worker that ended it": ofTasks(runAgainBySame),
   "run again after its end was stored": ofTasks(runAgainAfterStored),
   "lost: accepted, and neither told nor stored": ofTasks(
-    ({ accepted, ends, rows }) => accepted !== undefined && ends.length === 0 && rows.length === 0,
+    ({ accepted, ends, rows }) =>
+      accepted !== undefined && ends.length === 0 && rows.every(({ state }) => state === "replaced"),
   ),
   "still not ended after the drain": ofTasks(({ rows }) => rows.some(({ state }) => state === "live")),
   "success stored as failure": ofTasks(
@@ -30,7 +31,7 @@ export const CHECKS = {
       !ends.some(({ hook }) => hook === "failure" || hook === "cancel"),
   ),
   "ended in the store, and nobody was told": ofTasks(
-    ({ ends, rows }) => ends.length === 0 && rows.some(({ state }) => state !== "live"),
+    ({ ends, rows }) => ends.length === 0 && rows.some(({ state }) => state !== "live" && state !== "replaced"),
   ),
   "ended otherwise than its function says": ofTasks(endedOtherwise),
   "run, though its enqueue is said to be not stored": ofTasks(
@@ -85,6 +86,9 @@ export const CHECKS = {
 export const NOTES = {
   "told by a second worker, since the first one could not store it any more": ofTasks(
     ({ ends }) => new Set(ends.map(({ by }) => by)).size > 1,
+  ),
+  "left in the store without a task, since its worker was killed before it was removed": ofTasks(({ rows }) =>
+    rows.some(({ state }) => state === "replaced"),
   ),
 } as const satisfies Record<string, Check>;
 

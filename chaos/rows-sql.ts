@@ -9,7 +9,7 @@ const BOSS = `
 const GRAPHILE = `
   SELECT * FROM (
     SELECT coalesce(key, payload->'carrier'->>'otel-taskflow', id::text) AS id, last_error AS error, attempts AS runs,
-      attempts >= max_attempts AND locked_at IS NULL AS spent
+      attempts >= max_attempts AND (locked_at IS NULL OR key IS NULL) AS spent, key IS NULL AS replaced
     FROM graphile_worker._private_jobs) AS jobs
   WHERE $1 = 'all' OR NOT spent`;
 
@@ -37,9 +37,10 @@ export async function pgBossRows(url: string, which: "all" | "live"): Promise<Ro
 
 /** All jobs; those that succeeded are removed. */
 export async function graphileRows(url: string, which: "all" | "live"): Promise<Row[]> {
-  const jobs = await queryOnce<Stored & { spent: boolean }>(url, GRAPHILE, [which]);
-  return jobs.map(({ id, spent, runs, error }) => {
-    return { id: idOf(id), state: spent ? "failed" : "live", detail: `${error ?? ""} runs=${runs}` };
+  const jobs = await queryOnce<Stored & { spent: boolean; replaced: boolean }>(url, GRAPHILE, [which]);
+  return jobs.map(({ id, spent, replaced, runs, error }) => {
+    const ended = replaced ? "replaced" : "failed";
+    return { id: idOf(id), state: spent ? ended : "live", detail: `${error ?? ""} runs=${runs}` };
   });
 }
 

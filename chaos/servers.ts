@@ -10,7 +10,8 @@ import { forceUnlock, graphileRows, pgBossRows, postgresClients } from "./rows-s
 /** A task as its store has it. */
 export interface Row {
   readonly id: string;
-  readonly state: "live" | "succeeded" | "failed" | "cancelled";
+  /** `replaced`: the attempt after it is another row, and it never runs. */
+  readonly state: "live" | "succeeded" | "failed" | "cancelled" | "replaced";
   readonly detail: string;
 }
 
