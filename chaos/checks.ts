@@ -56,12 +56,11 @@ export const CHECKS = {
       return attempt > highest + 1 || (attempt < highest && isInTurn(one, evidence));
     }),
   ),
-  "repeated without `redelivered`": ofTasks(({ attempts }, evidence) =>
-    attempts.some((one, index) => {
-      const before = attempts.slice(0, index).filter(({ attempt }) => attempt === one.attempt);
-      return !one.redelivered && before.some(({ outcome }) => outcome !== "deferred") && isInTurn(one, evidence);
-    }),
-  ),
+  "repeated without `redelivered`": ofTasks(({ attempts }, evidence) => {
+    // one of them may be the first one's, however late its worker came to start it
+    const first = attempts.filter((one) => !one.redelivered && one.outcome !== "deferred" && isInTurn(one, evidence));
+    return repeats(first.map(({ attempt }) => String(attempt)));
+  }),
   "retry without a link to the attempt before": ofTasks(({ attempts }) =>
     attempts.some(({ attempt, links }) => Number(attempt) > 0 && !links.includes("previous_attempt")),
   ),
@@ -107,27 +106,22 @@ function runAgainBySame({ attempts, hooks }: TaskHistory): boolean {
   );
 }
 
-// An attempt is run, though its end, or a later one, had been told by a worker that had the time to store it, or that has
-// left without a word of what it could not store.
+// An attempt is run, though its end, or a later one, had been told by a worker that had the time to store it, or has left,
+// without a word of what it could not store.
 function runAgainAfterStored({ id, attempts, hooks }: TaskHistory, evidence: Evidence): boolean {
   const { processes, couldStore } = evidence;
   return attempts.some((one) =>
     hooks.some((told) => {
       const teller = processes.get(told.by);
       const isRepeat = told.at < one.at && (told.attempt >= Number(one.attempt) || told.hook !== "retry");
-      if (!isRepeat || teller === undefined || !isInTurn(one, evidence)) return false;
-      return couldStore(teller, told.at, one.at) || leftSilently(teller, id, one.at);
+      if (!isRepeat || teller === undefined || !isInTurn(one, evidence) || admits(teller, id)) return false;
+      return couldStore(teller, told.at, one.at) || (teller.leftAt ?? Number.POSITIVE_INFINITY) < one.at;
     }),
   );
 }
 
-function leftSilently(
-  { entries, leftAt = Number.POSITIVE_INFINITY }: ProcessHistory,
-  id: string,
-  before: number,
-): boolean {
-  const admits = ({ error }: { error: string }): boolean => error.includes(`task ${id} is not stored`);
-  return leftAt < before && !ofKind(entries, "diag").some(admits);
+function admits({ entries }: ProcessHistory, id: string): boolean {
+  return ofKind(entries, "diag").some(({ error }) => error.includes(`task ${id} is not stored`));
 }
 
 function endedOtherwise({ accepted, ends, cancels }: TaskHistory, { processes }: Evidence): boolean {

@@ -49,7 +49,7 @@ export class Fleet {
       name,
     };
     const child = spawn(process.execPath, [this.#program, JSON.stringify(settings)], {
-      stdio: ["ignore", "pipe", "pipe"],
+      stdio: ["pipe", "pipe", "pipe"],
     });
     let stderr = "";
     child.stderr?.setEncoding("utf8").on("data", (text: string) => {

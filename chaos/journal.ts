@@ -13,6 +13,9 @@ interface OfAttempt extends OfTask {
   readonly attempt: number;
 }
 
+/** One type for each. */
+type Said<E> = E extends string ? { readonly e: E; readonly error: string } : never;
+
 export type HookName = "retry" | "success" | "failure" | "cancel";
 
 export type Entry =
@@ -26,7 +29,8 @@ export type Entry =
   | SpanStarted
   | { readonly e: "span ended"; readonly span: string; readonly outcome?: unknown; readonly tagged: boolean }
   | { readonly e: "counted"; readonly metric: string; readonly change: number; readonly failed: boolean }
-  | { readonly e: "working" | "produced" }
+  | { readonly e: "working" }
+  | { readonly e: "produced" }
   // `late`: ms by which this process's own timers came late meanwhile
   | {
       readonly e: "shutdown";
@@ -36,7 +40,7 @@ export type Entry =
       readonly left: number;
     }
   | { readonly e: "exit"; readonly code: number }
-  | { readonly e: "unhandled" | "uncaught" | "diag" | "work rejected"; readonly error: string }
+  | Said<"unhandled" | "uncaught" | "diag" | "work rejected">
   | { readonly e: "alive"; readonly resources: readonly string[] }
   // written by the program itself
   | { readonly e: "signal"; readonly to: string; readonly signal: NodeJS.Signals }

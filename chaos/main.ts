@@ -21,7 +21,7 @@ const program = `${BUILT}process.mjs`;
 // many processes start during a run: one file each, with the package's sources
 await build({
   ...{ entryPoints: [SOURCE], outfile: program, bundle: true, packages: "external", platform: "node", format: "esm" },
-  ...{ target: "es2022", sourcemap: "inline", logLevel: "error" },
+  ...{ target: "es2022", logLevel: "error" },
 });
 console.log(`chaos: ${options.engine}, seed ${options.seed}, ${options.tasks} tasks`);
 const result = report(options, await runChaos(options, program, folder));

@@ -1,4 +1,5 @@
 // One process under test, a producer or a worker: `process.mjs SETTINGS`, as JSON. It writes its journal, and leaves on SIGTERM.
+import { Socket } from "node:net";
 import { setTimeout as wait } from "node:timers/promises";
 import { type TaskHook, TaskManager } from "otel-taskflow";
 import { seeded } from "../soak/random.js";
@@ -12,6 +13,10 @@ import { registerTelemetry } from "./telemetry.js";
 
 const EXITS_WITHIN_MS = 15_000;
 const TICK_MS = 50;
+
+// whoever started it holds the other end, and is gone when it is closed
+process.stdin.on("end", () => process.exit(72)).resume();
+if (process.stdin instanceof Socket) process.stdin.unref();
 
 const settings = JSON.parse(process.argv[2] ?? "") as ProcessSettings;
 const journal = openJournal(settings.folder, settings.name);

@@ -12,7 +12,8 @@ interface Order {
   readonly cancelAfter?: number;
 }
 
-const AT_ONCE = 200;
+/** Calls that wait for an answer; more of them would only wait for each other. */
+const AT_ONCE = 40;
 const ANSWERS_WITHIN_MS = 25_000;
 
 /** Out of a hundred tasks. */

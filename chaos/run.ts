@@ -16,7 +16,9 @@ export interface Remains {
 }
 
 const PRODUCER_ENDS_WITHIN_MS = 60_000;
-const DRAINED_WITHIN_MS = 90_000;
+/** Without one task less that is live; and in all. */
+const STUCK_MS = 60_000;
+const DRAINED_WITHIN_MS = 600_000;
 const LOOK_EVERY_MS = 300;
 /** Looks in a row that find nothing live: between two of them a task may be on its way from one state to another. */
 const CALM_LOOKS = 4;
@@ -29,11 +31,11 @@ export async function runChaos(options: ChaosOptions, program: string, folder: s
   const proxy = await TcpProxy.start(store.server.port);
   const fleet = new Fleet(program, { engine, seed, folder, tasks, over, port: proxy.port }, journal);
   const random = seeded(seed + 1);
-  const startedBy = (name: string): string[] => {
-    const started = ofKind(readJournals(folder), "started");
-    return started.flatMap(({ by, id }) => (by === name ? [id] : []));
+  const lastStartedBy = (name: string): string[] => {
+    const last = new Map(ofKind(readJournals(folder), "started").map(({ id, by }) => [id, by]));
+    return [...last].flatMap(([id, by]) => (by === name ? [id] : []));
   };
-  const scene: Scene = { engine, fleet, proxy, store, random, startedBy, later: [] };
+  const scene: Scene = { engine, fleet, proxy, store, random, lastStartedBy, later: [] };
   try {
     await passFaults(options, scene, journal.note);
     await fleet.leaveAll();
@@ -85,15 +87,19 @@ function* inTurn({ faults, short }: ChaosOptions, random: () => number, goesOn: 
   } while (!short && faults.length > 0);
 }
 
-/** Workers that nothing happens to run what is left; what is stored once nothing is live, or after a while. */
+/** Workers that nothing happens to run what is left; what is stored once nothing is live, or nothing goes on. */
 async function drain(fleet: Fleet, store: TaskServer): Promise<Row[]> {
   await fleet.launch("worker", { onlyWorker: true }).working;
   await fleet.launch("worker").working;
-  const deadline = performance.now() + DRAINED_WITHIN_MS;
-  for (let calm = 0; ; ) {
+  const start = performance.now();
+  let [fewest, since, calm] = [Number.POSITIVE_INFINITY, start, 0];
+  for (;;) {
     const rows = await store.rows("all");
-    calm = rows.some(({ state }) => state === "live") ? 0 : calm + 1;
-    if (calm >= CALM_LOOKS || performance.now() > deadline) return rows;
+    const now = performance.now();
+    const live = rows.filter(({ state }) => state === "live").length;
+    if (live < fewest) [fewest, since] = [live, now];
+    calm = live === 0 ? calm + 1 : 0;
+    if (calm >= CALM_LOOKS || now - since > STUCK_MS || now - start > DRAINED_WITHIN_MS) return rows;
     await wait(LOOK_EVERY_MS);
   }
 }
