@@ -1,5 +1,5 @@
 import { setTimeout as wait } from "node:timers/promises";
-import { TaskManagerClosedError } from "../../core/errors.js";
+import { isTaskStoreError, TaskManagerClosedError, TaskStoreError } from "../../core/errors.js";
 import { debug, warn } from "../../core/guard.js";
 import { HOME } from "../../core/home.js";
 import { within } from "../../core/within.js";
@@ -54,16 +54,12 @@ export class Store {
 
   /** False when a task of that id is live already. */
   async add(message: TaskMessage): Promise<boolean> {
-    const [id = "", ...others] = jobIdsOf(message.origin.id);
-    if (message.fresh) {
-      await this.#add(id, message, undefined);
-      return true;
-    }
+    const ids = jobIdsOf(message.origin.id);
+    const [id = ""] = ids;
+    if (message.fresh) return await this.#add(id, message, undefined);
     return await this.change(id, async () => {
-      for (const one of [id, ...others]) if (!(await this.#makeFree(one))) return false;
-      const stamp = crypto.randomUUID();
-      await this.#add(id, message, stamp);
-      return await this.#isStored(id, stamp);
+      if (!(await storingNothing(() => this.#makeAllFree(ids)))) return false;
+      return await this.#add(id, message, crypto.randomUUID());
     });
   }
 
@@ -127,12 +123,26 @@ export class Store {
     else warn(`${what} reports an error`, error);
   }
 
-  async #add(jobId: string, message: TaskMessage, stamp: string | undefined): Promise<void> {
+  async #add(jobId: string, message: TaskMessage, stamp: string | undefined): Promise<boolean> {
     const { name, maxAttempts = 1, enqueuedAt = 0, dueAt = enqueuedAt } = message.origin;
     // rounded up: no task starts early
     const delay = Math.ceil(dueAt - enqueuedAt);
     const options = { jobId, attempts: maxAttempts, backoff: BACKOFF, delay };
-    await this.#ask((queue) => queue.add(name, taskData(message, stamp), options));
+    try {
+      await this.#ask((queue) => queue.add(name, taskData(message, stamp), options));
+    } catch (error) {
+      // it may be there all the same
+      if (!isTaskStoreError(error) || error.stored === false) throw error;
+      const job = await this.find(jobId).catch(() => undefined);
+      if (job === undefined) throw error;
+      return hasStamp(job, stamp);
+    }
+    return stamp === undefined || (await this.#isStored(jobId, stamp));
+  }
+
+  async #makeAllFree(ids: readonly string[]): Promise<boolean> {
+    for (const id of ids) if (!(await this.#makeFree(id))) return false;
+    return true;
   }
 
   // A task that has ended may still be kept, and must not stand in the way of another.
@@ -188,6 +198,16 @@ export class Store {
       this.#isConnected = undefined;
     }
     void closeQueue(queue, false);
+  }
+}
+
+// What fails here has certainly stored nothing.
+async function storingNothing<T>(look: () => Promise<T>): Promise<T> {
+  try {
+    return await look();
+  } catch (error) {
+    if (!isTaskStoreError(error)) throw error;
+    throw new TaskStoreError(error.message, { stored: false, cause: error.cause });
   }
 }
 

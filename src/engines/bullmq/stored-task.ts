@@ -162,7 +162,7 @@ export function dataWithNext(job: BullmqJob, next: NextAttempt): object {
   return { ...task, next, stalls: stalledCounter };
 }
 
-export function hasStamp({ data }: BullmqJob, stamp: string): boolean {
+export function hasStamp({ data }: BullmqJob, stamp: string | undefined): boolean {
   return fieldsOf(data).stamp === stamp;
 }
 

@@ -1,12 +1,13 @@
-import { getTaskContext, type TaskManager } from "otel-taskflow";
-import { bullmqEngine } from "otel-taskflow/bullmq";
+import { getTaskContext, isTaskLostError, type TaskManager } from "otel-taskflow";
+import { type BullmqEngineOptions, bullmqEngine } from "otel-taskflow/bullmq";
+import type { TaskEngine } from "otel-taskflow/engine";
 import { afterAll, describe, expect, onTestFinished, test, vi } from "vitest";
-import { createTasks } from "../../support/tasks.js";
+import { createTasks, deferred } from "../../support/tasks.js";
 import { collectDiag, startTelemetry } from "../../support/telemetry.js";
 import { describeUnavailable } from "../../support/unavailable.js";
 import { startProcess } from "../process/start.js";
 import type { EngineStore } from "../world.js";
-import { type BullmqWorld, FAST, optionsOf, postgresWorld, redisWorld } from "./worlds.js";
+import { type BullmqWorld, FAST, type Kind, optionsOf, postgresWorld, redisWorld } from "./worlds.js";
 
 const SLOW = { timeout: 60_000 };
 
@@ -66,18 +67,59 @@ function cases(world: BullmqWorld): void {
     expect(lines.join()).toMatch(`BullMQ gave up task ${id} without running it`);
   });
 
+  test("a task that loses its workers too often gives up with the reason, and tells that", SLOW, async () => {
+    const store = await openStore();
+    const failures: unknown[] = [];
+    const tasks = createTasks({
+      engine: engineOn(store, { maxLost: 1 }),
+      onFailure: ({ context, error }) => void failures.push([context.taskId, context.attempt, isTaskLostError(error)]),
+    });
+    const run = vi.fn();
+    const id = await tasks.addTask(tasks.task({ name: "hangs", retries: 3 }, run));
+    await killDuring(store, id);
+    await tasks.work();
+    await tasks.idle();
+    expect([run.mock.calls, failures, await store.stateOf(id)]).toEqual([[], [[id, 0, true]], "failed"]);
+  });
+
+  test("a run after a crash is still told of it when a worker gave it back meanwhile", SLOW, async () => {
+    const telemetry = startTelemetry();
+    const store = await openStore();
+    const [leaves, stays] = [createTasks({ engine: store.engine() }), createTasks({ engine: store.engine() })];
+    const started = deferred();
+    const hangs = (): Promise<never> => {
+      started.resolve();
+      return new Promise(() => {});
+    };
+    const id = await leaves.addTask(leaves.task("hangs", hangs));
+    stays.task("hangs", () => {});
+    await killDuring(store, id);
+    await leaves.work();
+    await started.promise;
+    await leaves.shutdown({ timeout: 0 });
+    await stays.work();
+    await stays.idle();
+    const spans = telemetry.named("process hangs").map(({ attributes }) => attributes);
+    expect(spans.map((one) => [one["task.outcome"], one["task.redelivered"]])).toEqual([
+      ["deferred", true],
+      ["success", true],
+    ]);
+  });
+
   async function openStore(): Promise<EngineStore> {
     const store = await world.create();
     onTestFinished(() => store.close(), 20_000);
     return store;
   }
 
-  /** Takes the first crash of a task for the last. */
-  function careful({ location }: EngineStore): TaskManager {
-    const { kind, url, queue } = JSON.parse(location) as { kind: "5"; url: string; queue: string };
-    return createTasks({
-      engine: bullmqEngine({ ...optionsOf(kind, url), queue, workerOptions: { ...FAST, maxStalledCount: 0 } }),
-    });
+  /** Has BullMQ itself take the first crash of a task for the last. */
+  function careful(store: EngineStore): TaskManager {
+    return createTasks({ engine: engineOn(store, { workerOptions: { ...FAST, maxStalledCount: 0 } }) });
+  }
+
+  function engineOn({ location }: EngineStore, options: Partial<BullmqEngineOptions>): TaskEngine {
+    const { kind, url, queue } = JSON.parse(location) as { kind: Kind; url: string; queue: string };
+    return bullmqEngine({ ...optionsOf(kind, url), queue, workerOptions: FAST, ...options });
   }
 
   /** Has another process run the task, and kills it while it does. */

@@ -66,6 +66,7 @@ describe("bullmqEngine", () => {
     [{ ...good, connection: { keyPrefix: "app:" } }, /^connection: ioredis does not support ioredis prefixes, use the/],
     [{ ...good, connection: { options: { keyPrefix: "app:" } } }, /^connection: ioredis does not support ioredis pre/],
     [{ ...good, workerOptions: { maxStartedAttempts: -1 } }, /^workerOptions.maxStartedAttempts: expected an integer/],
+    [{ ...good, maxLost: 0 }, /^maxLost: expected an integer from 1, received 0/],
     [{ ...good, concurrency: 0 }, /^concurrency: expected an integer from 1, received 0/],
     [{ ...good, prefix: "" }, /^prefix: expected a non-empty string/],
     [{ ...good, workerOptions: 5 }, /^workerOptions: expected an object/],
