@@ -4,7 +4,7 @@ import { bullmqEngine } from "otel-taskflow/bullmq";
 import { afterAll, describe, expect, onTestFinished, test } from "vitest";
 import { type LossyProxy, startProxy } from "../../support/lossy-proxy.js";
 import { type OwnServer, postgresMissing, startPostgres, startRedis } from "../../support/servers.js";
-import { createTasks } from "../../support/tasks.js";
+import { createTasks, deferred } from "../../support/tasks.js";
 import { collectDiag } from "../../support/telemetry.js";
 import { describeUnavailable } from "../../support/unavailable.js";
 import type { EngineStore } from "../world.js";
@@ -74,16 +74,18 @@ function cases(world: BullmqWorld): void {
   test("an end whose answer is lost is stored once, be it a success, a retry or the last", async () => {
     await overEachAnswer(async ({ proxy, store, manager }, skipped) => {
       const { tasks, told } = listening(manager);
+      const gate = deferred();
       let runs = 0;
       const task = tasks.task({ name: "task", retries: 1, delay: 50 }, async (fails: boolean) => {
         runs += 1;
-        await wait(300);
+        await gate.promise;
         if (fails) throw new Error("no");
       });
       await tasks.work();
       const ids = [await tasks.addTask(task, [false]), await tasks.addTask(task, [true])];
-      await expect.poll(() => runs).toBe(2);
+      await expect.poll(() => runs, { timeout: 10_000 }).toBe(2);
       proxy.loseAnswer(skipped);
+      gate.resolve();
       await tasks.idle();
       const isLost = proxy.keepAnswers();
       const ends = [`success ${ids[0]}`, `retry ${ids[1]}`, `failure ${ids[1]}`];
