@@ -1,5 +1,5 @@
 import { AsyncLocalStorage } from "node:async_hooks";
-import { getTaskContext, isTaskConfigError, type TaskManager } from "otel-taskflow";
+import { getTaskContext, isTaskConfigError } from "otel-taskflow";
 import { type GraphileEngineOptions, graphileEngine } from "otel-taskflow/graphile-worker";
 import pg from "pg";
 import { beforeEach, describe, expect, onTestFinished, test, vi } from "vitest";
@@ -7,13 +7,11 @@ import { postgresUrl } from "../../support/servers.js";
 import { createTasks, deferred } from "../../support/tasks.js";
 import { collectDiag, startTelemetry } from "../../support/telemetry.js";
 import { describeUnavailable } from "../../support/unavailable.js";
-import { createDatabase, dropDatabase, queryOnce } from "./database.js";
+import { queryOnce } from "./database.js";
 import { losing } from "./lost-answers.js";
+import { DISCONNECT_ALL, type JobRow, openRig, POLL_MS, type Rig, UNLOCK_ALL } from "./rig.js";
 import { GRAPHILE, VERSIONS, type Version } from "./versions.js";
 
-const POLL_MS = 50;
-const DISCONNECT_ALL = `
-  select pg_terminate_backend(pid) from pg_stat_activity where datname = current_database() and pid <> pg_backend_pid()`;
 /** The first job of the task "short" is not completed, which takes a while. */
 const LOSE_ONE_COMPLETION = `
   create sequence completions;
@@ -29,36 +27,17 @@ const { url: server = "", unavailable } = await postgresUrl();
 if (unavailable !== undefined) describeUnavailable("graphileEngine", unavailable);
 else for (const version of VERSIONS) describe(`graphileEngine with ${version}`, () => engineCases(version));
 
-interface JobRow {
-  readonly attempts: number;
-  readonly max_attempts: number;
-  readonly last_error: string | null;
-  readonly locked_by: string | null;
-  readonly run_at: Date;
-  readonly task_identifier: string;
-}
-
 function engineCases(version: Version): void {
   const { run, makeWorkerUtils } = GRAPHILE[version];
+  let rig: Rig;
   let url: string;
-
   beforeEach(async () => {
-    url = await createDatabase(server);
-    onTestFinished(() => dropDatabase(server, url));
+    rig = await openRig(version, server);
+    ({ url } = rig);
   });
-
-  const open = (options: Partial<GraphileEngineOptions> = {}): TaskManager => {
-    const connection = options.pgPool === undefined ? { connectionString: url } : {};
-    return createTasks({
-      engine: graphileEngine({ run, makeWorkerUtils, pollInterval: POLL_MS, ...connection, ...options }),
-    });
-  };
-  const openPool = (max: number): pg.Pool => {
-    const pool = new pg.Pool({ connectionString: url, max });
-    onTestFinished(() => pool.end());
-    return pool;
-  };
-  const jobs = (): Promise<JobRow[]> => queryOnce(url, "select * from graphile_worker.jobs order by id");
+  const open: Rig["open"] = (engine) => rig.open(engine);
+  const openPool: Rig["openPool"] = (max) => rig.openPool(max);
+  const jobs = (): Promise<JobRow[]> => rig.jobs();
 
   test("a task that gave up is failed for good, and last_error says why, whatever was thrown", async () => {
     const tasks = open();
@@ -104,7 +83,6 @@ function engineCases(version: Version): void {
     ["with all connections", DISCONNECT_ALL],
   ])("a retry that was stored, though the answer was lost %s, leaves nothing behind", async (_, text) => {
     collectDiag();
-    vi.spyOn(console, "trace").mockImplementation(() => {}); // graphile-worker's own, when one of its workers dies
     const lost = { of: /with spent/, meanwhile: () => queryOnce(url, text) };
     // a pool of graphile-worker's own, which it gives up while its connections break, ends the process
     const pgPool = openPool(5);
@@ -124,7 +102,6 @@ function engineCases(version: Version): void {
 
   test("a task that has succeeded runs no more, though two runners in a row are in trouble", async () => {
     const told = collectDiag();
-    vi.spyOn(console, "trace").mockImplementation(() => {}); // graphile-worker's own, when one of its workers dies
     const tasks = open({ concurrency: 2 });
     const [started, gate] = [deferred(), deferred()];
     const long = tasks.task("long", () => {
@@ -206,10 +183,7 @@ function engineCases(version: Version): void {
     await tasks.addTask(task);
     await tasks.work();
     await started.promise;
-    await queryOnce(
-      url,
-      "select graphile_worker.force_unlock_workers(array(select locked_by from graphile_worker.jobs))",
-    );
+    await queryOnce(url, UNLOCK_ALL);
     gate.resolve();
     await tasks.idle();
     expect([seen, await jobs()]).toEqual([[0, 1], []]);
@@ -333,7 +307,6 @@ function engineCases(version: Version): void {
 
   test("goes on when all its connections are cut, and runs every task", { timeout: 30_000 }, async () => {
     collectDiag();
-    vi.spyOn(console, "trace").mockImplementation(() => {}); // graphile-worker's own, when one of its workers dies
     const unhandled = vi.fn();
     process.on("unhandledRejection", unhandled);
     onTestFinished(() => void process.off("unhandledRejection", unhandled));

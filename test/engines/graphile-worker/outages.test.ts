@@ -110,7 +110,7 @@ function outageCases(version: Version): void {
   });
 
   test("a shutdown waits for no server that does not answer, nor does whoever adds a task or starts to work", async () => {
-    const url = await openSilentServer();
+    const { url, hangUp } = await openSilentServer();
     const { run, make: makeWorkerUtils } = rig;
     const tasks = createTasks({ engine: graphileEngine({ run, makeWorkerUtils, connectionString: url }) });
     const task = tasks.task("task", () => {});
@@ -118,6 +118,9 @@ function outageCases(version: Version): void {
     await tasks.shutdown({ timeout: 100 });
     const [adding] = await calls;
     expect(adding).toMatchObject({ status: "rejected", reason: { code: "TASK_STORE", stored: false } });
+    // what was waited for no longer fails after all
+    hangUp();
+    await rig.sql("select pg_sleep(0.3)");
     expect(unhandled.mock.calls).toEqual([]);
   });
 
@@ -141,19 +144,20 @@ function outageCases(version: Version): void {
   });
 }
 
-/** A server that takes connections, and never says anything. */
-async function openSilentServer(): Promise<string> {
+/** A server that takes connections, and says nothing until it closes them. */
+async function openSilentServer(): Promise<{ readonly url: string; hangUp(): void }> {
   const sockets = new Set<Socket>();
   const silent = createServer((socket) => {
     socket.on("error", () => {}).resume();
     sockets.add(socket);
   });
   await new Promise<void>((resolve) => silent.listen(0, "127.0.0.1", resolve));
-  onTestFinished(() => {
+  const hangUp = (): void => {
     for (const socket of sockets) socket.destroy();
     silent.close();
-  });
+  };
+  onTestFinished(hangUp);
   const address = silent.address();
   if (address === null || typeof address === "string") throw new Error("a TCP server has no port");
-  return `postgres://postgres@127.0.0.1:${address.port}/test`;
+  return { url: `postgres://postgres@127.0.0.1:${address.port}/test`, hangUp };
 }

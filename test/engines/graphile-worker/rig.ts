@@ -6,7 +6,7 @@ import { createTasks } from "../../support/tasks.js";
 import { createDatabase, dropDatabase, queryOnce } from "./database.js";
 import { GRAPHILE, type Version } from "./versions.js";
 
-const POLL_MS = 50;
+export const POLL_MS = 50;
 export const DISCONNECT_ALL = `
   select pg_terminate_backend(pid) from pg_stat_activity where datname = current_database() and pid <> pg_backend_pid()`;
 /** As it is after four hours, or after `forceUnlockWorkers`. */

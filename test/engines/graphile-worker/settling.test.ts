@@ -28,12 +28,14 @@ function settlingCases(version: Version): void {
     const gates = [deferred(), deferred()];
     const started = [deferred(), deferred()];
     const told: string[] = [];
+    const runs: unknown[] = [];
     const managers = [first, second].map((end, index) => {
       const name = ["first", "second"][index];
       const tell = (what: string) => (): void => void told.push(`${name} ${what}`);
       const hooks = { onSuccess: tell("success"), onRetry: tell("retry"), onFailure: tell("failure") };
-      const tasks = rig.open({ concurrency: 1, pollInterval: 60_000 }, hooks);
+      const tasks = rig.open({ concurrency: 1 }, hooks);
       const task = tasks.task({ name: "task", retries: 1, delay: 60_000 }, async () => {
+        runs.push(name);
         started[index]?.resolve();
         await gates[index]?.promise;
         return end();
@@ -52,7 +54,7 @@ function settlingCases(version: Version): void {
       gates[who]?.resolve();
       await vi.waitFor(() => expect(told.some((line) => line.startsWith(["first", "second"][who] ?? ""))).toBe(true));
     };
-    return { id, told, endFirst: isDone(0), endSecond: isDone(1) };
+    return { id, told, runs, endFirst: isDone(0), endSecond: isDone(1), first: one.tasks };
   };
   const fails = (): never => {
     throw new Error("no");
@@ -85,6 +87,26 @@ function settlingCases(version: Version): void {
     expect(await rig.jobs()).toEqual([before]);
     await endSecond();
     await vi.waitFor(async () => expect(await rig.jobs()).toEqual([]), SHORTLY);
+  });
+
+  test("a worker that lost its lock gives nothing back when it stops", async () => {
+    const { first, endSecond } = await runTwice(fails, () => {});
+    const [before] = await rig.jobs();
+    await first.shutdown({ timeout: 100 });
+    expect(await rig.jobs()).toEqual([before]);
+    await endSecond();
+    await vi.waitFor(async () => expect(await rig.jobs()).toEqual([]), SHORTLY);
+  });
+
+  test.each([
+    ["retry", fails, { attempts: 0, last_error: null }],
+    ["failure", givesUp, { attempts: MOST, last_error: "never" }],
+  ])("a %s that came too late is stored, without another run, when the task is back", async (_, end, stored) => {
+    const { runs, endFirst } = await runTwice(end, () => {});
+    await endFirst();
+    await rig.sql(UNLOCK_ALL);
+    await vi.waitFor(async () => expect(await rig.jobs()).toMatchObject([{ ...stored, locked_by: null }]), SHORTLY);
+    expect(runs).toEqual(["first", "second"]);
   });
 
   test("a retry takes the place of no job that took its own place while it ran", async () => {
