@@ -7,6 +7,7 @@ import { createTasks, deferred } from "../../support/tasks.js";
 import { collectDiag } from "../../support/telemetry.js";
 import { describeUnavailable } from "../../support/unavailable.js";
 import { queryOnce } from "./database.js";
+import { losing } from "./lost-answers.js";
 import { DISCONNECT_ALL, openRig, type Rig } from "./rig.js";
 import { VERSIONS, type Version } from "./versions.js";
 
@@ -104,7 +105,33 @@ function outageCases(version: Version): void {
     await rig.sql(LOSE_ONE_COMPLETION);
     await tasks.addTask(short);
     await vi.waitFor(async () => expect(await rig.jobs()).toMatchObject([{ task_identifier: "long" }]), SHORTLY);
+    await rig.sql("select pg_sleep(0.5)");
+    expect(await rig.jobs()).toMatchObject([{ task_identifier: "long", attempts: 1, locked_by: expect.any(String) }]);
     gate.resolve();
+    await tasks.idle();
+    expect([runs.mock.calls.length, await rig.jobs()]).toEqual([1, []]);
+  });
+
+  test("a task whose fetch was cut off runs as soon as its runner is replaced and has ended", async () => {
+    const tasks = rig.open({ pgPool: rig.openPool(4), concurrency: 1 });
+    const [started, gate] = [deferred(), deferred()];
+    const long = tasks.task("long", () => {
+      started.resolve();
+      return gate.promise;
+    });
+    const runs = vi.fn();
+    const cut = tasks.task("cut", runs);
+    await tasks.addTask(long);
+    const id = await tasks.addTask(cut, [], { delay: 60_000 });
+    await tasks.work();
+    await started.promise;
+    // its answer did not come
+    const fetch = `update graphile_worker._private_jobs set attempts = 1, locked_at = now(), run_at = now(), locked_by =
+      (select locked_by from graphile_worker.jobs where task_identifier = 'long') where key = $1`;
+    await rig.sql(fetch, [id]);
+    await rig.sql(DISCONNECT_ALL);
+    gate.resolve();
+    await vi.waitUntil(() => runs.mock.calls.length > 0, SHORTLY);
     await tasks.idle();
     expect([runs.mock.calls.length, await rig.jobs()]).toEqual([1, []]);
   });
@@ -122,6 +149,41 @@ function outageCases(version: Version): void {
     hangUp();
     await rig.sql("select pg_sleep(0.3)");
     expect(unhandled.mock.calls).toEqual([]);
+  });
+
+  test("a task is not lost whose end could not be stored before its manager had shut down", async () => {
+    const unstored = Array.from({ length: 50 }, () => ({ of: /with spent/, unsent: true }));
+    const tasks = rig.open({ makeWorkerUtils: losing(rig.make, ...unstored) });
+    const ended = deferred();
+    const task = tasks.task({ name: "task", retries: 1 }, () => {
+      ended.resolve();
+      throw new Error("no");
+    });
+    const id = await tasks.addTask(task);
+    await tasks.work();
+    await ended.promise;
+    await tasks.shutdown({ timeout: 300 });
+    expect(await rig.jobs()).toMatchObject([{ key: id, attempts: 1 }]);
+  });
+
+  test("a task that is fetched while its worker stops is given back for a second", async () => {
+    const tasks = rig.open({ concurrency: 1 });
+    const run = vi.fn();
+    tasks.task("task", run);
+    await tasks.work();
+    const pool = rig.openPool(1);
+    const client = await pool.connect();
+    await client.query("begin; lock table graphile_worker._private_jobs in exclusive mode");
+    await client.query("select graphile_worker.add_job('task')");
+    const fetching = "select from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'";
+    await vi.waitUntil(async () => (await rig.sql(fetching)).length > 0, SHORTLY);
+    const stopped = tasks.shutdown({ timeout: 5_000 });
+    await client.query("commit");
+    client.release();
+    await stopped;
+    const waits =
+      "select extract(epoch from run_at - created_at)::float8 as seconds, attempts from graphile_worker.jobs";
+    expect([run.mock.calls, await rig.sql(waits)]).toEqual([[], [{ seconds: 1, attempts: 0 }]]);
   });
 
   test("each attempt runs once, though all connections are cut while it ends", async () => {
