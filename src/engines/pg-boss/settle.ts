@@ -63,8 +63,8 @@ export async function resettle(ask: Ask, task: StoredTask): Promise<StoreAnswer>
   const { job, progress } = task;
   const { [ENVELOPE_KEY]: _progress, ...output } = fieldsOf(job.output);
   if (progress?.ended === true) return await giveUp(ask, task, output);
-  const { next, lost } = progress ?? {};
-  return await giveBack(ask, task, { next, dueAt: next?.dueAt ?? 0, output, lost });
+  const { next } = progress ?? {};
+  return await giveBack(ask, task, { next, dueAt: next?.dueAt ?? 0, output });
 }
 
 /** Reads what was thrown, whatever it is. Never throws. */

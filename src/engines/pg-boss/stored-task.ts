@@ -64,8 +64,8 @@ export function readJob(job: FetchedJob, rules: ReadingRules): StoredTask {
   const settled = call.sealed ? readProgress(fieldsOf(job.data).progress) : undefined;
   const left = progressIn(job.output);
   const newer = left !== undefined && left.claims > (settled?.claims ?? -1);
-  // a task that gives up has its data written first
-  const ended = left?.ended === true && left.claims >= (settled?.claims ?? -1);
+  // its data is written before its output says nothing of that any more
+  const ended = left?.ended === true;
   return {
     ...call,
     job,

@@ -1,4 +1,4 @@
-import { DiagLogLevel, diag } from "@opentelemetry/api";
+import { diag } from "@opentelemetry/api";
 import { getTaskContext, type TaskHook, type TaskManager } from "otel-taskflow";
 import type { PgBoss } from "pg-boss";
 import { afterAll, beforeAll, describe, expect, type TestContext, test, vi } from "vitest";
@@ -6,7 +6,7 @@ import { deferred } from "../../support/tasks.js";
 import { stopTelemetry, useContextManager } from "../../support/telemetry.js";
 import { describeUnavailable } from "../../support/unavailable.js";
 import { postgresBackend } from "./backends.js";
-import { type Loss, lose } from "./lost-answers.js";
+import { hearEndsNotStored, type Loss, lose } from "./lost-answers.js";
 import { openTasks, type Tasks } from "./managers.js";
 
 const PATIENT = { timeout: 25_000, interval: 50 };
@@ -62,9 +62,10 @@ if (backend.unavailable !== undefined) describeUnavailable(backend.title, backen
 else describe("a statement that gets no answer", { timeout: 60_000, concurrent: true }, describeLosses);
 
 function describeLosses(): void {
+  let endsNotStored = (_id: string): string[] => [];
   beforeAll(() => {
     useContextManager();
-    hearWarnings();
+    endsNotStored = hearEndsNotStored();
   });
   afterAll(() => {
     stopTelemetry();
@@ -75,25 +76,74 @@ function describeLosses(): void {
     const { tasks, boss, told, stored, queue } = observed(context);
     const runs: unknown[] = [];
     const starts: number[] = [];
+    let sent: readonly string[] = [];
     const task = tasks.task({ name: "task", retries: end.retries ?? 0, delay: DELAY_MS }, () => {
       const { attempt, redelivered } = getTaskContext() ?? {};
       starts.push(Date.now());
-      if (runs.push([attempt, redelivered]) === 1) lose(boss, end.loss, end.nth);
+      if (runs.push([attempt, redelivered]) === 1) sent = lose(boss, end.loss, end.nth);
       return end.run();
     });
     const id = await tasks.addTask(task);
     if (end.limit !== undefined) await boss.update(queue, undefined, { id, retryLimit: end.limit });
     await tasks.work();
     await vi.waitFor(async () => expect((await stored(id))?.state).toBe(end.state), PATIENT);
+    // it has looked what was carried out, where that is not certain
+    const looks = end.loss === "answer" || end.nth > 1;
+    await vi.waitFor(() => expect(sent.includes("findJobs")).toBe(looks), PATIENT);
     await tasks.idle();
     expect(runs).toEqual(end.attempts.map((attempt) => [attempt, false]));
     expect(told).toEqual(end.told);
     expect((await stored(id))?.output ?? {}).not.toHaveProperty("otel-taskflow");
     // the next claim of a retry may have done the rest before, where this machine was slow
     if (end.retries === undefined) expect(endsNotStored(id)).toEqual([]);
+    if (end.retries !== undefined) expect((await stored(id))?.retryLimit).toBeGreaterThan(1_000_000);
     const [first = 0, second = Number.POSITIVE_INFINITY] = starts;
     expect(second - first).toBeGreaterThanOrEqual(DELAY_MS - 1);
   });
+
+  test("of a retry whose error the database refuses: the rest is told all the same", async (context) => {
+    const { tasks, boss, stored, told } = observed(context);
+    const failing = boss.fail.bind(boss);
+    let isLost = false;
+    boss.fail = async (queue, claim, output) => {
+      if (output && "message" in output) throw Object.assign(new Error("out of range"), { code: "22P05" });
+      const answer = await failing(queue, claim, output);
+      if (isLost) return answer;
+      isLost = true;
+      throw new Error("Connection terminated unexpectedly");
+    };
+    const id = await tasks.addTask(tasks.task({ name: "task", retries: 1, delay: 60_000 }, fail));
+    await tasks.work();
+    await vi.waitFor(async () => expect((await stored(id))?.data).toHaveProperty("progress.next.attempt", 1), PATIENT);
+    await vi.waitFor(() => expect(told).toEqual(["retry 0"]), PATIENT);
+  });
+
+  test.for([1, 2].flatMap((nth) => losses.map((loss) => [nth, loss] as const)))(
+    "of a retry that another worker stores to the end, the %ith %s lost: it is not redelivered",
+    async ([nth, loss], context) => {
+      const own = observed(context);
+      const [{ tasks, boss, stored }, other] = [own, own.manager({}, { onNotice: false })];
+      boss.update = () => Promise.reject(new Error("Connection terminated unexpectedly"));
+      const runs: unknown[] = [];
+      const run = (): void => {
+        const { attempt, redelivered } = getTaskContext() ?? {};
+        if (runs.push([attempt, redelivered]) === 1) throw no;
+      };
+      const id = await tasks.addTask(tasks.task({ name: "task", retries: 1, delay: 6_000 }, run));
+      other.tasks.task({ name: "task", retries: 1, delay: 6_000 }, run);
+      await tasks.work();
+      await vi.waitFor(async () => expect((await stored(id))?.state).toBe("retry"), PATIENT);
+      await tasks.shutdown({ timeout: 0 });
+      const sent = lose(other.boss, loss, nth);
+      await other.tasks.work();
+      await vi.waitFor(async () => expect((await stored(id))?.state).toBe("completed"), PATIENT);
+      expect(sent.length).toBeGreaterThan(nth);
+      expect(runs).toEqual([
+        [0, false],
+        [1, false],
+      ]);
+    },
+  );
 
   test.for(losses)("of a cancelled run, the %s lost: it is told once, and not run again", async (loss, context) => {
     const { tasks, boss, told, stored } = observed(context);
@@ -142,19 +192,6 @@ function describeLosses(): void {
       await vi.waitFor(() => expect(told).toEqual(["cancel 0"]), PATIENT);
     },
   );
-}
-
-const warnings: string[] = [];
-
-function hearWarnings(): void {
-  const hear = (...args: unknown[]): void => void warnings.push(args.map(String).join(" "));
-  const logger = { error: hear, warn: hear, info: hear, debug: hear, verbose: hear };
-  diag.setLogger(logger, { logLevel: DiagLogLevel.WARN, suppressOverrideMessage: true });
-}
-
-/** What was said of ends of this task that the store has not. */
-function endsNotStored(id: string): string[] {
-  return warnings.filter((line) => line.includes(id) && line.includes("is not stored"));
 }
 
 interface Observed extends Tasks {

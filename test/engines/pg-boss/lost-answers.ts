@@ -1,3 +1,4 @@
+import { DiagLogLevel, diag } from "@opentelemetry/api";
 import type { PgBoss } from "pg-boss";
 
 const STATEMENTS = ["complete", "fail", "retry", "update", "cancel", "findJobs"] as const;
@@ -21,4 +22,13 @@ export function lose(boss: PgBoss, loss: Loss, nth: number): Statement[] {
     Object.assign(boss, { [name]: replaced });
   }
   return sent;
+}
+
+/** Hears all that the library warns of, for tests that run at once; returns what was said of ends that are not stored. */
+export function hearEndsNotStored(): (taskId: string) => string[] {
+  const warnings: string[] = [];
+  const hear = (...args: unknown[]): void => void warnings.push(args.map(String).join(" "));
+  const logger = { error: hear, warn: hear, info: hear, debug: hear, verbose: hear };
+  diag.setLogger(logger, { logLevel: DiagLogLevel.WARN, suppressOverrideMessage: true });
+  return (taskId) => warnings.filter((line) => line.includes(taskId) && line.includes("is not stored"));
 }

@@ -45,7 +45,9 @@ function describeOutages(): void {
     const fetch = vi.spyOn(boss, "fetch");
     await tasks.work();
     const away = (): Promise<never> => Promise.reject(Object.assign(new Error("away"), { code: "ECONNREFUSED" }));
-    fetch.mockClear().mockImplementationOnce(away).mockImplementationOnce(away).mockImplementationOnce(away);
+    // a store in which nothing may be looked for is away as well
+    const denied = (): Promise<never> => Promise.reject(Object.assign(new Error("denied"), { code: "42501" }));
+    fetch.mockClear().mockImplementationOnce(away).mockImplementationOnce(denied).mockImplementationOnce(away);
     await vi.waitFor(() => expect(fetch.mock.calls.length).toBeGreaterThan(4), { timeout: 15_000 });
     await vi.waitFor(() => expect(notices).toHaveLength(2), { timeout: 15_000 });
     expect(notices).toEqual(["store: the store cannot be reached", "store: the store can be reached again"]);

@@ -26,6 +26,7 @@ function describeRecovery(): void {
       const { worker, producer, ran } = await twoProcesses(own);
       const admin = server.url.replace(/test$/, "postgres");
       await query(admin, "DROP DATABASE test WITH (FORCE)");
+      await vi.waitFor(() => expect(adds(producer)).rejects.toSatisfy(isTaskStoreError), PATIENT);
       await query(admin, "CREATE DATABASE test");
       await runsAgain(worker, producer, ran);
     },
@@ -91,12 +92,25 @@ function describeRecovery(): void {
     await vi.waitFor(() => expect(runs).toHaveBeenCalledTimes(1), PATIENT);
     expect(notices).toContain("store");
     await tasks.addTask(task);
+    const givenBack = vi.spyOn(boss, "fail");
     late.resolve();
     await vi.waitFor(() => expect(looks.mock.settledResults[0]?.type).toBe("fulfilled"), PATIENT);
+    await vi.waitFor(() => expect(givenBack).toHaveBeenCalled(), PATIENT);
+    expect(runs).toHaveBeenCalledTimes(1);
     gate.resolve();
     await vi.waitFor(() => expect(runs).toHaveBeenCalledTimes(2), PATIENT);
     await tasks.idle();
     expect(runs).toHaveBeenCalledTimes(2);
+  });
+
+  test("starts pg-boss no more once it is closed", async () => {
+    const boss = new PgBoss(backend.connection);
+    const start = vi.spyOn(boss, "start");
+    const host = { run: async () => {}, storeLost() {}, storeBack() {}, carrierOf: () => ({}), receive: vi.fn() };
+    const open = pgBossEngine({ boss }).open(host);
+    await open.close();
+    await expect(open.waiting()).rejects.toSatisfy(isTaskStoreError);
+    expect(start).not.toHaveBeenCalled();
   });
 
   test("shuts down in time where the server takes connections and never answers", async (context) => {
@@ -114,6 +128,10 @@ function describeRecovery(): void {
     await refused;
     await vi.waitFor(() => expect(stop.mock.settledResults[0]?.type).toBe("fulfilled"), PATIENT);
   });
+}
+
+function adds(tasks: TaskManager): Promise<string> {
+  return tasks.addTask(tasks.task(`task ${crypto.randomUUID()}`, () => {}));
 }
 
 interface TwoProcesses {

@@ -119,6 +119,41 @@ function describeSettling(): void {
     expect(named("process task").map(({ attributes }) => attributes["task.outcome"])).toEqual(["failure", "success"]);
   });
 
+  test("of a retry holds it back no more where someone has it start now in pg-boss", async (context) => {
+    const { manager, queue, visitor } = openTasks(backend, context);
+    const { tasks } = manager();
+    const run = vi.fn().mockRejectedValueOnce(new Error("no"));
+    const id = await tasks.addTask(tasks.task({ name: "task", retries: 1, delay: 60_000 }, run));
+    await tasks.work();
+    const beside = await visitor();
+    const waits = async (): Promise<void> =>
+      expect((await beside.findJobs(queue, { id }))[0]?.data).toHaveProperty("progress");
+    await vi.waitFor(waits, PATIENT);
+    await beside.update(queue, undefined, { id, startAfter: 0 });
+    await vi.waitFor(() => expect(run).toHaveBeenCalledTimes(2), PATIENT);
+  });
+
+  test("of a retry that a shutdown cuts short keeps its number and its link", async (context) => {
+    const { manager, named } = openTasks(backend, context);
+    const [{ tasks }, other] = [manager(), manager()];
+    const again = deferred();
+    const task = tasks.task({ name: "task", retries: 1 }, async () => {
+      if (getTaskContext()?.attempt === 0) throw new Error("no");
+      again.resolve();
+      await new Promise(() => {});
+    });
+    other.tasks.task({ name: "task", retries: 1 }, () => {});
+    await tasks.addTask(task);
+    await tasks.work();
+    await again.promise;
+    await tasks.shutdown({ timeout: 0 });
+    await other.tasks.work();
+    await vi.waitFor(() => expect(named("process task")).toHaveLength(3), PATIENT);
+    const [first, , third] = named("process task");
+    expect(third?.attributes).toMatchObject({ "task.attempt": 1, "task.outcome": "success" });
+    expect(third?.links).toMatchObject([{ context: { spanId: first?.spanContext().spanId } }]);
+  });
+
   test("of an attempt that was taken for lost leaves the one that runs now alone", async (context) => {
     const { manager, queue, visitor } = openTasks(backend, context);
     const gates = [deferred(), deferred()];

@@ -1,10 +1,11 @@
+import { diag } from "@opentelemetry/api";
 import type { TaskManager } from "otel-taskflow";
 import type { PgBoss } from "pg-boss";
-import { afterAll, describe, expect, type TestContext, test, vi } from "vitest";
+import { afterAll, beforeAll, describe, expect, type TestContext, test, vi } from "vitest";
 import { deferred } from "../../support/tasks.js";
 import { describeUnavailable } from "../../support/unavailable.js";
 import { postgresBackend } from "./backends.js";
-import { lose } from "./lost-answers.js";
+import { hearEndsNotStored, lose } from "./lost-answers.js";
 import { openTasks } from "./managers.js";
 
 const PATIENT = { timeout: 25_000, interval: 50 };
@@ -23,6 +24,12 @@ if (backend.unavailable !== undefined) describeUnavailable(backend.title, backen
 else describe("the end of a run that was taken for lost", { timeout: 60_000, concurrent: true }, describeStaleEnds);
 
 function describeStaleEnds(): void {
+  let endsNotStored = (_id: string): string[] => [];
+  beforeAll(() => {
+    endsNotStored = hearEndsNotStored();
+  });
+  afterAll(() => diag.disable());
+
   test.for(ends)("leaves alone whoever has the task by now: %s", async ([, retries, end], context) => {
     const { tasks, boss, beside, queue, id, finish } = await lostRun(context, retries, end);
     await beside.fetch(queue, { ignoreStartAfter: true });
@@ -31,7 +38,21 @@ function describeStaleEnds(): void {
     await vi.waitFor(() => expect(sent).toContain("findJobs"), PATIENT);
     expect(await tasks.shutdown({ timeout: 10_000 })).toMatchObject({ abandoned: [] });
     expect(sent.filter((name) => name === "findJobs")).toHaveLength(1);
+    expect(endsNotStored(id)).toHaveLength(1);
     expect(await beside.findJobs(queue, { id })).toMatchObject([{ state: "active", retryCount: 1, startAfter: PAST }]);
+  });
+
+  test.for(ends)("leaves alone a task that somebody else gave back: %s", async ([, retries, end], context) => {
+    const { boss, beside, queue, id, finish, tasks } = await lostRun(context, retries, end);
+    await beside.fetch(queue, { ignoreStartAfter: true });
+    await beside.fail(queue, id, { "otel-taskflow": { claims: 1 } });
+    await beside.update(queue, undefined, { id, startAfter: 60 });
+    const sent = lose(boss, "answer", Number.POSITIVE_INFINITY);
+    finish();
+    await vi.waitFor(() => expect(endsNotStored(id)).toHaveLength(1), PATIENT);
+    expect(await tasks.shutdown({ timeout: 10_000 })).toMatchObject({ abandoned: [] });
+    expect(sent.filter((name) => name === "update")).toEqual([]);
+    expect(await beside.findJobs(queue, { id })).toMatchObject([{ state: "retry", retryCount: 1 }]);
   });
 
   test("leaves alone whoever has the task by now: a cancelled one", async (context) => {
