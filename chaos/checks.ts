@@ -31,7 +31,7 @@ export const CHECKS = {
       !ends.some(({ hook }) => hook === "failure" || hook === "cancel"),
   ),
   "ended in the store, and nobody was told": ofTasks(
-    ({ ends, rows }) => ends.length === 0 && rows.some(({ state }) => state !== "live" && state !== "replaced"),
+    (task, evidence) => isUntold(task) && !lastRunnerWasHit(task, evidence),
   ),
   "ended otherwise than its function says": ofTasks(endedOtherwise),
   "run, though its enqueue is said to be not stored": ofTasks(
@@ -86,6 +86,9 @@ export const NOTES = {
   "told by a second worker, since the first one could not store it any more": ofTasks(
     ({ ends }) => new Set(ends.map(({ by }) => by)).size > 1,
   ),
+  "cancelled in the store, and its worker was killed before it told": ofTasks(
+    (task, evidence) => isUntold(task) && lastRunnerWasHit(task, evidence),
+  ),
   "left in the store without a task, since its worker was killed before it was removed": ofTasks(({ rows }) =>
     rows.some(({ state }) => state === "replaced"),
   ),
@@ -122,6 +125,16 @@ function runAgainAfterStored({ id, attempts, hooks }: TaskHistory, evidence: Evi
 
 function admits({ entries }: ProcessHistory, id: string): boolean {
   return ofKind(entries, "diag").some(({ error }) => error.includes(`task ${id} is not stored`));
+}
+
+function isUntold({ ends, rows }: TaskHistory): boolean {
+  return ends.length === 0 && rows.some(({ state }) => state !== "live" && state !== "replaced");
+}
+
+// The end of a cancelled attempt is stored before anyone is told.
+function lastRunnerWasHit({ attempts }: TaskHistory, { processes }: Evidence): boolean {
+  const last = attempts.at(-1);
+  return last !== undefined && processes.get(last.by)?.hitAt !== Number.POSITIVE_INFINITY;
 }
 
 function endedOtherwise({ accepted, ends, cancels }: TaskHistory, { processes }: Evidence): boolean {

@@ -9,7 +9,8 @@ const BOSS = `
 const GRAPHILE = `
   SELECT * FROM (
     SELECT coalesce(key, payload->'carrier'->>'otel-taskflow', id::text) AS id, last_error AS error, attempts AS runs,
-      attempts >= max_attempts AND (locked_at IS NULL OR key IS NULL) AS spent, key IS NULL AS replaced
+      attempts >= max_attempts AND (locked_at IS NULL OR key IS NULL) AS spent,
+      key IS NULL AND last_error IS NULL AS replaced
     FROM graphile_worker._private_jobs) AS jobs
   WHERE $1 = 'all' OR NOT spent`;
 

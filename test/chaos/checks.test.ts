@@ -57,6 +57,10 @@ test("the audit of chaos finds what must not happen, each by its own check", () 
     "told by a second worker, since the first one could not store it any more": [
       [accepted(), ...run("a", 0, "success"), killed("a"), ...run("b", 0, "success", true)],
     ],
+    "cancelled in the store, and its worker was killed before it told": [
+      [accepted(), ...run("a", 0), killed("a")],
+      [row("failed")],
+    ],
     "left in the store without a task, since its worker was killed before it was removed": [
       [accepted(), ...run("a", 0, "success")],
       [row("replaced")],
