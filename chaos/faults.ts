@@ -11,8 +11,8 @@ export interface Scene {
   readonly proxy: TcpProxy;
   readonly store: TaskServer;
   readonly random: () => number;
-  /** Ids of the tasks of which this process has started the last run. */
-  lastStartedBy(name: string): string[];
+  /** Ids of the tasks that this process has started, and not ended. */
+  runningOn(name: string): string[];
   /** Waits of faults that go on beside others, such as until a stopped process wakes; each never rejects. */
   readonly later: Promise<void>[];
 }
@@ -34,7 +34,7 @@ export const FAULTS = {
     ...{ title: "a worker is killed", often: 2 },
     async run(scene, name) {
       await replace(scene, name, (fleet, worker) => fleet.kill(worker));
-      await scene.store.unlock(scene.lastStartedBy(name)).catch(() => {});
+      await scene.store.unlock(scene.runningOn(name)).catch(() => {});
     },
   },
   term: {
@@ -144,9 +144,9 @@ function leaveBeside({ later }: Scene): Leaving {
 }
 
 // As long as it takes until the engine, or its operator, holds the worker for lost.
-async function wakeLater({ engine, store, lastStartedBy }: Scene, wake: () => void, name: string): Promise<void> {
+async function wakeLater({ engine, store, runningOn }: Scene, wake: () => void, name: string): Promise<void> {
   await wait(engine === "pg-boss" ? 20_000 : 10_000, undefined, { ref: false });
-  await store.unlock(lastStartedBy(name)).catch(() => {});
+  await store.unlock(runningOn(name)).catch(() => {});
   await wait(2_000, undefined, { ref: false });
   wake();
 }

@@ -31,11 +31,15 @@ export async function runChaos(options: ChaosOptions, program: string, folder: s
   const proxy = await TcpProxy.start(store.server.port);
   const fleet = new Fleet(program, { engine, seed, folder, tasks, over, port: proxy.port }, journal);
   const random = seeded(seed + 1);
-  const lastStartedBy = (name: string): string[] => {
-    const last = new Map(ofKind(readJournals(folder), "started").map(({ id, by }) => [id, by]));
-    return [...last].flatMap(([id, by]) => (by === name ? [id] : []));
+  const runningOn = (name: string): string[] => {
+    const entries = readJournals(folder).filter(({ by }) => by === name);
+    const ended = ofKind(entries, "ended");
+    const running = ofKind(entries, "started").filter(
+      ({ id, attempt, at }) => !ended.some((end) => end.id === id && end.attempt === attempt && end.at >= at),
+    );
+    return running.map(({ id }) => id);
   };
-  const scene: Scene = { engine, fleet, proxy, store, random, lastStartedBy, later: [] };
+  const scene: Scene = { engine, fleet, proxy, store, random, runningOn, later: [] };
   try {
     await passFaults(options, scene, journal.note);
     await fleet.leaveAll();
