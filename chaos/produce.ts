@@ -15,6 +15,7 @@ interface Order {
 /** Calls that wait for an answer; more of them would only wait for each other. */
 const AT_ONCE = 40;
 const ANSWERS_WITHIN_MS = 25_000;
+const AFTER_MS = 10_000;
 
 /** Out of a hundred tasks. */
 const SHARES: readonly [TaskKind | "delayed", number][] = [
@@ -40,6 +41,8 @@ export async function produce(load: Load, { tasks, over, seed }: ProcessSettings
     const early = start + (n * over) / tasks - performance.now();
     if (early > 0) await wait(early);
     if (open.size >= AT_ONCE) await Promise.race(open);
+    // a store that was away for long has left no time for the rest
+    if (performance.now() - start > over + AFTER_MS) break;
     const placed = place(load, orderOf(n, seed, random, over));
     open.add(placed);
     void placed.then(() => open.delete(placed));
