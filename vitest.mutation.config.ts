@@ -4,7 +4,8 @@ import base from "./vitest.config.js";
 
 // The tests of `npm run test:core` that run core and manager; those that read the sources would see all mutants at once.
 const TESTS = ["test/{core,manager,properties}/**/*.test.ts", "test/engines/{memory,contract-memory}.test.ts"];
-const MORE = ["test/logs/{on-log,records}.test.ts", "test/sdk/processors.test.ts"];
+const MORE = ["test/seed.test.ts", "test/logs/{on-log,records}.test.ts", "test/sdk/processors.test.ts"];
+const HOSTILE = ["test/hostile/{callbacks,propagation,sdk,settling}.test.ts"];
 /** Tests that need modules of their own, because they or their mutants leave timers behind. */
 const ALONE = ["test/core/isolation.test.ts", "test/manager/{fake-timers,own-engine,unreliable-store}.test.ts"];
 const SLOW = /\/properties\/|engines\/memory|isolation/;
@@ -30,13 +31,7 @@ class LikelyFirst extends BaseSequencer {
   }
 }
 
-// a mutant that never settles is found after this time
-const shared = {
-  ...base.test,
-  testTimeout: 8_000,
-  hookTimeout: 8_000,
-  setupFiles: ["test/mutation/quick-properties.ts"],
-};
+const shared = { ...base.test, setupFiles: ["test/mutation/quick-properties.ts"] };
 
 export default defineConfig({
   resolve: base.resolve,
@@ -48,7 +43,7 @@ export default defineConfig({
         test: {
           ...shared,
           name: "together",
-          include: [...TESTS, ...MORE],
+          include: [...TESTS, ...MORE, ...HOSTILE],
           exclude: ALONE,
           isolate: false,
           maxWorkers: 1,

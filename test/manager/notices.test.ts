@@ -129,6 +129,14 @@ describe("the line", () => {
     expect(vi.getTimerCount()).toBe(0);
   });
 
+  test("of the first thousand tasks is each task's own, and the others share those of a kind", async () => {
+    const { host } = managerWithHost();
+    for (let n = 0; n < 1_000; n += 1) await arriveUnknown(host, `task ${n}`);
+    expect(lines().length).toBe(1_000);
+    for (const name of ["one", "more", "task 7"]) await arriveUnknown(host, name);
+    expect(lines().slice(1_000)).toEqual([expect.stringContaining('"one"')]);
+  });
+
   test("that was left out is counted when the manager shuts down", async () => {
     const tasks = new TaskManager();
     await giveUp(tasks, 3);
