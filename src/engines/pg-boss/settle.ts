@@ -102,7 +102,7 @@ async function endAs(
 ): Promise<StoreAnswer> {
   if ((await ask(end)).affected !== 0) return;
   const found = await look(ask, job);
-  if (found?.state !== state || found.retryCount !== job.retryCount) return "lost";
+  if (found?.state !== state) return "lost";
 }
 
 // pg-boss can only fail a job, with a delay in whole seconds that all of its failures share: a second statement sets

@@ -9,7 +9,7 @@ import { postgresBackend } from "./backends.js";
 import { hearEndsNotStored, type Loss, lose } from "./lost-answers.js";
 import { openTasks, type Tasks } from "./managers.js";
 
-const PATIENT = { timeout: 25_000, interval: 50 };
+const PATIENT = { timeout: 40_000, interval: 50 };
 const DELAY_MS = 1_500;
 const backend = await postgresBackend();
 afterAll(() => backend.close());
@@ -59,7 +59,7 @@ const cases = ends.flatMap((end) =>
 );
 
 if (backend.unavailable !== undefined) describeUnavailable(backend.title, backend.unavailable);
-else describe("a statement that gets no answer", { timeout: 60_000, concurrent: true }, describeLosses);
+else describe("a statement that gets no answer", { timeout: 90_000, concurrent: true }, describeLosses);
 
 function describeLosses(): void {
   let endsNotStored = (_id: string): string[] => [];
@@ -94,8 +94,7 @@ function describeLosses(): void {
     expect(runs).toEqual(end.attempts.map((attempt) => [attempt, false]));
     expect(told).toEqual(end.told);
     expect((await stored(id))?.output ?? {}).not.toHaveProperty("otel-taskflow");
-    // the next claim of a retry may have done the rest before, where this machine was slow
-    if (end.retries === undefined) expect(endsNotStored(id)).toEqual([]);
+    expect(endsNotStored(id)).toEqual([]);
     if (end.retries !== undefined) expect((await stored(id))?.retryLimit).toBeGreaterThan(1_000_000);
     const [first = 0, second = Number.POSITIVE_INFINITY] = starts;
     expect(second - first).toBeGreaterThanOrEqual(DELAY_MS - 1);
@@ -116,6 +115,7 @@ function describeLosses(): void {
     await tasks.work();
     await vi.waitFor(async () => expect((await stored(id))?.data).toHaveProperty("progress.next.attempt", 1), PATIENT);
     await vi.waitFor(() => expect(told).toEqual(["retry 0"]), PATIENT);
+    expect(endsNotStored(id)).toEqual([]);
   });
 
   test.for([1, 2].flatMap((nth) => losses.map((loss) => [nth, loss] as const)))(
@@ -212,8 +212,9 @@ function observed(context: TestContext): Observed {
   const hear = (name: string): TaskHook => {
     return ({ context: { attempt } }) => void told.push(`${name} ${attempt}`);
   };
+  // with room for one, it takes nothing from the queue as long as an end is being stored
   const { tasks, boss } = own.manager(
-    {},
+    { concurrency: 1 },
     {
       ...{ onRetry: hear("retry"), onSuccess: hear("success"), onFailure: hear("failure"), onCancel: hear("cancel") },
       onNotice: false,

@@ -7,12 +7,12 @@ import { describeUnavailable } from "../../support/unavailable.js";
 import { postgresBackend } from "./backends.js";
 import { openTasks, type Tasks } from "./managers.js";
 
-const PATIENT = { timeout: 25_000, interval: 50 };
+const PATIENT = { timeout: 40_000, interval: 50 };
 const backend = await postgresBackend();
 afterAll(() => backend.close());
 
 if (backend.unavailable !== undefined) describeUnavailable(backend.title, backend.unavailable);
-else describe("a task whose runs are lost", { timeout: 60_000, concurrent: true }, describeLostRuns);
+else describe("a task whose runs are lost", { timeout: 90_000, concurrent: true }, describeLostRuns);
 
 function describeLostRuns(): void {
   beforeAll(useContextManager);

@@ -8,7 +8,7 @@ import { postgresBackend } from "./backends.js";
 import { hearEndsNotStored, lose } from "./lost-answers.js";
 import { openTasks } from "./managers.js";
 
-const PATIENT = { timeout: 25_000, interval: 50 };
+const PATIENT = { timeout: 40_000, interval: 50 };
 const backend = await postgresBackend();
 afterAll(() => backend.close());
 
@@ -21,7 +21,7 @@ const ends = [
 ] as const;
 
 if (backend.unavailable !== undefined) describeUnavailable(backend.title, backend.unavailable);
-else describe("the end of a run that was taken for lost", { timeout: 60_000, concurrent: true }, describeStaleEnds);
+else describe("the end of a run that was taken for lost", { timeout: 90_000, concurrent: true }, describeStaleEnds);
 
 function describeStaleEnds(): void {
   let endsNotStored = (_id: string): string[] => [];
@@ -36,7 +36,7 @@ function describeStaleEnds(): void {
     const sent = lose(boss, "answer", Number.POSITIVE_INFINITY);
     finish();
     await vi.waitFor(() => expect(sent).toContain("findJobs"), PATIENT);
-    expect(await tasks.shutdown({ timeout: 10_000 })).toMatchObject({ abandoned: [] });
+    expect(await tasks.shutdown({ timeout: 30_000 })).toMatchObject({ abandoned: [] });
     expect(sent.filter((name) => name === "findJobs")).toHaveLength(1);
     expect(endsNotStored(id)).toHaveLength(1);
     expect(await beside.findJobs(queue, { id })).toMatchObject([{ state: "active", retryCount: 1, startAfter: PAST }]);
@@ -50,7 +50,7 @@ function describeStaleEnds(): void {
     const sent = lose(boss, "answer", Number.POSITIVE_INFINITY);
     finish();
     await vi.waitFor(() => expect(endsNotStored(id)).toHaveLength(1), PATIENT);
-    expect(await tasks.shutdown({ timeout: 10_000 })).toMatchObject({ abandoned: [] });
+    expect(await tasks.shutdown({ timeout: 30_000 })).toMatchObject({ abandoned: [] });
     expect(sent.filter((name) => name === "update")).toEqual([]);
     expect(await beside.findJobs(queue, { id })).toMatchObject([{ state: "retry", retryCount: 1 }]);
   });
@@ -79,7 +79,7 @@ function describeStaleEnds(): void {
     await beside.deleteJob(queue, id);
     finish();
     await tasks.idle();
-    expect(await tasks.shutdown({ timeout: 10_000 })).toMatchObject({ abandoned: [] });
+    expect(await tasks.shutdown({ timeout: 30_000 })).toMatchObject({ abandoned: [] });
   });
 }
 
@@ -97,7 +97,7 @@ interface LostRun {
 /** A task that runs, and whose claim pg-boss takes for lost meanwhile. */
 async function lostRun(context: TestContext, retries: number, end: () => unknown): Promise<LostRun> {
   const { manager, visitor, queue } = openTasks(backend, context);
-  const { tasks, boss } = manager({ concurrency: 1 }, { onNotice: false });
+  const { tasks, boss } = manager({ concurrency: 1, heartbeatSeconds: 3_600 }, { onNotice: false });
   const gate = deferred();
   const run = vi.fn(async () => {
     await gate.promise;
