@@ -4,7 +4,6 @@ import { debug } from "../../core/guard.js";
 import { Recent } from "../../core/recent.js";
 import { within } from "../../core/within.js";
 import type { EngineHost } from "../engine.js";
-import type { StoreLink } from "../link.js";
 import type { GraphileEvent, GraphileRunner } from "./library.js";
 
 /**
@@ -12,8 +11,7 @@ import type { GraphileEvent, GraphileRunner } from "./library.js";
  * It does not recover by itself (https://github.com/graphile/worker/issues/592 and 636).
  */
 const TROUBLE = ["worker:fatalError", "worker:getJob:error", "pool:fatalError", "pool:gracefulShutdown"];
-/** Events that tell that the database did not answer, and that it did. */
-const SILENCE = ["worker:getJob:error", "pool:listen:error"];
+/** Events that tell that the database has answered. That it did not is told by who tries to start another runner. */
 const ANSWER = ["worker:getJob:empty", "job:start", "pool:listen:success"];
 /** A worker that emits one of these has the answer to a fetch; it hands the job over, if it got one, in the same turn. */
 const FETCHED = ["worker:getJob:empty", "worker:getJob:error", "job:start"];
@@ -43,7 +41,7 @@ export class Generation {
   #running = 0;
   #onDrained: (() => void) | undefined;
 
-  constructor(host: Pick<EngineHost, "storeBack">, link: StoreLink) {
+  constructor(host: Pick<EngineHost, "storeBack">) {
     const events = this.#events;
     const on = (names: readonly string[], listener: (event: GraphileEvent) => void): void => {
       for (const name of names) events.on(name, listener);
@@ -53,7 +51,6 @@ export class Generation {
     on(["pool:gracefulShutdown"], () => {
       this.#halted = true;
     });
-    on(SILENCE, ({ error }) => void link.ask(() => Promise.reject(error)).catch(() => {}));
     on(ANSWER, () => host.storeBack());
     on(["worker:getJob:start"], ({ worker }) => this.#fetching.add(worker));
     on(FETCHED, ({ worker }) => this.#fetching.delete(worker));

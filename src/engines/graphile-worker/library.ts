@@ -98,7 +98,6 @@ export type GraphileTask = (payload: unknown, helpers: GraphileHelpers) => Promi
 export interface GraphileEvent {
   readonly worker: { readonly workerId: string };
   readonly workerPool: { readonly id: string };
-  readonly error: unknown;
 }
 
 /** The part of graphile-worker's `Logger` that it calls itself. */

@@ -136,7 +136,7 @@ export class Worker {
 
   async #begin(): Promise<Generation> {
     const { settings, tasks, host, link } = this.#parts;
-    const generation = new Generation(host, link);
+    const generation = new Generation(host);
     this.#generations.add(generation);
     const start = (events: EventEmitter): Promise<GraphileRunner> =>
       untraced(() => settings.run({ ...runOptions(settings), events, taskList: tasks }));

@@ -2,6 +2,7 @@ import type { makeWorkerUtils, WorkerUtils } from "graphile-worker";
 
 /** The part of a `pg` client that is used here. */
 interface Client {
+  readonly connection: { readonly stream: { destroy(): void } };
   query(text: string, values?: unknown[]): Promise<{ rows: unknown[] }>;
 }
 
@@ -10,6 +11,8 @@ export interface LostAnswer {
   readonly of: RegExp;
   /** The server is not even asked. */
   readonly unsent?: boolean;
+  /** The connection breaks while the server carries it out. */
+  readonly breaks?: boolean;
   meanwhile?(): Promise<unknown>;
 }
 
@@ -20,6 +23,12 @@ export function losing(make: typeof makeWorkerUtils, ...lost: readonly LostAnswe
     const [next] = left;
     const isLost = next?.of.test(text) === true;
     if (isLost) left.shift();
+    if (isLost && next.breaks === true) {
+      client.query(text, values).catch(() => {});
+      await new Promise((resolve) => setTimeout(resolve, 100));
+      client.connection.stream.destroy();
+      throw new Error("connection lost");
+    }
     const answer = isLost && next.unsent === true ? { rows: [] } : await client.query(text, values);
     if (!isLost) return answer;
     await next.meanwhile?.();
@@ -29,7 +38,7 @@ export function losing(make: typeof makeWorkerUtils, ...lost: readonly LostAnswe
     const utils = await make(options);
     const lend = utils.withPgClient.bind(utils) as unknown as (use: (client: Client) => unknown) => Promise<unknown>;
     const withPgClient = (use: (client: Client) => unknown): Promise<unknown> =>
-      lend((client) => use({ query: (text, values) => query(client, text, values) }));
+      lend((client) => use({ ...client, query: (text, values) => query(client, text, values) }));
     return Object.assign(utils, { withPgClient }) as unknown as WorkerUtils;
   };
 }

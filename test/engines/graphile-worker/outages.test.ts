@@ -80,18 +80,28 @@ function outageCases(version: Version): void {
     await ran.promise;
   });
 
-  test("a schema that was dropped is made again, by who adds a task and by who works", async () => {
+  test.each([
+    ["dropped", ""],
+    ["emptied", "create schema graphile_worker"],
+  ])("a schema that was %s is made again, by who adds a task and by who works", async (_, then) => {
     const tasks = rig.open({ pgPool: rig.openPool(6), concurrency: 2 });
     const seen: unknown[] = [];
     const task = tasks.task("task", (n: number) => void seen.push(n));
     await tasks.work();
     await tasks.addTask(task, [1]);
     await vi.waitUntil(() => seen.length === 1, SHORTLY);
-    await rig.sql("drop schema graphile_worker cascade");
+    await rig.sql(`drop schema graphile_worker cascade; ${then}`);
     await tasks.addTask(task, [2]);
     await vi.waitUntil(() => seen.length === 2, SHORTLY);
     await tasks.idle();
     expect([seen, await rig.jobs()]).toEqual([[1, 2], []]);
+  });
+
+  test("a schema that was dropped is made again by who cancels a task", async () => {
+    const tasks = rig.open();
+    const id = await tasks.addTask(tasks.task("task", () => {}));
+    await rig.sql("drop schema graphile_worker cascade");
+    expect([await tasks.cancel(id), await rig.jobs()]).toEqual([false, []]);
   });
 
   test("a database that was dropped and made again is worked with again", async () => {
@@ -158,6 +168,14 @@ function outageCases(version: Version): void {
     await vi.waitUntil(() => runs.mock.calls.length > 0, SHORTLY);
     await tasks.idle();
     expect([runs.mock.calls.length, await rig.jobs()]).toEqual([1, []]);
+  });
+
+  test("a worker that looks for tasks tells that the store is back, though nobody adds one", async () => {
+    const tasks = rig.open({ makeWorkerUtils: losing(rig.make, { of: /add_job/, unsent: true }) });
+    const task = tasks.task("task", () => {});
+    await tasks.work();
+    await expect(tasks.addTask(task)).rejects.toMatchObject({ code: "TASK_STORE" });
+    await vi.waitUntil(() => told.join("\n").includes("can be reached again"), SHORTLY);
   });
 
   test("a start that failed is nothing that a shutdown waits for", async () => {

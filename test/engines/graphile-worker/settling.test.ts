@@ -199,6 +199,43 @@ function settlingCases(version: Version): void {
     expect([await tasks.cancel(id), onCancel.mock.calls.length, await rig.jobs()]).toEqual([false, 1, []]);
   });
 
+  test("cancel() tells, once, though the connection breaks while the removal is being stored", async () => {
+    const onCancel = vi.fn();
+    const pgPool = rig.openPool(4);
+    const tasks = rig.open(
+      { pgPool, makeWorkerUtils: losing(rig.make, { of: /^commit/, breaks: true }) },
+      { onCancel },
+    );
+    const id = await tasks.addTask(
+      tasks.task("task", () => {}),
+      [],
+      { delay: 60_000 },
+    );
+    await rig.sql(`create function slow() returns trigger language plpgsql as $$ begin perform pg_sleep(2); return old; end $$;
+      create constraint trigger slow after delete on graphile_worker._private_jobs deferrable initially deferred
+        for each row execute function slow();`);
+    expect(await tasks.cancel(id)).toBe(true);
+    await tasks.idle();
+    expect([onCancel.mock.calls.length, await rig.jobs()]).toEqual([1, []]);
+  });
+
+  test("a task is not stored beside another producer's job of its id that runs for the last time", async () => {
+    const tasks = rig.open();
+    const [started, gate] = [deferred(), deferred()];
+    const run = vi.fn(async () => {
+      started.resolve();
+      await gate.promise;
+    });
+    const task = tasks.task("task", () => run());
+    await tasks.work();
+    await rig.sql("select graphile_worker.add_job('task', job_key => 'order-7', max_attempts => 1)");
+    await started.promise;
+    await tasks.addTask(task, [], { taskId: "order-7" });
+    gate.resolve();
+    await tasks.idle();
+    expect(run).toHaveBeenCalledOnce();
+  });
+
   test("cancel() is false, and tells nothing, where the removal was undone and another worker has the task", async () => {
     const onCancel = vi.fn();
     const take = "update graphile_worker._private_jobs set locked_at = now(), locked_by = 'another', attempts = 1";
