@@ -89,6 +89,26 @@ function settlingCases(version: Version): void {
     await vi.waitFor(async () => expect(await rig.jobs()).toEqual([]), SHORTLY);
   });
 
+  test("a worker whose lock another one has stores nothing, though no delivery was counted", async () => {
+    const onRetry = vi.fn();
+    const tasks = rig.open({ concurrency: 1 }, { onRetry });
+    const [started, gate] = [deferred(), deferred()];
+    const task = tasks.task({ name: "task", retries: 1 }, async () => {
+      started.resolve();
+      await gate.promise;
+      fails();
+    });
+    await tasks.addTask(task);
+    await tasks.work();
+    await started.promise;
+    await rig.sql("update graphile_worker._private_jobs set locked_by = 'another'");
+    const before = await rig.jobs();
+    gate.resolve();
+    await vi.waitUntil(() => onRetry.mock.calls.length > 0, SHORTLY);
+    await rig.sql("select pg_sleep(0.3)");
+    expect(await rig.jobs()).toEqual(before);
+  });
+
   test("a worker that lost its lock gives nothing back when it stops", async () => {
     const { first, endSecond } = await runTwice(fails, () => {});
     const [before] = await rig.jobs();
@@ -109,7 +129,10 @@ function settlingCases(version: Version): void {
     expect(runs).toEqual(["first", "second"]);
   });
 
-  test("a retry takes the place of no job that took its own place while it ran", async () => {
+  test.each([
+    ["a job", {}],
+    ["a job that runs for the last time", { maxAttempts: 1 }],
+  ])("the retry of %s takes the place of none that took its own place while it ran", async (_, spec) => {
     const tasks = rig.open();
     const [started, gate] = [deferred(), deferred()];
     const seen: unknown[] = [];
@@ -123,7 +146,7 @@ function settlingCases(version: Version): void {
     const utils = await rig.make({ connectionString: rig.url });
     onTestFinished(() => utils.release());
     await utils.migrate();
-    await utils.addJob("sync", { n: 1 }, { jobKey: "user-7" });
+    await utils.addJob("sync", { n: 1 }, { jobKey: "user-7", ...spec });
     await tasks.work();
     await started.promise;
     await utils.addJob("sync", { n: 2 }, { jobKey: "user-7", runAt: new Date(Date.now() + 300) });
