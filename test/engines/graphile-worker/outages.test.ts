@@ -22,6 +22,15 @@ const LOSE_ONE_COMPLETION = `
   end $$;
   create trigger lose before delete on graphile_worker._private_jobs for each row execute function lose();`;
 
+/** The first job that is to be freed is not. */
+const LOSE_ONE_FREEING = `
+  create sequence freeings;
+  create function lose() returns trigger language plpgsql as $$ begin
+    if nextval('freeings') = 1 then raise exception 'connection lost'; end if;
+    return new;
+  end $$;
+  create trigger lose before update on graphile_worker._private_jobs
+    for each row when (old.locked_at is not null and new.locked_at is null) execute function lose();`;
 const FAIL_FETCHES = `
   create function fail() returns trigger language plpgsql as $$ begin raise exception 'no'; end $$;
   create trigger fail before update on graphile_worker._private_jobs
@@ -140,6 +149,16 @@ function outageCases(version: Version): void {
     gate.resolve();
     await tasks.idle();
     expect([runs.mock.calls.length, await rig.jobs()]).toEqual([1, []]);
+  });
+
+  test("a task that gave up is kept with its reason, though graphile-worker could not fail its job", async () => {
+    const tasks = rig.open({ concurrency: 1 });
+    const task = tasks.task("task", () => Promise.reject(new Error("no such user")));
+    await tasks.addTask(task);
+    await rig.sql(LOSE_ONE_FREEING);
+    await tasks.work();
+    const failed = { last_error: "no such user", locked_by: null, key: null };
+    await vi.waitFor(async () => expect(await rig.jobs()).toMatchObject([failed]), SHORTLY);
   });
 
   test("a task whose fetch was cut off runs as soon as its runner is replaced and has ended", async () => {

@@ -342,6 +342,29 @@ function settlingCases(version: Version): void {
     expect(attempts[2]?.attributes["task.wait.duration"]).toBeGreaterThan(1);
   });
 
+  test("a retry counts its wait from when it was due, and what was lost of it, whoever stored its task", async () => {
+    const telemetry = startTelemetry();
+    const tasks = rig.open();
+    tasks.task({ name: "sync", retries: 1, delay: 60_000 }, () => getTaskContext()?.attempt === 0 && fails());
+    await tasks.work();
+    await rig.sql("select graphile_worker.add_job('sync')");
+    await vi.waitFor(async () => expect(await rig.jobs()).toMatchObject([{ attempts: 0, locked_by: null }]), SHORTLY);
+    // a minute early, and after a run that graphile-worker took to have failed
+    await rig.sql("update graphile_worker._private_jobs set run_at = now(), attempts = 1, last_error = 'unknown'");
+    await tasks.idle();
+    const [, retry] = telemetry.named("process sync");
+    const { attributes } = retry ?? {};
+    expect(attributes).toMatchObject({ "task.attempt": 1, "task.redelivered": true, "task.wait.duration": 0 });
+  });
+
+  test("a task that graphile-worker itself has given up is not cancelled", async () => {
+    const onCancel = vi.fn();
+    const tasks = rig.open({}, { onCancel });
+    const id = await tasks.addTask(tasks.task("task", () => {}));
+    await rig.sql("update graphile_worker._private_jobs set attempts = max_attempts");
+    expect([await tasks.cancel(id), onCancel.mock.calls]).toEqual([false, []]);
+  });
+
   test("delays count by the server's clock, whatever this process takes for the time", async () => {
     const tasks = rig.open();
     const task = tasks.task({ name: "task", retries: 1, delay: 30_000 }, fails);
