@@ -357,6 +357,29 @@ function settlingCases(version: Version): void {
     expect(attributes).toMatchObject({ "task.attempt": 1, "task.redelivered": true, "task.wait.duration": 0 });
   });
 
+  test("a task that this worker has just fetched is waited for by who cancels it", async () => {
+    const tasks = rig.open({ concurrency: 1 });
+    const [started, gate] = [deferred(), deferred()];
+    const long = tasks.task("long", async () => {
+      started.resolve();
+      await gate.promise;
+    });
+    const late = tasks.task("late", () => {});
+    await tasks.addTask(long);
+    await tasks.work();
+    await started.promise;
+    const id = await tasks.addTask(late, [], { delay: 60_000 });
+    const lock = "update graphile_worker._private_jobs set locked_at = $2, locked_by = $3 where key = $1";
+    const [running] = await rig.jobs();
+    await rig.sql(lock, [id, new Date(), running?.locked_by]);
+    const cancelled = tasks.cancel(id);
+    await rig.sql("select pg_sleep(0.3)");
+    await rig.sql(lock, [id, null, null]);
+    expect(await cancelled).toBe(true);
+    gate.resolve();
+    await tasks.idle();
+  });
+
   test("a task that graphile-worker itself has given up is not cancelled", async () => {
     const onCancel = vi.fn();
     const tasks = rig.open({}, { onCancel });
