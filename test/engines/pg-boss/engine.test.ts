@@ -179,6 +179,25 @@ function describeEngine(): void {
     expect(jobs.flat().map(({ state }) => state)).toEqual(ids.map(() => "cancelled"));
   });
 
+  test("a waiting task that somebody else has just cancelled is not cancelled here", async (context) => {
+    const { manager, queue, visitor } = openTasks(backend, context);
+    const onCancel = vi.fn();
+    const { tasks, boss } = manager({}, { onCancel });
+    const beside = await visitor();
+    const id = await tasks.addTask(
+      tasks.task("task", () => {}),
+      [],
+      { delay: 60_000 },
+    );
+    const cancel = boss.cancel.bind(boss);
+    boss.cancel = async (...args: Parameters<typeof cancel>) => {
+      await beside.cancel(queue, id);
+      return await cancel(...args);
+    };
+    expect(await tasks.cancel(id)).toBe(false);
+    expect(onCancel).not.toHaveBeenCalled();
+  });
+
   test("refuses a queue that was made with another policy", async (context) => {
     const { manager, queue } = openTasks(backend, context);
     const { tasks, boss } = manager();

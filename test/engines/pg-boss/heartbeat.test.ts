@@ -18,7 +18,7 @@ function describeHeartbeat(): void {
   test("comes as often as its producer asked for, whatever the worker's own option says", async (context) => {
     const own = openTasks(backend, context);
     const [{ id, gate }, beside] = [await longTask(own, { heartbeatSeconds: 3_600 }), await own.visitor()];
-    await vi.waitFor(async () => expect(await silenceOf(beside, own, id)).toBeGreaterThan(2_000), PATIENT);
+    await vi.waitFor(async () => expect(await lifeOf(beside, own, id)).toBeGreaterThan(2_000), PATIENT);
     gate.resolve();
   });
 
@@ -52,9 +52,12 @@ function describeHeartbeat(): void {
     const own = openTasks(backend, context);
     const [{ boss, id, gate }, beside] = [await longTask(own, { heartbeatSeconds: 10 }), await own.visitor()];
     const complete = boss.complete.bind(boss);
-    boss.complete = () => Promise.reject(new Error("Connection terminated unexpectedly"));
+    const away = vi.fn(() => Promise.reject(new Error("Connection terminated unexpectedly")));
+    boss.complete = away;
     gate.resolve();
-    await vi.waitFor(async () => expect(await silenceOf(beside, own, id)).toBeGreaterThan(2_000), PATIENT);
+    await vi.waitFor(() => expect(away).toHaveBeenCalledTimes(2), PATIENT);
+    const before = await lifeOf(beside, own, id);
+    await vi.waitFor(async () => expect(await lifeOf(beside, own, id)).toBeGreaterThan(before + 2_000), PATIENT);
     boss.complete = complete;
     await vi.waitFor(async () => expect(await stateOf(beside, own, id)).toBe("completed"), PATIENT);
   });
@@ -81,7 +84,7 @@ async function longTask(own: Tasks, engine: { heartbeatSeconds: number }, count 
 }
 
 /** Milliseconds from the start of a run until its last sign of life. */
-async function silenceOf(beside: PgBoss, { queue }: Tasks, id: string): Promise<number> {
+async function lifeOf(beside: PgBoss, { queue }: Tasks, id: string): Promise<number> {
   const [job] = await beside.findJobs(queue, { id });
   return Number(job?.heartbeatOn) - Number(job?.startedOn);
 }
