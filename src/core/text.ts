@@ -1,5 +1,7 @@
 /** Stands in the place of a character that no store and no protocol can hold. */
 const REPLACEMENT = "\uFFFD";
+/** Characters beyond it take two UTF-16 code units. */
+const MAX_UNIT = 0xffff;
 
 /** True for a text that every store keeps as it is: well-formed Unicode without NUL. */
 export function isStorable(text: string): boolean {
@@ -18,14 +20,7 @@ export function storable(text: string, most: number = Number.POSITIVE_INFINITY):
 /** Returns the first `most` UTF-16 code units of a text, or one less where the cut would fall inside a character. */
 export function cut(text: string, most: number): string {
   if (text.length <= most) return text;
-  const splits = isLead(text.charCodeAt(most - 1)) && isTrail(text.charCodeAt(most));
+  // only a whole surrogate pair that begins here has so large a code point
+  const splits = Number(text.codePointAt(most - 1)) > MAX_UNIT;
   return text.slice(0, splits ? most - 1 : most);
-}
-
-function isLead(unit: number): boolean {
-  return unit >= 0xd800 && unit <= 0xdbff;
-}
-
-function isTrail(unit: number): boolean {
-  return unit >= 0xdc00 && unit <= 0xdfff;
 }
