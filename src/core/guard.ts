@@ -4,8 +4,10 @@ import { isThenable } from "./thenable.js";
 
 const logger = diag.createComponentLogger({ namespace: SCOPE_NAME });
 
-/** Runs telemetry or a user's hook. What it throws is told to diag, and `otherwise` is returned. */
-export function safely<T>(what: string, run: () => T, otherwise: T): T {
+/** Runs telemetry or a user's hook. What it throws is told to diag, and `otherwise` is returned, or nothing. */
+export function safely<T>(what: string, run: () => T, otherwise: T): T;
+export function safely<T>(what: string, run: () => T): T | undefined;
+export function safely<T>(what: string, run: () => T, otherwise?: T): T | undefined {
   try {
     return run();
   } catch (error) {
@@ -15,7 +17,9 @@ export function safely<T>(what: string, run: () => T, otherwise: T): T {
 }
 
 /** Does the same as {@link safely} for a function that may return a promise. */
-export async function quietly<T>(what: string, run: () => T | Promise<T>, otherwise: T): Promise<T> {
+export async function quietly<T>(what: string, run: () => T | Promise<T>, otherwise: T): Promise<T>;
+export async function quietly<T>(what: string, run: () => T | Promise<T>): Promise<T | undefined>;
+export async function quietly<T>(what: string, run: () => T | Promise<T>, otherwise?: T): Promise<T | undefined> {
   try {
     return await run();
   } catch (error) {
@@ -34,7 +38,7 @@ export function ask(what: string, predicate: () => unknown, otherwise: boolean):
  * Runs a user's function that has to answer at once. `undefined` where it throws or returns a promise, told to diag.
  */
 export function atOnce<T>(what: string, run: () => T): { readonly value: T } | undefined {
-  return safely(what, () => answerOf(what, run()), undefined);
+  return safely(what, () => answerOf(what, run()));
 }
 
 function answerOf<T>(what: string, value: T): { readonly value: T } | undefined {

@@ -80,7 +80,7 @@ async function runHandler<T>(
   const handle = (): T | Promise<T> => handler(task);
   const stoppable = stop === undefined ? handle : () => passOnStop(stop, task, handle);
   const judge = async (thrown: unknown): Promise<void> => {
-    verdict = await quietly("foreseeing what becomes of a job", () => foresee?.(thrown), undefined);
+    verdict = await quietly("foreseeing what becomes of a job", () => foresee?.(thrown));
   };
   const call = foresee === undefined ? stoppable : () => judged(stoppable, judge);
   const end = await attempt.start(call, { signal: job.signal });

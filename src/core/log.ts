@@ -110,7 +110,7 @@ function callOnLog(message: string, fields: Fields, attempt: LiveAttempt, active
   const silenced = new Silenced(attempt, active);
   silenced.run(() => {
     // TypeScript lets an async function pass for one that returns void, so its rejection is caught too
-    const returned: unknown = safely("onLog", () => attempt.telemetry.onLog?.(line), undefined);
+    const returned: unknown = safely("onLog", () => attempt.telemetry.onLog?.(line));
     if (isThenable(returned)) Promise.resolve(returned).catch((error: unknown) => warn("onLog failed", error));
   });
   silenced.close();

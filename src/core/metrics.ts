@@ -60,14 +60,14 @@ export function createInstruments(provider: MeterProvider): TaskInstruments {
 /** Counts a task that its engine has accepted. */
 export function countEnqueued(instruments: TaskInstruments | undefined, name: string, route: TaskRoute): void {
   if (instruments === undefined) return;
-  safely("counting a task", () => instruments.enqueued.add(1, labels(name, route)), undefined);
+  safely("counting a task", () => instruments.enqueued.add(1, labels(name, route)));
 }
 
 /** Counts a task that was cancelled while no attempt of it ran. */
 export function countDropped(instruments: TaskInstruments | undefined, name: string, route: TaskRoute): void {
   if (instruments === undefined) return;
   const attributes = { ...labels(name, route), [ATTR_TASK_OUTCOME]: "cancelled" };
-  safely("counting a task", () => instruments.finished.add(1, attributes), undefined);
+  safely("counting a task", () => instruments.finished.add(1, attributes));
 }
 
 /** Measures one attempt from its start on. It is made and ended inside the attempt, so that exemplars point to it. */
@@ -80,11 +80,11 @@ export class AttemptMeasures {
   constructor(instruments: TaskInstruments, name: string, route: TaskRoute, wait: number | undefined) {
     this.#instruments = instruments;
     this.#labels = labels(name, route);
-    safely("measuring an attempt", () => this.#start(wait), undefined);
+    safely("measuring an attempt", () => this.#start(wait));
   }
 
   end(end: MeasuredEnd): void {
-    safely("measuring an attempt", () => this.#end(end), undefined);
+    safely("measuring an attempt", () => this.#end(end));
   }
 
   #start(wait: number | undefined): void {

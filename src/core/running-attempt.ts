@@ -159,7 +159,7 @@ export class RunningAttempt<T> extends LiveAttempt implements EndedAttempt {
     this.outcome = end.outcome;
     this.#unwatch?.();
     // the task's own listeners may do anything
-    if (abortSignal !== undefined) safely("aborting a task's signal", abortSignal, undefined);
+    if (abortSignal !== undefined) safely("aborting a task's signal", abortSignal);
     const storing = end.outcome === "cancelled" ? this.#store?.(end) : undefined;
     if (isThenable(storing)) this.#storing = storing;
     if (this.#storing === undefined || this.#abandoned) {

@@ -65,11 +65,11 @@ export function createTelemetry(options: TaskTelemetryOptions): Telemetry {
     startSpan: (operation: string, task: string, parent: Context, spanOptions: () => SpanOptions) => {
       if (tracerProvider === undefined && registeredApi()?.trace === undefined) return silentSpan(parent);
       const start = (): Span | undefined => usable(tracer().startSpan(`${operation} ${task}`, spanOptions(), parent));
-      const span = safely("starting a span", start, undefined);
+      const span = safely("starting a span", start);
       return span === undefined ? silentSpan(parent) : new OwnSpan(span);
     },
-    instruments: () => safely("finding the meter provider", instruments, undefined),
-    emit: (record: TaskLogRecord) => safely("emitting a log record", () => logger()?.emit(record), undefined),
+    instruments: () => safely("finding the meter provider", instruments),
+    emit: (record: TaskLogRecord) => safely("emitting a log record", () => logger()?.emit(record)),
   });
 }
 
@@ -142,5 +142,5 @@ function copyBaggage(baggage: unknown): TaskBaggage {
 
 /** Returns the identity of a context's span; `undefined` where it has none, or one that cannot be read. */
 export function spanContextIn(context: Context): SpanContext | undefined {
-  return safely("reading a span's context", () => trace.getSpanContext(context), undefined);
+  return safely("reading a span's context", () => trace.getSpanContext(context));
 }

@@ -60,7 +60,7 @@ export class Cancels {
     const found = this.#engine.take(taskId);
     if (!isThenable(found)) return this.#end(found);
     const find = (): Promise<Delivery | undefined> => this.#find(taskId, found);
-    const taken = quietly(`cancelling task ${taskId}`, async () => this.#end(await find()), undefined);
+    const taken = quietly(`cancelling task ${taskId}`, async () => this.#end(await find()));
     // it is in no one's hands until its hook is called
     return this.#here.present({}, () => within(ANSWER_MS, taken, undefined));
   }

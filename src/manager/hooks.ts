@@ -12,7 +12,7 @@ import { checkHooks, type Hooks, type TaskManagerOptions } from "./options.js";
 export function notifier(options: TaskManagerOptions): Notify | undefined {
   const hooks = checkHooks(options);
   if (Object.values(hooks).every((hook) => hook === undefined)) return undefined;
-  return (end, task) => quietly(`a hook of task ${task.funcName}`, () => callHook(hooks, end, task), undefined);
+  return (end, task) => quietly(`a hook of task ${task.funcName}`, () => callHook(hooks, end, task));
 }
 
 function callHook(hooks: Hooks, end: AttemptEnd<unknown>, context: TaskContext): void | Promise<void> {

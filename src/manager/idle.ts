@@ -31,7 +31,7 @@ export async function untilIdle(
     await here.settled(bystanders);
     const { come } = here;
     const changed = here.changed();
-    const waiting = await quietly("looking for tasks that wait", look, undefined);
+    const waiting = await quietly("looking for tasks that wait", look);
     if (waiting === 0 && here.come === come && here.isSettled(bystanders)) return;
     if (waiting === undefined) await pause(OUTAGE_POLL_MS, closing);
     else await (durable ? pause(POLL_MS) : changed);

@@ -52,7 +52,7 @@ export class StoreAccess {
   /** Gives up the store; resolves when the connections are closed, or when `end` aborts. Never rejects. */
   async close(end: AbortSignal): Promise<void> {
     this.#closing.abort();
-    const closing = quietly("closing the engine", () => this.#engine.close(), undefined);
+    const closing = quietly("closing the engine", () => this.#engine.close());
     await Promise.race([closing, whenAborted(end)]);
   }
 

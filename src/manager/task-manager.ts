@@ -102,7 +102,7 @@ export class TaskManager {
    */
   task<F extends TaskFunction>(options: string | TaskOptions, fn: F): F {
     this.#registry.add(options, fn);
-    if (this.#working) void quietly(`working on ${fn.name || "a new task"}`, () => this.#work(), undefined);
+    if (this.#working) void quietly(`working on ${fn.name || "a new task"}`, () => this.#work());
     return fn;
   }
 
@@ -139,7 +139,7 @@ export class TaskManager {
       const awaited = isThenable(given) ? await given : given;
       await this.#prepare(task, fn.length === 0 ? NO_ARGS : args, awaited).enqueue();
     };
-    return (...args) => quietly("adding a task from a callback", () => outsideTasks(() => add(args)), undefined);
+    return (...args) => quietly("adding a task from a callback", () => outsideTasks(() => add(args)));
   }
 
   /**
@@ -272,7 +272,7 @@ function heard(onLog: TaskTelemetryOptions["onLog"], pending: InFlight): TaskTel
   if (typeof onLog !== "function") return onLog;
   return (line) => {
     const returned: unknown = onLog(line);
-    if (isThenable(returned)) void pending.add(quietly("onLog", () => returned, undefined));
+    if (isThenable(returned)) void pending.add(quietly("onLog", () => returned));
   };
 }
 

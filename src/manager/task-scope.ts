@@ -115,7 +115,7 @@ export class HoldingScope implements TaskScope {
 
 // Whoever added the task is gone: what goes wrong now has no one else to tell.
 function later(id: string, enqueue: PreparedTask["enqueue"]): Promise<unknown> {
-  return quietly(`enqueuing task ${id}`, async () => await enqueue(), undefined);
+  return quietly(`enqueuing task ${id}`, async () => await enqueue());
 }
 
 function leaveOut(id: string): void {

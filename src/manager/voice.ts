@@ -45,7 +45,7 @@ export function voiceOf(onNotice: false | NoticeListener | undefined, heard: Rea
   if (onNotice === false) return SILENT;
   if (onNotice === undefined) return new Lines(heard);
   return {
-    say: (notice) => void quietly("onNotice", async () => await onNotice(notice), undefined),
+    say: (notice) => void quietly("onNotice", async () => await onNotice(notice)),
     close: () => {},
   };
 }
@@ -68,11 +68,11 @@ class Lines implements Voice {
 
   say(notice: TaskNotice, about: string): void {
     if (this.#heard.has(notice.kind)) return;
-    safely("telling a notice", () => this.#say(notice, about), undefined);
+    safely("telling a notice", () => this.#say(notice, about));
   }
 
   close(): void {
-    safely("telling what was left out", () => this.#sayRest(), undefined);
+    safely("telling what was left out", () => this.#sayRest());
   }
 
   #say(notice: TaskNotice, about: string): void {
