@@ -15,6 +15,8 @@ const SIZE_OF_OTHERS = 8;
 /** Larger numbers are not written down, because that would take too long. */
 const HUGE = 10n ** 100n;
 const UNREADABLE = "[unreadable]";
+/** These names mean something else here. */
+const RESERVED: readonly string[] = ["level", "", "__proto__", ATTR_TASK_LOG_LEVEL, ATTR_TASK_LOG_TRUNCATED];
 
 /** Named values, as `taskLog` takes them. */
 export type Fields = Readonly<Record<string, unknown>>;
@@ -34,7 +36,7 @@ export function addFields(attributes: Attributes, fields: Fields, message: strin
   let taken = 0;
   let truncated = 0;
   for (const name of keysOf(fields)) {
-    if (isReserved(name)) continue;
+    if (RESERVED.includes(name)) continue;
     if (taken === MAX_FIELDS || room.left <= 0) {
       truncated += 1;
       continue;
@@ -79,20 +81,11 @@ export function textOf(value: unknown): string {
   }
 }
 
-/** Cuts long text at a limit that every backend accepts, and says in the text how much is missing. */
-export function clip(text: string): string {
-  return text.length <= MAX_CHARACTERS ? text : clipped(text, MAX_CHARACTERS);
-}
-
-// These names mean something else here.
-function isReserved(name: string): boolean {
-  return (
-    name === "level" ||
-    name === "" ||
-    name === "__proto__" ||
-    name === ATTR_TASK_LOG_LEVEL ||
-    name === ATTR_TASK_LOG_TRUNCATED
-  );
+/** Cuts long text, by default at a limit that every backend accepts, and says in the text how much is missing. */
+export function clip(text: string, most: number = MAX_CHARACTERS): string {
+  if (text.length <= most) return text;
+  const kept = cut(text, most);
+  return `${kept}… (${text.length - kept.length} more characters)`;
 }
 
 // Primitives and arrays of one primitive type stay as they are, everything else becomes text, and `undefined` and
@@ -130,10 +123,9 @@ function objectToAttribute(value: object, room: Room): AttributeValue {
 function take(text: string, room: Room): string {
   const most = Math.min(MAX_CHARACTERS, Math.max(room.left, 0));
   room.left -= Math.min(text.length, most);
-  if (text.length <= most) return text;
   // a value cut at the limit of one value says so in its own text
-  if (most < MAX_CHARACTERS) room.cut = true;
-  return clipped(text, most);
+  if (text.length > most && most < MAX_CHARACTERS) room.cut = true;
+  return clip(text, most);
 }
 
 // The items are of one primitive type, as isUniform found.
@@ -148,11 +140,6 @@ function takeItems(items: readonly (string | number | boolean)[], room: Room): A
   }
   // each is an item of that one type, cut to fit
   return taken as string[];
-}
-
-function clipped(text: string, most: number): string {
-  const kept = cut(text, most);
-  return `${kept}… (${text.length - kept.length} more characters)`;
 }
 
 // Items are read by index, because an array may have an iterator or a map of its own making.
@@ -204,7 +191,7 @@ function plain(): (key: string, value: unknown) => unknown {
 
 // Returns the first entries as JSON would read them. A Map or a Set is read by its class's own iterator, not its own.
 function entriesOf(value: object, most: number): [string, unknown][] {
-  if (Array.isArray(value)) return firstOf(value, most).map((item, index) => [String(index), item]);
+  if (Array.isArray(value)) return firstEntries(firstOf(value, most).entries(), most);
   if (value instanceof Map) return firstEntries(Map.prototype.entries.call(value), most);
   if (value instanceof Set) return firstEntries(Set.prototype.entries.call(value), most);
   const keys = Object.keys(value).slice(0, most);
