@@ -68,14 +68,6 @@ class Lines implements Voice {
 
   say(notice: TaskNotice, about: string): void {
     if (this.#heard.has(notice.kind)) return;
-    safely("telling a notice", () => this.#say(notice, about));
-  }
-
-  close(): void {
-    safely("telling what was left out", () => this.#sayRest());
-  }
-
-  #say(notice: TaskNotice, about: string): void {
     const key = this.#keyOf(notice, about);
     const counted = this.#counted.get(key);
     if (counted !== undefined) {
@@ -83,8 +75,16 @@ class Lines implements Voice {
       counted.last = notice;
       return;
     }
-    write(lineOf(notice, 0));
+    write(notice, 0);
     this.#listen(key, notice);
+  }
+
+  close(): void {
+    for (const { leftOut, last, timer } of this.#counted.values()) {
+      clearTimeout(timer);
+      if (leftOut > 0) write(last, leftOut - 1);
+    }
+    this.#counted.clear();
   }
 
   #listen(key: string, last: TaskNotice): void {
@@ -98,16 +98,8 @@ class Lines implements Voice {
     const counted = this.#counted.get(key);
     this.#counted.delete(key);
     if (counted === undefined || counted.leftOut === 0) return;
-    write(lineOf(counted.last, counted.leftOut - 1));
+    write(counted.last, counted.leftOut - 1);
     this.#listen(key, counted.last);
-  }
-
-  #sayRest(): void {
-    for (const { leftOut, last, timer } of this.#counted.values()) {
-      clearTimeout(timer);
-      if (leftOut > 0) write(lineOf(last, leftOut - 1));
-    }
-    this.#counted.clear();
   }
 
   #keyOf({ kind }: TaskNotice, about: string): string {
@@ -116,10 +108,12 @@ class Lines implements Voice {
   }
 }
 
-function lineOf({ kind, message, error }: TaskNotice, leftOut: number): string {
+function write({ kind, message, error }: TaskNotice, leftOut: number): void {
   const withError = kind === "gave-up" || error !== undefined ? `${message}: ${shortly(error)}` : message;
   const count = leftOut === 0 ? "" : ` (${leftOut} more like this since the line before)`;
-  return `${SCOPE_NAME}: ${cut(oneLine(withError), MAX_LINE)}${count}`;
+  const line = `${SCOPE_NAME}: ${cut(oneLine(withError), MAX_LINE)}${count}`;
+  // not process.stderr: a pipe that was closed at its other end would end the process
+  safely("telling a notice", () => console.error(line));
 }
 
 function shortly(error: unknown): string {
@@ -131,11 +125,6 @@ function shortly(error: unknown): string {
 // A text of others may hold what moves a terminal's cursor or begins another line.
 function oneLine(text: string): string {
   return storable(text).replace(/[\p{Cc}\u2028\u2029]+/gu, " ");
-}
-
-function write(line: string): void {
-  // not process.stderr: a pipe that was closed at its other end would end the process
-  console.error(line);
 }
 
 /** Says that a task gave up. */
