@@ -163,10 +163,7 @@ function replaceTags(context: Context, tags: TaskTags, travels: (key: string) =>
   const entries = inherited?.getAllEntries() ?? [];
   const own = ownEntries(tags, travels);
   const foreign = entries.filter(([key]) => !isOurs(key));
-  // entries that arrived as they should may stay
-  if (entries.length === own.length + foreign.length && own.every((entry, place) => isSame(entry, entries[place]))) {
-    return context;
-  }
+  if (own.length === 0 && foreign.length === entries.length) return context;
   let baggage = propagation.createBaggage(Object.fromEntries(own));
   for (const [key, entry] of foreign.slice(0, MAX_FOREIGN)) baggage = baggage.setEntry(key, entry);
   return propagation.setBaggage(context, baggage);
@@ -199,10 +196,6 @@ function encodedLength(value: string): number {
 function isOurs(key: string): boolean {
   const name = key.trim();
   return name.startsWith(TASK_TAG_PREFIX) || name === ATTR_TASK_ID;
-}
-
-function isSame([key, { value }]: [string, BaggageEntry], other: [string, BaggageEntry] | undefined): boolean {
-  return other !== undefined && other[0] === key && other[1].value === value && other[1].metadata === undefined;
 }
 
 // The number and length of entries are bounded before they are read. A list, a buffer or any other collection is no
