@@ -1,5 +1,4 @@
 import { debug, quietly } from "../core/guard.js";
-import { isThenable } from "../core/thenable.js";
 import { within } from "../core/within.js";
 import type { Delivery, OpenEngine } from "../engines/engine.js";
 import type { Deliveries } from "./deliveries.js";
@@ -56,32 +55,28 @@ export class Cancels {
   }
 
   // Whether it waited in the store; `undefined` where that gives no answer. A late one is told all the same.
-  #take(taskId: string): boolean | Promise<boolean | undefined> {
-    const found = this.#engine.take(taskId);
-    if (!isThenable(found)) return this.#end(found);
-    const find = (): Promise<Delivery | undefined> => this.#find(taskId, found);
-    const taken = quietly(`cancelling task ${taskId}`, async () => this.#end(await find()));
+  #take(taskId: string): Promise<boolean | undefined> {
+    const taken = quietly(`cancelling task ${taskId}`, async () => {
+      const delivery = await this.#find(taskId);
+      if (delivery !== undefined) this.#drop({ delivery, why: "cancelled", isTold: false });
+      return delivery !== undefined;
+    });
     // it is in no one's hands until its hook is called
     return this.#here.present({}, () => within(ANSWER_MS, taken, undefined));
   }
 
   // The task may be gone although the answer was lost: whoever asks again gets it.
-  async #find(taskId: string, first: Promise<Delivery | undefined>): Promise<Delivery | undefined> {
+  async #find(taskId: string): Promise<Delivery | undefined> {
     const since = performance.now();
-    for (let found = first; ; found = (async () => await this.#engine.take(taskId))()) {
+    for (;;) {
       try {
-        return await found;
+        return await this.#engine.take(taskId);
       } catch (error) {
         if (performance.now() - since > ANSWER_MS) throw error;
         debug(`looking for task ${taskId} again`, error);
       }
       await pause(AGAIN_MS);
     }
-  }
-
-  #end(delivery: Delivery | undefined): boolean {
-    if (delivery !== undefined) this.#drop({ delivery, why: "cancelled", isTold: false });
-    return delivery !== undefined;
   }
 }
 
