@@ -76,7 +76,7 @@ export function finishAttempt(attempt: EndedAttempt, end: AttemptEnd<unknown>): 
   const exception = failed ? describeException(end.error) : undefined;
   const endTime = clock?.at(endedAt);
   describe(attempt, end, exception, endTime);
-  attempt.measures?.end({ outcome, errorType: exception?.type, endedAt });
+  attempt.measures?.end(outcome, exception?.type, endedAt);
   attempt.markEnded();
   attempt.span.end(endTime);
 }

@@ -31,14 +31,6 @@ export interface TaskInstruments {
   readonly active: UpDownCounter;
 }
 
-/** The end of an attempt as metrics need it. */
-export interface MeasuredEnd {
-  readonly outcome: TaskOutcome;
-  readonly errorType: string | undefined;
-  /** The moment it settled, on performance.now()'s axis. */
-  readonly endedAt: number;
-}
-
 /** @see https://opentelemetry.io/docs/specs/otel/metrics/api/#instrument-advisory-parameters */
 export function createInstruments(provider: MeterProvider): TaskInstruments {
   const meter = provider.getMeter(SCOPE_NAME, SCOPE_VERSION);
@@ -80,24 +72,22 @@ export class AttemptMeasures {
   constructor(instruments: TaskInstruments, name: string, route: TaskRoute, wait: number | undefined) {
     this.#instruments = instruments;
     this.#labels = labels(name, route);
-    safely("measuring an attempt", () => this.#start(wait));
+    safely("measuring an attempt", () => {
+      instruments.active.add(1, this.#labels);
+      if (wait !== undefined) instruments.waitDuration.record(wait, this.#labels);
+    });
   }
 
-  end(end: MeasuredEnd): void {
-    safely("measuring an attempt", () => this.#end(end));
-  }
-
-  #start(wait: number | undefined): void {
-    this.#instruments.active.add(1, this.#labels);
-    if (wait !== undefined) this.#instruments.waitDuration.record(wait, this.#labels);
-  }
-
-  #end({ outcome, errorType, endedAt }: MeasuredEnd): void {
-    this.#instruments.active.add(-1, this.#labels);
-    const attributes: Attributes = { ...this.#labels, [ATTR_TASK_OUTCOME]: outcome };
-    if (errorType !== undefined) attributes[ATTR_ERROR_TYPE] = errorType;
-    this.#instruments.attemptDuration.record((endedAt - this.#startedAt) / 1000, attributes);
-    if (FINAL.includes(outcome)) this.#instruments.finished.add(1, attributes);
+  /** `endedAt`: the moment it settled, on performance.now()'s axis. */
+  end(outcome: TaskOutcome, errorType: string | undefined, endedAt: number): void {
+    const instruments = this.#instruments;
+    safely("measuring an attempt", () => {
+      instruments.active.add(-1, this.#labels);
+      const attributes: Attributes = { ...this.#labels, [ATTR_TASK_OUTCOME]: outcome };
+      if (errorType !== undefined) attributes[ATTR_ERROR_TYPE] = errorType;
+      instruments.attemptDuration.record((endedAt - this.#startedAt) / 1000, attributes);
+      if (FINAL.includes(outcome)) instruments.finished.add(1, attributes);
+    });
   }
 }
 
