@@ -102,7 +102,7 @@ export class TaskManager {
    */
   task<F extends TaskFunction>(options: string | TaskOptions, fn: F): F {
     this.#registry.add(options, fn);
-    if (this.#working) void quietly(`working on ${fn.name || "a new task"}`, () => this.#work());
+    if (this.#working) void quietly(`working on ${fn.name || "a new task"}`, () => this.#host.work());
     return fn;
   }
 
@@ -182,7 +182,7 @@ export class TaskManager {
   /** Starts consuming, also for what is registered later. The memory engine already does. */
   async work(): Promise<void> {
     this.#working = true;
-    await this.#work();
+    await this.#host.work();
   }
 
   /** Resolves when nothing is queued, waiting for retry, or running in this process; but for a task that calls it. */
@@ -205,10 +205,6 @@ export class TaskManager {
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.shutdown();
-  }
-
-  async #work(): Promise<void> {
-    await this.#host.work();
   }
 
   // Everything that can be checked before a task is stored, and the storing itself.
@@ -248,18 +244,17 @@ export class TaskManager {
     this.#closed = true;
     const held = this.#held.unfinished();
     // an engine that fails keeps no task running and no span open
-    const unstarted = await quietly("draining the engine", () => this.#drain(deadline.signal, bystanders), []);
+    const drain = async (): Promise<readonly UnfinishedTask[]> => {
+      await this.#accepting.settled(deadline.signal);
+      return await this.#host.drain(deadline.signal, bystanders);
+    };
+    const unstarted = await quietly("draining the engine", drain, []);
     const cutShort = await this.#host.abandon(end.signal);
     await this.#lines.settled(deadline.signal);
     await this.#host.close(end.signal);
     clearTimeout(timer);
     this.#voice.close();
     return { completed: this.#host.completed - before, abandoned: [...cutShort, ...unstarted, ...held] };
-  }
-
-  async #drain(deadline: AbortSignal, bystanders: Bystanders): Promise<readonly UnfinishedTask[]> {
-    await this.#accepting.settled(deadline);
-    return await this.#host.drain(deadline, bystanders);
   }
 }
 
