@@ -36,8 +36,6 @@ const CAPABILITIES: EngineCapabilities = Object.freeze({ durable: false, granula
 /** A task, and at any time the attempt that is next or running. */
 class Job implements Delivery, Rostered {
   place = -1;
-  /** It was taken out of the queue, which passes over it when its turn comes. */
-  gone = false;
   readonly origin: TaskOrigin;
   readonly args: readonly unknown[];
   readonly enqueuer = new AsyncResource("otel-taskflow.task", { requireManualDestroy: true });
@@ -61,7 +59,7 @@ class Job implements Delivery, Rostered {
   }
 
   /** Makes the attempt after a failed one, or the same one once more, the next. */
-  again(end: Settlement & { outcome: "retry" | "deferred" }): void {
+  again(end: Extract<Settlement, { delay: number }>): void {
     this.active = false;
     this.dueAt = Date.now() + end.delay;
     if (end.outcome === "deferred") return;
@@ -188,7 +186,8 @@ class MemoryQueue implements OpenEngine {
     let left = Math.min(this.#ready.size, this.#concurrency - this.#running);
     for (; left > 0 && !this.#halted && performance.now() < until; left -= 1) {
       const job = this.#ready.take();
-      if (job !== undefined && !job.gone) this.#start(job);
+      // the queue passes over what was taken out of it
+      if (job !== undefined && this.#live.has(job)) this.#start(job);
       if (left % STARTED_TOGETHER === 0) await undefined;
     }
     this.#turning = false;
@@ -205,7 +204,7 @@ class MemoryQueue implements OpenEngine {
 
   #store(job: Job, end: Settlement): void {
     this.#running -= 1;
-    if (end.outcome === "retry" || end.outcome === "deferred") {
+    if ("delay" in end) {
       job.again(end);
       this.#wait(job, end.delay);
     } else {
@@ -219,11 +218,10 @@ class MemoryQueue implements OpenEngine {
     if (!job.started) this.#queued -= 1;
     clearTimeout(job.timer);
     job.timer = undefined;
-    job.gone = true;
   }
 
   #sweep(): void {
-    this.#ready.keep((job) => !job.gone);
+    this.#ready.keep((job) => this.#live.has(job));
     this.#gone = 0;
   }
 }
