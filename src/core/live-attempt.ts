@@ -56,11 +56,12 @@ export class LiveAttempt {
   readonly telemetry: Telemetry;
   /** `undefined` where nothing is measured. */
   measures: AttemptMeasures | undefined;
+  /** Lines that `taskLog` left out, because the span holds enough of them. */
+  dropped = 0;
   #resource: AsyncResource | undefined = new AsyncResource("otel-taskflow.attempt", { requireManualDestroy: true });
   #within: Context | undefined;
   #ended = false;
   #lines = 0;
-  #dropped = 0;
 
   /** Its code will run in the context `within`. Positional, as one is made for every attempt. */
   constructor(task: TaskContext, span: OwnSpan, telemetry: Telemetry, within: Context) {
@@ -75,16 +76,11 @@ export class LiveAttempt {
     return this.#ended;
   }
 
-  /** Lines that `taskLog` left out, because the span holds enough of them. */
-  get dropped(): number {
-    return this.#dropped;
-  }
-
   /** Counts a line that is about to be put on the span; false where it holds `most` lines already. */
   takeLine(most: number): boolean {
     const room = this.#lines < most;
     if (room) this.#lines += 1;
-    else this.#dropped += 1;
+    else this.dropped += 1;
     return room;
   }
 

@@ -64,7 +64,8 @@ export class Host implements EngineHost {
   /** Tasks whose retry would come after the end of this process, which alone knew of them. */
   readonly #cutShort: UnfinishedTask[] = [];
   #quiescing = false;
-  #completed = 0;
+  /** Tasks that succeeded or gave up here. */
+  completed = 0;
 
   /** @throws TaskConfigError for an engine of another manager. */
   constructor(engine: TaskEngine, registry: Registry, shared: SharedSettings) {
@@ -76,11 +77,6 @@ export class Host implements EngineHost {
     this.#engine = engine.open(this);
     this.#store = new StoreAccess(this.#engine, shared.durable, this.#closing);
     this.#cancels = new Cancels(this.#here, this.#engine, (dropped) => this.#drop(dropped));
-  }
-
-  /** Tasks that succeeded or gave up here. */
-  get completed(): number {
-    return this.#completed;
   }
 
   // --- called by the engine
@@ -229,7 +225,7 @@ export class Host implements EngineHost {
   #ended(held: HeldDelivery, attempt: RunningAttempt<unknown>, end: AttemptEnd<unknown>): Promise<void> | undefined {
     const { outcome } = end;
     if (outcome === "failure") tellGaveUp(this.#shared.voice, attempt.task, end.error);
-    if (outcome === "success" || outcome === "failure") this.#completed += 1;
+    if (outcome === "success" || outcome === "failure") this.completed += 1;
     const goesOn = outcome === "retry" || outcome === "deferred";
     // nothing will run here again, and the task is kept nowhere else
     if (goesOn && this.#quiescing && !this.#shared.durable) return this.#cutOff(held);
