@@ -52,28 +52,23 @@ export function assignedIdAttributes(id: string, route: TaskRoute): Attributes {
 }
 
 /** Makes a log record's attributes of a task, where no attempt of it runs. */
-export function identityAttributes({ id, name, tags }: TaskIdentity): Attributes {
+export function identityAttributes(id: string, name: string, tags: TaskTags): Attributes {
   const attributes: Attributes = { [ATTR_TASK_ID]: id, [ATTR_TASK_NAME]: name };
-  addTags(attributes, tags);
+  for (const key of Object.keys(tags)) attributes[TASK_TAG_PREFIX + key] = cut(tags[key] ?? "", MAX_TAG);
   return attributes;
 }
 
 /** Makes the attributes of a running task that every span and log record within it may carry. */
 export function contextAttributes({ taskId, funcName, attempt, tags }: TaskContext): Attributes {
-  const attributes: Attributes = {
-    [ATTR_TASK_ID]: taskId,
-    [ATTR_TASK_NAME]: funcName,
-    [ATTR_TASK_ATTEMPT]: attempt,
-  };
-  addTags(attributes, tags);
+  const attributes = identityAttributes(taskId, funcName, tags);
+  attributes[ATTR_TASK_ATTEMPT] = attempt;
   return attributes;
 }
 
 function taskAttributes(task: TaskIdentity, route: TaskRoute, operation: string, operationType: string): Attributes {
-  const attributes: Attributes = { [ATTR_TASK_ID]: task.id, [ATTR_TASK_NAME]: task.name };
+  const attributes = identityAttributes(task.id, task.name, task.tags);
   if (route.engine !== undefined) attributes[ATTR_TASK_ENGINE] = route.engine;
   if (task.parentId !== undefined) attributes[ATTR_TASK_PARENT_ID] = task.parentId;
-  addTags(attributes, task.tags);
   if (route.system !== undefined) {
     attributes[ATTR_MESSAGING_SYSTEM] = route.system;
     attributes[ATTR_MESSAGING_OPERATION_NAME] = operation;
@@ -82,8 +77,4 @@ function taskAttributes(task: TaskIdentity, route: TaskRoute, operation: string,
     if (route.destination !== undefined) attributes[ATTR_MESSAGING_DESTINATION_NAME] = route.destination;
   }
   return attributes;
-}
-
-function addTags(attributes: Attributes, tags: TaskTags): void {
-  for (const key of Object.keys(tags)) attributes[TASK_TAG_PREFIX + key] = cut(tags[key] ?? "", MAX_TAG);
 }
