@@ -179,7 +179,13 @@ function nameSpan(span: OwnSpan, id: unknown, route: TaskRoute): void {
 function failureOf(error: unknown, task: TaskIdentity, { route, telemetry }: EnqueueSettings): Failure {
   const eventName = route.system === undefined ? EVENT_ENQUEUE_EXCEPTION : EVENT_MESSAGING_SEND_EXCEPTION;
   const exception = describeException(error);
-  return { exception, eventName, level: "warn", telemetry, task: () => identityAttributes(task.id, task.name, task.tags) };
+  return {
+    exception,
+    eventName,
+    level: "warn",
+    telemetry,
+    task: () => identityAttributes(task.id, task.name, task.tags),
+  };
 }
 
 /**

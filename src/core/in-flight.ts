@@ -1,4 +1,4 @@
-import { whenAborted } from "./when-aborted.js";
+import { unlessAborted } from "./when-aborted.js";
 
 /** Work that goes on in this process, and that somebody may want to wait for. */
 export class InFlight {
@@ -14,10 +14,8 @@ export class InFlight {
 
   /** Resolves when nothing is in flight, or when `deadline` aborts. Never rejects. */
   async settled(deadline?: AbortSignal): Promise<void> {
-    const aborted = deadline && whenAborted(deadline);
     while (this.#pending.size > 0 && deadline?.aborted !== true) {
-      const all = Promise.allSettled(this.#pending);
-      await (aborted === undefined ? all : Promise.race([all, aborted]));
+      await unlessAborted(Promise.allSettled(this.#pending), deadline);
     }
   }
 }

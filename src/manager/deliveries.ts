@@ -1,6 +1,6 @@
 import { currentAttempt, type LiveAttempt } from "../core/live-attempt.js";
 import { Roster } from "../core/roster.js";
-import { whenAborted } from "../core/when-aborted.js";
+import { unlessAborted } from "../core/when-aborted.js";
 import type { HeldDelivery } from "./held-delivery.js";
 
 /** A call by which an attempt waits for the others. */
@@ -71,9 +71,8 @@ export class Deliveries {
 
   /** Resolves when nothing is here but bystanders, when `deadline` aborts, or when it is closed. Never rejects. */
   async settled(bystanders: Bystanders = NOBODY, deadline?: AbortSignal): Promise<void> {
-    const aborted = deadline && whenAborted(deadline);
     while (!this.isSettled(bystanders) && deadline?.aborted !== true && !this.closed) {
-      await (aborted === undefined ? this.changed() : Promise.race([this.changed(), aborted]));
+      await unlessAborted(this.changed(), deadline);
     }
   }
 

@@ -9,7 +9,7 @@ import { RunningAttempt } from "../core/running-attempt.js";
 import { NO_TAGS } from "../core/tags.js";
 import { spanContextIn } from "../core/telemetry.js";
 import type { Carrier } from "../core/types.js";
-import { whenAborted } from "../core/when-aborted.js";
+import { unlessAborted } from "../core/when-aborted.js";
 import type {
   Delivery,
   EngineHost,
@@ -144,7 +144,7 @@ export class Host implements EngineHost {
 
   /** Lets tasks end until `deadline` aborts, and starts no more of them; returns those that end with this process. */
   async drain(deadline: AbortSignal, bystanders: Bystanders): Promise<UnfinishedTask[]> {
-    if (!this.#shared.durable) await Promise.race([this.#untilIdle(bystanders), whenAborted(deadline)]);
+    if (!this.#shared.durable) await unlessAborted(this.#untilIdle(bystanders), deadline);
     this.#quiescing = true;
     const left = await this.#store.quiesce(deadline);
     for (const delivery of left) this.#drop({ delivery, why: "shutdown", isTold: false });
@@ -166,7 +166,7 @@ export class Host implements EngineHost {
         ? unfinished(origin, "delayed")
         : [];
     });
-    await Promise.race([this.#here.gone(), whenAborted(end)]);
+    await unlessAborted(this.#here.gone(), end);
     return [...cut, ...this.#cutShort];
   }
 

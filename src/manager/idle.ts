@@ -1,10 +1,11 @@
 import { quietly } from "../core/guard.js";
 import { HOME } from "../core/home.js";
 import { isThenable } from "../core/thenable.js";
+import { unlessAborted } from "../core/when-aborted.js";
 import { within } from "../core/within.js";
 import type { OpenEngine } from "../engines/engine.js";
 import type { Bystanders, Deliveries } from "./deliveries.js";
-import { ANSWER_MS, orClosed, pause } from "./patience.js";
+import { ANSWER_MS, pause } from "./patience.js";
 
 /** Between two looks into a store for tasks that wait. */
 const POLL_MS = 100;
@@ -25,7 +26,7 @@ export async function untilIdle(
 ): Promise<void> {
   const look = (): number | undefined | Promise<number | undefined> => {
     const waiting = HOME.runInAsyncScope(engine.waiting, engine);
-    return isThenable(waiting) ? orClosed(within<number | undefined>(ANSWER_MS, waiting, undefined), closing) : waiting;
+    return isThenable(waiting) ? unlessAborted(within<number | undefined>(ANSWER_MS, waiting, undefined), closing) : waiting;
   };
   while (!here.closed) {
     await here.settled(bystanders);

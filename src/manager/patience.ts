@@ -3,6 +3,7 @@ import { TaskStoreError } from "../core/errors.js";
 import { debug, warn } from "../core/guard.js";
 import { onAbort } from "../core/on-abort.js";
 import { adopt } from "../core/thenable.js";
+import { unlessAborted } from "../core/when-aborted.js";
 import type { StoreAnswer } from "../engines/engine.js";
 
 /** For so long anybody waits for an answer of a store. */
@@ -19,7 +20,7 @@ export async function pause(ms: number, closing?: AbortSignal): Promise<void> {
   const over = new Promise<undefined>((resolve) => {
     timer = later(resolve, ms, undefined);
   });
-  await (closing === undefined ? over : orClosed(over, closing));
+  await unlessAborted(over, closing);
   clear(timer);
 }
 
@@ -54,7 +55,7 @@ export async function untilStored(
   for (let ms = FIRST_PAUSE_MS; ; ms = Math.min(2 * ms, LAST_PAUSE_MS)) {
     try {
       const answer = adopt(storing).then((lost) => lost ?? ("stored" as const));
-      return await orClosed(answer, closing);
+      return await unlessAborted(answer, closing);
     } catch (error) {
       // each further try would say the same
       (ms === FIRST_PAUSE_MS ? warn : debug)(`${what} could not be stored yet`, error);
@@ -63,12 +64,4 @@ export async function untilStored(
     if (closing.aborted) return undefined;
     storing = (async () => await again())();
   }
-}
-
-/** Settles as `work` does, or with `undefined` when `closing` aborts. */
-export function orClosed<T>(work: Promise<T>, closing: AbortSignal): Promise<T | undefined> {
-  return new Promise((resolve, reject) => {
-    const unwatch = onAbort(closing, () => resolve(undefined));
-    work.then(resolve, reject).then(unwatch);
-  });
 }

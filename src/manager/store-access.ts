@@ -1,7 +1,7 @@
 import { quietly } from "../core/guard.js";
 import { HOME } from "../core/home.js";
 import { isThenable } from "../core/thenable.js";
-import { whenAborted } from "../core/when-aborted.js";
+import { unlessAborted, whenAborted } from "../core/when-aborted.js";
 import type { Delivery, OpenEngine, TaskMessage } from "../engines/engine.js";
 import { answered, pause } from "./patience.js";
 
@@ -52,8 +52,10 @@ export class StoreAccess {
   /** Gives up the store; resolves when the connections are closed, or when `end` aborts. Never rejects. */
   async close(end: AbortSignal): Promise<void> {
     this.#closing.abort();
-    const closing = quietly("closing the engine", () => this.#engine.close());
-    await Promise.race([closing, whenAborted(end)]);
+    await unlessAborted(
+      quietly("closing the engine", () => this.#engine.close()),
+      end,
+    );
   }
 
   async #store(message: TaskMessage): Promise<boolean> {

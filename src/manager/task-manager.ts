@@ -8,7 +8,7 @@ import { outsideTasks } from "../core/live-attempt.js";
 import { createTelemetry } from "../core/telemetry.js";
 import { isThenable } from "../core/thenable.js";
 import type { TaskTelemetryOptions } from "../core/types.js";
-import { whenAborted } from "../core/when-aborted.js";
+import { unlessAborted } from "../core/when-aborted.js";
 import { memoryEngine } from "../engines/memory.js";
 import type { TaskFunction } from "./definition.js";
 import type { Bystanders } from "./deliveries.js";
@@ -240,7 +240,7 @@ export class TaskManager {
       deadline.abort();
       timer = setTimeout(() => end.abort(), CLOSING_MS);
     }, timeout);
-    await Promise.race([this.#held.settled(), whenAborted(deadline.signal)]);
+    await unlessAborted(this.#held.settled(), deadline.signal);
     this.#closed = true;
     const held = this.#held.unfinished();
     // an engine that fails keeps no task running and no span open
