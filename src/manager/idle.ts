@@ -1,6 +1,5 @@
 import { quietly } from "../core/guard.js";
 import { HOME } from "../core/home.js";
-import { isThenable } from "../core/thenable.js";
 import { unlessAborted } from "../core/when-aborted.js";
 import { within } from "../core/within.js";
 import type { OpenEngine } from "../engines/engine.js";
@@ -24,15 +23,13 @@ export async function untilIdle(
   bystanders: Bystanders,
   closing: AbortSignal,
 ): Promise<void> {
-  const look = (): number | undefined | Promise<number | undefined> => {
-    const waiting = HOME.runInAsyncScope(engine.waiting, engine);
-    return isThenable(waiting) ? unlessAborted(within<number | undefined>(ANSWER_MS, waiting, undefined), closing) : waiting;
-  };
+  const ask = async (): Promise<number | undefined> => await HOME.runInAsyncScope(engine.waiting, engine);
   while (!here.closed) {
     await here.settled(bystanders);
     const { come } = here;
     const changed = here.changed();
-    const waiting = await quietly("looking for tasks that wait", look);
+    const asked = quietly("looking for tasks that wait", ask);
+    const waiting = await unlessAborted(within(ANSWER_MS, asked, undefined), closing);
     if (waiting === 0 && here.come === come && here.isSettled(bystanders)) return;
     if (waiting === undefined) await pause(OUTAGE_POLL_MS, closing);
     else await (durable ? pause(POLL_MS) : changed);
