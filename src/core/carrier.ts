@@ -70,10 +70,8 @@ function inside(within: Context, fn: () => void): void {
   resource.runInAsyncScope(() => withContext(within, fn));
 }
 
-/**
- * Writes an origin, and the number of its attempt, as strings: {@link injectContext} plus one JSON entry. Never throws.
- */
-export function inject(origin: TaskOrigin, attempt?: number): Carrier {
+/** Writes what is known of an origin as strings: {@link injectContext} plus one JSON entry. Never throws. */
+export function inject(origin: ExtractedOrigin): Carrier {
   const carrier = injectContext(origin.context);
   carrier[KEY] = JSON.stringify({
     v: VERSION,
@@ -86,7 +84,7 @@ export function inject(origin: TaskOrigin, attempt?: number): Carrier {
     due: origin.dueAt,
     parent: origin.parentId,
     tags: origin.tags === NO_TAGS ? undefined : origin.tags,
-    attempt,
+    attempt: origin.attempt,
   });
   return carrier;
 }

@@ -31,11 +31,8 @@ function carried(): Carrier {
   const attempt = attemptIn(active);
   if (attempt === undefined) return injectContext(active);
   const { taskId: id, funcName: name, tags, maxAttempts, attempt: number } = attempt.task;
-  const unknown = { retries: undefined, enqueuedAt: undefined, dueAt: undefined, parentId: undefined };
-  return inject(
-    { id, name, tags, maxAttempts, relation: "parent", ...unknown, context: activeContextIn(attempt, active) },
-    number,
-  );
+  const context = activeContextIn(attempt, active);
+  return inject({ id, name, tags, maxAttempts, relation: "parent", attempt: number, context });
 }
 
 /**
