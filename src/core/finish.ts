@@ -3,7 +3,7 @@ import { contextAttributes, type TaskRoute } from "./attributes.js";
 import { activeContext } from "./context.js";
 import { describeException, type ExceptionText } from "./exception.js";
 import type { LiveAttempt } from "./live-attempt.js";
-import { emitRecordFrom } from "./record.js";
+import { emitRecord } from "./record.js";
 import {
   ATTR_ERROR_TYPE,
   ATTR_EXCEPTION_MESSAGE,
@@ -118,7 +118,7 @@ function tell(span: OwnSpan, failure: Failure, time?: HrTime): void {
   if (signal.event) span.addEvent(EVENT_EXCEPTION, attributes, time);
   if (!signal.log) return;
   const context = span.within(activeContext());
-  emitRecordFrom({ telemetry, context, task: task() }, { eventName, body: exception.message, level, attributes });
+  emitRecord({ telemetry, context, task: task(), eventName, body: exception.message, level, attributes });
 }
 
 function exceptionAttributes({ type, message, stack }: ExceptionText): Attributes {

@@ -1,4 +1,5 @@
 import { type Attributes, type Context, isSpanContextValid, type Span, trace } from "@opentelemetry/api";
+import { contextAttributes } from "./attributes.js";
 import { activeContext } from "./context.js";
 import { addFields, clip, type Fields, keysOf, readField, textOf } from "./fields.js";
 import { safely, warn } from "./guard.js";
@@ -69,7 +70,12 @@ function write(message: string, fields: Fields): void {
     const attributes: Attributes = { [ATTR_TASK_LOG_LEVEL]: levelOf(fields) };
     if (fields !== NO_FIELDS) addFields(attributes, fields, message);
     if (span !== undefined) addEvent(span, message, attributes);
-    if (asRecord) emitRecord(attempt, { body: clip(message), level: levelOf(fields), attributes });
+    if (asRecord) {
+      const { telemetry, task } = attempt;
+      const context = activeContextIn(attempt, active);
+      const body = clip(message);
+      emitRecord({ telemetry, context, task: contextAttributes(task), body, level: levelOf(fields), attributes });
+    }
   }
   if (attempt?.telemetry.onLog !== undefined) callOnLog(message, fields, attempt, active);
 }
