@@ -11,8 +11,6 @@ export type Bystanders = () => number;
 
 interface Waiting {
   readonly attempt: LiveAttempt;
-  /** `undefined` where the attempt is a dropped one. */
-  readonly held: HeldDelivery | undefined;
   readonly call: WaitingCall;
 }
 
@@ -106,26 +104,21 @@ export class Deliveries {
     }
   }
 
-  // `undefined` where the attempt is another manager's, or over. Tasks of one id may be here together: looked for is the
-  // attempt, not its id.
+  // `undefined` where the attempt is another manager's, or over.
   #waitingIn(attempt: LiveAttempt | undefined, call: WaitingCall): Waiting | undefined {
-    if (attempt === undefined) return undefined;
-    const held = this.#here.values().find((one) => one.attempt === attempt);
-    return held !== undefined || this.#others.has(attempt) ? { attempt, held, call } : undefined;
+    return attempt !== undefined && this.#attempts().includes(attempt) ? { attempt, call } : undefined;
   }
 
-  #isHere({ attempt, held }: Waiting): boolean {
-    return held === undefined ? this.#others.has(attempt) : this.#here.has(held);
+  // Whatever stands for those that are here. An attempt that was delivered again is here twice.
+  #attempts(): unknown[] {
+    return [...this.#here.values().map(({ attempt }) => attempt), ...this.#others];
   }
 
   #countWaiting(counts: (waiting: Waiting) => boolean): number {
     // this is asked at each end of a task, and nearly always none waits
     if (this.#waiting.size === 0) return 0;
-    const counted = [...this.#waiting].filter((one) => counts(one) && this.#isHere(one));
-    const attempts = new Set(counted.map(({ attempt }) => attempt));
-    // an attempt that was delivered again is here twice
-    const held = this.#here.values().filter(({ attempt }) => attempt !== undefined && attempts.has(attempt));
-    return held.length + [...attempts].filter((attempt) => this.#others.has(attempt)).length;
+    const waiting = [...this.#waiting].filter(counts).map(({ attempt }): unknown => attempt);
+    return this.#attempts().filter((one) => waiting.includes(one)).length;
   }
 
   #wake(): void {
