@@ -54,12 +54,6 @@ export class HeldDelivery implements Rostered {
     return this.delivery.origin.id;
   }
 
-  /** The end that was told is followed by another run. */
-  get goesOn(): boolean {
-    const outcome = this.told?.end.outcome;
-    return outcome === "retry" || outcome === "deferred";
-  }
-
   /** Ends as `first` does, another delivery of the same run, and stores that as well. Resolves when that is over. */
   async follow(first: HeldDelivery | ToldEnd): Promise<void> {
     if (first instanceof HeldDelivery)

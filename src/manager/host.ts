@@ -226,10 +226,10 @@ export class Host implements EngineHost {
     const { outcome } = end;
     if (outcome === "failure") tellGaveUp(this.#shared.voice, attempt.task, end.error);
     if (outcome === "success" || outcome === "failure") this.completed += 1;
-    const goesOn = outcome === "retry" || outcome === "deferred";
+    const settlement = settlementOf(end, attempt.span);
     // nothing will run here again, and the task is kept nowhere else
-    if (goesOn && this.#quiescing && !this.#shared.durable) return this.#cutOff(held);
-    return held.store(settlementOf(end, attempt.span));
+    if ("delay" in settlement && this.#quiescing && !this.#shared.durable) return this.#cutOff(held);
+    return held.store(settlement);
   }
 
   #cutOff(held: HeldDelivery): Promise<void> | undefined {
@@ -238,10 +238,10 @@ export class Host implements EngineHost {
   }
 
   #leave(held: HeldDelivery): void {
-    const dropped = held.told?.dropped;
+    const { told } = held;
     if (held.isStored !== true) this.#lostRuns.keep(held);
-    else if (dropped !== undefined) this.#drop(dropped);
-    else if (!held.goesOn) held.delivery.enqueuer?.emitDestroy();
+    else if (told?.dropped !== undefined) this.#drop(told.dropped);
+    else if (told !== undefined && !("delay" in told.end)) held.delivery.enqueuer?.emitDestroy();
     this.#here.delete(held);
   }
 
