@@ -59,7 +59,7 @@ export function readAttempt(
 
 function settingsOf(info: AttemptInfo, { functionName, telemetry }: HandledFunction): AttemptSettings {
   const { engine, system, destination, timeout, signal, deferIf, giveUpIf } = info;
-  if (signal !== undefined) checkMethods("signal", "an AbortSignal", signal, LISTENED_BY);
+  checkMethods("signal", "an AbortSignal", signal, LISTENED_BY);
   if (deferIf !== undefined) checkFunction("deferIf", deferIf);
   if (giveUpIf !== undefined) checkFunction("giveUpIf", giveUpIf);
   return {

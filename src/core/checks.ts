@@ -70,10 +70,12 @@ export function checkFunction(option: string, value: unknown): void {
   throw new TaskConfigError(`${option}: expected a function, received ${show(value)}`);
 }
 
-/** @throws TaskConfigError unless the value has these methods: one that is missing would fail where it is too late. */
+/**
+ * @throws TaskConfigError unless the value is left out, or has these methods: one that is missing would fail where it is
+ * too late.
+ */
 export function checkMethods(option: string, expected: string, value: unknown, methods: readonly string[]): void {
-  const mayHaveMethods = (typeof value === "object" && value !== null) || typeof value === "function";
-  if (mayHaveMethods && hasMethods(value, methods)) return;
+  if (value === undefined || hasMethods(Object(value), methods)) return;
   throw new TaskConfigError(`${option}: expected ${expected}, received ${show(value)}`);
 }
 

@@ -142,8 +142,8 @@ function takeItems(items: readonly (string | number | boolean)[], room: Room): A
   return taken as string[];
 }
 
-// Items are read by index, because an array may have an iterator or a map of its own making.
-function firstOf(array: readonly unknown[], most: number): unknown[] {
+/** A copy of the first items of an array. They are read by index, because it may have an iterator of its own making. */
+export function firstOf(array: readonly unknown[], most: number): unknown[] {
   return Array.from({ length: Math.min(array.length, most) }, (_, index) => array[index]);
 }
 

@@ -8,6 +8,7 @@ import {
 } from "@opentelemetry/api";
 import { checkFunction, checkMethods, show } from "./checks.js";
 import { TaskConfigError } from "./errors.js";
+import { firstOf } from "./fields.js";
 import { safely } from "./guard.js";
 import { TELEMETRY_KEYS } from "./info-keys.js";
 import { createInstruments, type TaskInstruments } from "./metrics.js";
@@ -126,18 +127,15 @@ function usable(span: Span): Span | undefined {
 }
 
 function checkProvider(option: string, provider: unknown, method: string): void {
-  if (provider !== undefined) checkMethods(option, `a provider with ${method}()`, provider, [method]);
+  checkMethods(option, `a provider with ${method}()`, provider, [method]);
 }
 
-// A list may be a proxy, and endless, so its length is checked before it is read.
+// A list may be a proxy, and endless, so no more of it is read than it may hold.
 function copyBaggage(baggage: unknown): TaskBaggage {
   if (typeof baggage === "boolean") return baggage;
-  const length = Array.isArray(baggage) ? baggage.length : undefined;
-  if (length !== undefined && length > MAX_TRAVELLING) {
-    throw new TaskConfigError(`baggage: expected at most ${MAX_TRAVELLING} tag keys`);
-  }
-  const keys: unknown[] = Array.from({ length: length ?? 0 }, (_, index) => Reflect.get(Object(baggage), index));
-  if (length !== undefined && keys.every((key) => typeof key === "string")) return Object.freeze(keys);
+  const keys = Array.isArray(baggage) ? firstOf(baggage, MAX_TRAVELLING + 1) : [undefined];
+  if (keys.length > MAX_TRAVELLING) throw new TaskConfigError(`baggage: expected at most ${MAX_TRAVELLING} tag keys`);
+  if (keys.every((key) => typeof key === "string")) return Object.freeze(keys);
   throw new TaskConfigError(`baggage: expected true, false or an array of tag keys, received ${show(baggage)}`);
 }
 
