@@ -75,25 +75,17 @@ function settingsOf(info: AttemptInfo, { functionName, telemetry }: HandledFunct
 function runOf(info: AttemptInfo, settings: AttemptSettings): AttemptRun {
   const around = activeContext();
   const found = extract(info.carrier, around);
-  const { dueAt } = info;
   const attempt = checkNumber("attempt", info.attempt ?? 0, { min: 0, integer: true });
+  // the carrier knows when the first attempt was due; when a retry is due, only the engine knows
+  const { dueAt = attempt === 0 ? found.dueAt : undefined } = info;
   return {
     origin: originOf(info, found, settings),
     attempt,
-    dueAt: dueAt === undefined ? firstDue(attempt, found) : checkDue(dueAt),
+    dueAt: checkOptional("dueAt", dueAt ?? undefined, { min: 0 }),
     redelivered: info.redelivered ?? false,
     previous: info.previous,
     surrounding: spanContextIn(around),
   };
-}
-
-function checkDue(dueAt: number | null): number | undefined {
-  return dueAt === null ? undefined : checkNumber("dueAt", dueAt, { min: 0 });
-}
-
-// The carrier knows when the first attempt was due; when a retry is due, only the engine knows.
-function firstDue(attempt: number, found: ExtractedOrigin): number | undefined {
-  return attempt === 0 ? found.dueAt : undefined;
 }
 
 function originOf(info: AttemptInfo, found: ExtractedOrigin, settings: AttemptSettings): TaskOrigin {

@@ -35,11 +35,11 @@ export function activeContext(): Context {
  * leaves `fn` outside of it. Returns and throws what `fn` does.
  */
 export function withContext<T>(within: Context, fn: () => T): T {
-  const call: { ended?: () => T } = {};
+  let end = fn;
   insideOnce(within, () => {
-    call.ended = endOf(fn);
+    end = endOf(fn);
   });
-  return (call.ended ?? fn)();
+  return end();
 }
 
 /** True for a value that behaves as a Context does. May throw what its methods throw. */
