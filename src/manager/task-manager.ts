@@ -10,7 +10,7 @@ import { isThenable } from "../core/thenable.js";
 import type { TaskTelemetryOptions } from "../core/types.js";
 import { unlessAborted } from "../core/when-aborted.js";
 import { memoryEngine } from "../engines/memory.js";
-import type { TaskFunction } from "./definition.js";
+import type { SharedSettings, TaskFunction } from "./definition.js";
 import type { Bystanders } from "./deliveries.js";
 import { notifier } from "./hooks.js";
 import { Host, type UnfinishedTask } from "./host.js";
@@ -28,7 +28,7 @@ import {
 } from "./options.js";
 import { Registry } from "./registry.js";
 import { type AddTaskRest, HeldTasks, HoldingScope, type PreparedTask, type TaskScope } from "./task-scope.js";
-import { type Voice, voiceOf } from "./voice.js";
+import { voiceOf } from "./voice.js";
 
 /** For so long beyond its timeout a shutdown waits for a store. */
 const CLOSING_MS = 800;
@@ -57,9 +57,8 @@ export type TaskDecorator<T, A extends unknown[], R> = (
 export class TaskManager {
   readonly #registry: Registry;
   readonly #host: Host;
-  readonly #durable: boolean;
+  readonly #shared: SharedSettings;
   readonly #copyArgs: (args: readonly unknown[]) => readonly unknown[];
-  readonly #voice: Voice;
   readonly #accepting = new InFlight();
   readonly #held = new HeldTasks();
   /** Lines that an asynchronous `onLog` is still writing. */
@@ -80,18 +79,16 @@ export class TaskManager {
     const engine = checkEngine(options.engine ?? memoryEngine());
     const { name, system, destination, capabilities } = engine;
     this.#copyArgs = (args) => engine.copyArgs?.(args) ?? copyOf(args);
-    this.#durable = capabilities.durable;
-    const shared = {
+    this.#shared = {
       route: { engine: name, system, destination },
       telemetry,
       relation,
       notify,
-      durable: this.#durable,
-      voice: voiceOf(onNotice, new Set(options.onFailure === undefined ? [] : ["gave-up"])),
+      durable: capabilities.durable,
+      voice: voiceOf(onNotice, options.onFailure !== undefined),
     };
-    this.#voice = shared.voice;
-    this.#registry = new Registry(shared);
-    this.#host = new Host(engine, this.#registry, shared);
+    this.#registry = new Registry(this.#shared);
+    this.#host = new Host(engine, this.#registry, this.#shared);
   }
 
   /**
@@ -168,7 +165,7 @@ export class TaskManager {
    * `release()` says that the work is done, with a durable engine `addTask` sends them at once.
    */
   scope(): TaskScope {
-    return new HoldingScope((fn, args, options) => this.#prepare(fn, args, options), this.#durable, this.#held);
+    return new HoldingScope((fn, args, options) => this.#prepare(fn, args, options), this.#shared.durable, this.#held);
   }
 
   /**
@@ -253,7 +250,7 @@ export class TaskManager {
     await this.#lines.settled(deadline.signal);
     await this.#host.close(end.signal);
     clearTimeout(timer);
-    this.#voice.close();
+    this.#shared.voice.close();
     return { completed: this.#host.completed - before, abandoned: [...cutShort, ...unstarted, ...held] };
   }
 }

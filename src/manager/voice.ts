@@ -40,10 +40,13 @@ const MAX_LINE = 1_000;
 const MAX_MESSAGE = 200;
 const SILENT: Voice = Object.freeze({ say: () => {}, close: () => {} });
 
-/** `onNotice` as it was given: its listener, nothing for `false`, and by default lines on stderr. */
-export function voiceOf(onNotice: false | NoticeListener | undefined, heard: ReadonlySet<TaskNotice["kind"]>): Voice {
+/**
+ * `onNotice` as it was given: its listener, nothing for `false`, and by default lines on stderr. `hearsFailures`: a hook
+ * hears of tasks that gave up already.
+ */
+export function voiceOf(onNotice: false | NoticeListener | undefined, hearsFailures: boolean): Voice {
   if (onNotice === false) return SILENT;
-  if (onNotice === undefined) return new Lines(heard);
+  if (onNotice === undefined) return new Lines(hearsFailures);
   return {
     say: (notice) => void quietly("onNotice", async () => await onNotice(notice)),
     close: () => {},
@@ -58,16 +61,15 @@ interface Counted {
 
 /** Writes notices to stderr, one line each, at most one a minute of a kind and task. */
 class Lines implements Voice {
-  readonly #heard: ReadonlySet<TaskNotice["kind"]>;
+  readonly #hearsFailures: boolean;
   readonly #counted = new Map<string, Counted>();
 
-  /** `heard` are the kinds that someone listens to already. */
-  constructor(heard: ReadonlySet<TaskNotice["kind"]>) {
-    this.#heard = heard;
+  constructor(hearsFailures: boolean) {
+    this.#hearsFailures = hearsFailures;
   }
 
   say(notice: TaskNotice, about: string): void {
-    if (this.#heard.has(notice.kind)) return;
+    if (notice.kind === "gave-up" && this.#hearsFailures) return;
     const key = this.#keyOf(notice, about);
     const counted = this.#counted.get(key);
     if (counted !== undefined) {
