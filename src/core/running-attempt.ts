@@ -51,7 +51,7 @@ export interface StartOptions<T> {
    * Stores the end; called once, inside the attempt's asynchronous context, and neither throws nor rejects. A cancelled
    * attempt is stored before its hooks, so that whoever cancels waits for none; any other after its span has ended.
    */
-  readonly store?: ((end: AttemptEnd<T>) => void | Promise<void>) | undefined;
+  readonly store?: ((end: AttemptEnd<T>) => Promise<void> | undefined) | undefined;
 }
 
 const NO_OPTIONS = Object.freeze({});
@@ -160,8 +160,10 @@ export class RunningAttempt<T> extends LiveAttempt implements EndedAttempt {
     this.#unwatch?.();
     // the task's own listeners may do anything
     if (abortSignal !== undefined) safely("aborting a task's signal", abortSignal);
-    const storing = end.outcome === "cancelled" ? this.#store?.(end) : undefined;
-    if (isThenable(storing)) this.#storing = storing;
+    if (end.outcome === "cancelled") {
+      this.#storing = this.#store?.(end);
+      this.#store = undefined;
+    }
     if (this.#storing === undefined || this.#abandoned) {
       this.#tell(end);
     } else {
@@ -187,14 +189,14 @@ export class RunningAttempt<T> extends LiveAttempt implements EndedAttempt {
     finishAttempt(this, end);
     const resolve = this.#resolve;
     const storing = this.#storing;
-    const store = end.outcome === "cancelled" ? () => storing : this.#store;
+    const store = this.#store;
     // Code that goes on, and tasks enqueued from here, hold this attempt. It must not hold what belongs to its own
     // enqueuer, or a chain of tasks would never be freed: its scope, and the promise and store from outside of it.
     this.close();
     this.#resolve = this.#store = this.#storing = this.#stopWaiting = undefined;
-    const stored = store?.(end);
-    if (isThenable(stored)) stored.then(() => resolve?.(end));
-    else resolve?.(end);
+    const stored = store === undefined ? storing : store(end);
+    if (stored === undefined) resolve?.(end);
+    else stored.then(() => resolve?.(end));
   }
 }
 
