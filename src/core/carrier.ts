@@ -200,8 +200,8 @@ function isOurs(key: string): boolean {
 // carrier, however many strings it holds.
 function stringsOf(carrier: unknown): Carrier {
   const strings: Carrier = {};
-  if (typeof carrier !== "object" || carrier === null || Symbol.iterator in carrier) return strings;
   const given = fieldsOf(carrier);
+  if (Symbol.iterator in given) return strings;
   let room = MAX_CHARACTERS;
   let places = MAX_ENTRIES;
   for (const key of Object.keys(given)) {

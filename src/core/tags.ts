@@ -3,6 +3,7 @@ import { TaskConfigError } from "./errors.js";
 import { warn } from "./guard.js";
 import { storable } from "./text.js";
 import type { TaskTags } from "./types.js";
+import { fieldsOf } from "./wire.js";
 
 const MAX_TAGS = 16;
 const MAX_VALUE = 1_024;
@@ -38,7 +39,7 @@ export function copyTags(tags: unknown, told: (key: string) => void = tellCut): 
 
 function entriesOf(tags: unknown): [string, unknown][] {
   try {
-    if (typeof tags === "object" && tags !== null && kindOf(tags) === "object") return Object.entries(tags);
+    if (kindOf(tags) === "object") return Object.entries(fieldsOf(tags));
   } catch (cause) {
     throw new TaskConfigError("tags: expected an object, received one that cannot be read", { cause });
   }
