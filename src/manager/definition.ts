@@ -95,9 +95,10 @@ function nameOf({ name }: TaskOptions, fn: TaskFunction): string {
   );
 }
 
-function policyOf({ delay = 0, backoff = 1, maxDelay, jitter = 0, retryIf }: TaskOptions): RetryPolicy {
+function policyOf(options: TaskOptions): RetryPolicy {
+  const { delay = 0, backoff = 1, maxDelay = Number.POSITIVE_INFINITY, jitter = 0, retryIf } = options;
   if (retryIf !== undefined) checkFunction("retryIf", retryIf);
-  const unlimited = maxDelay === undefined || maxDelay === Number.POSITIVE_INFINITY;
+  const unlimited = maxDelay === Number.POSITIVE_INFINITY;
   return Object.freeze({
     delay: checkNumber("delay", delay, { min: 0 }),
     backoff: checkNumber("backoff", backoff, { min: 1 }),

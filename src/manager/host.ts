@@ -263,6 +263,10 @@ function throwLost(delivery: Delivery): never {
   throw new TaskLostError(`${lostBefore(delivery)} runs of this attempt were lost`);
 }
 
-function unfinished({ id, name }: TaskOrigin, state: UnfinishedTask["state"]): UnfinishedTask {
+/** A task in the state in which it did not complete. */
+export function unfinished(
+  { id, name }: Pick<TaskOrigin, "id" | "name">,
+  state: UnfinishedTask["state"],
+): UnfinishedTask {
   return { taskId: id, funcName: name, state };
 }

@@ -1,7 +1,7 @@
 import { AsyncResource } from "node:async_hooks";
 import { debug, quietly } from "../core/guard.js";
 import type { TaskFunction } from "./definition.js";
-import type { UnfinishedTask } from "./host.js";
+import { type UnfinishedTask, unfinished } from "./host.js";
 import type { AddTaskOptions } from "./options.js";
 
 /** What follows the function in `addTask`: its arguments, which may be left out where it needs none, and options. */
@@ -64,7 +64,7 @@ export class HeldTasks {
 
   /** Those that are still held. */
   unfinished(): UnfinishedTask[] {
-    return [...this.#tasks].map(({ id, name }) => ({ taskId: id, funcName: name, state: "ready" }));
+    return [...this.#tasks].map((task) => unfinished(task, "ready"));
   }
 }
 
