@@ -3,7 +3,7 @@ import { activeContext, withContext } from "../core/context.js";
 import { DroppedAttempt } from "../core/drop.js";
 import { TaskConfigError, TaskLostError } from "../core/errors.js";
 import type { AttemptEnd } from "../core/finish.js";
-import { debug } from "../core/guard.js";
+import { debug, quietly } from "../core/guard.js";
 import { HOME } from "../core/home.js";
 import { RunningAttempt } from "../core/running-attempt.js";
 import { NO_TAGS } from "../core/tags.js";
@@ -27,7 +27,7 @@ import { untilIdle } from "./idle.js";
 import { LostRuns, lostBefore } from "./lost-runs.js";
 import type { Registry } from "./registry.js";
 import { reasonOf, settlementOf } from "./settlement.js";
-import { StoreAccess } from "./store-access.js";
+import { startWork, stopWork, storeTask } from "./store-access.js";
 import { tellGaveUp, tellStore, tellUnknown } from "./voice.js";
 
 /** After this time a task that this process does not know is offered again. */
@@ -54,7 +54,6 @@ export class Host implements EngineHost {
   readonly #shared: SharedSettings;
   readonly #engine: OpenEngine;
   readonly #here = new Deliveries();
-  readonly #store: StoreAccess;
   readonly #cancels: Cancels;
   readonly #lostRuns = new LostRuns(this.#here);
   readonly #maxLost: number;
@@ -75,7 +74,6 @@ export class Host implements EngineHost {
     this.#shared = shared;
     this.#maxLost = engine.maxLost ?? DEFAULT_MAX_LOST;
     this.#engine = engine.open(this);
-    this.#store = new StoreAccess(this.#engine, shared.durable, this.#closing);
     this.#cancels = new Cancels(this.#here, this.#engine, (dropped) => this.#drop(dropped));
   }
 
@@ -121,11 +119,13 @@ export class Host implements EngineHost {
   // --- called by the manager
 
   enqueue(message: TaskMessage): boolean | Promise<boolean> {
-    return this.#store.enqueue(message);
+    return this.#shared.durable
+      ? storeTask(this.#engine, message, this.#closing.signal)
+      : this.#engine.enqueue(message);
   }
 
   async work(): Promise<void> {
-    if (!this.#quiescing) await this.#store.work(this.#registry.names());
+    if (!this.#quiescing) await startWork(this.#engine, this.#registry.names(), this.#closing.signal);
   }
 
   cancel(taskId: string): Promise<boolean> {
@@ -146,7 +146,7 @@ export class Host implements EngineHost {
   async drain(deadline: AbortSignal, bystanders: Bystanders): Promise<UnfinishedTask[]> {
     if (!this.#shared.durable) await unlessAborted(this.#untilIdle(bystanders), deadline);
     this.#quiescing = true;
-    const left = await this.#store.quiesce(deadline);
+    const left = await stopWork(this.#engine, deadline);
     for (const delivery of left) this.#drop({ delivery, why: "shutdown", isTold: false });
     await this.#here.settled(bystanders, deadline);
     return left.map(({ origin, dueAt = 0 }) => unfinished(origin, dueAt > Date.now() ? "delayed" : "ready"));
@@ -170,10 +170,12 @@ export class Host implements EngineHost {
     return [...cut, ...this.#cutShort];
   }
 
-  /** Gives up the store, which is waited for until `end` aborts. */
+  /** Gives up the store; resolves when the connections are closed, or when `end` aborts. Never rejects. */
   async close(end: AbortSignal): Promise<void> {
     this.#here.close();
-    await this.#store.close(end);
+    this.#closing.abort();
+    const closed = quietly("closing the engine", () => this.#engine.close());
+    await unlessAborted(closed, end);
   }
 
   // each outage is told once, and its end
