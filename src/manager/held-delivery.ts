@@ -56,9 +56,12 @@ export class HeldDelivery implements Rostered {
 
   /** Ends as `first` does, another delivery of the same run, and stores that as well. Resolves when that is over. */
   async follow(first: HeldDelivery | ToldEnd): Promise<void> {
-    if (first instanceof HeldDelivery)
+    if (first instanceof HeldDelivery) {
+      this.attempt = first.attempt;
       await new Promise<void>((resolve) => first.#onTold((told) => resolve(this.storeTold(told))));
-    else this.storeTold(first);
+    } else {
+      this.storeTold(first);
+    }
     await this.stored;
   }
 

@@ -214,7 +214,6 @@ export class Host implements EngineHost {
   // The run that the store takes for lost is here, or was: it is not repeated.
   async #join(held: HeldDelivery, run: HeldDelivery | ToldEnd): Promise<void> {
     debug(`task ${held.id} was delivered again, and is not run again`);
-    if (run instanceof HeldDelivery) held.attempt = run.attempt;
     await held.follow(run);
     this.#leave(held);
   }
@@ -254,8 +253,8 @@ export class Host implements EngineHost {
     const { delivery, why } = task;
     const { origin, attempt, enqueuer } = delivery;
     const told = (enqueuer ?? HOME).runInAsyncScope(() => {
-      const dropped = new DroppedAttempt({ ...this.#shared, origin, attempt, reason: reasonOf(why) });
-      return this.#here.present(dropped, () => dropped.tell());
+      const dropped = new DroppedAttempt(origin, attempt, this.#shared.telemetry);
+      return this.#here.present(dropped, () => dropped.tell(reasonOf(why), this.#shared));
     });
     void told.then(() => enqueuer?.emitDestroy());
   }
