@@ -272,8 +272,8 @@ function checkDecorated(decorated: Pick<ClassMethodDecoratorContext, "kind" | "n
   // TypeScript's older decorators pass the method's name instead
   if (typeof decorated !== "object" || decorated.kind !== "method") {
     throw new TaskConfigError(
-      "method(): decorates methods; with TypeScript's experimentalDecorators, or for anything else, use a field: " +
-        "readonly send = tasks.task({ … }, async () => { … })",
+      "method(): with TypeScript's experimentalDecorators, or for what is no method, use a field: " +
+        "readonly send = tasks.task(…)",
     );
   }
   if (decorated.private) {
