@@ -113,18 +113,13 @@ function tell(span: OwnSpan, failure: Failure, time?: HrTime): void {
   const signal = exceptionSignal();
   span.setStatus({ code: SpanStatusCode.ERROR, message: exception.message });
   span.setAttributes({ [ATTR_ERROR_TYPE]: exception.type });
-  const attributes = exceptionAttributes(exception);
+  const attributes: Attributes = { [ATTR_EXCEPTION_TYPE]: exception.type, [ATTR_EXCEPTION_MESSAGE]: exception.message };
+  if (exception.stack !== undefined) attributes[ATTR_EXCEPTION_STACKTRACE] = exception.stack;
   // recordException prefers `code` over the error's name and drops what is no Error, so it is not used
   if (signal.event) span.addEvent(EVENT_EXCEPTION, attributes, time);
   if (!signal.log) return;
   const context = span.within(activeContext());
   emitRecord({ telemetry, context, task: task(), eventName, body: exception.message, level, attributes });
-}
-
-function exceptionAttributes({ type, message, stack }: ExceptionText): Attributes {
-  const attributes: Attributes = { [ATTR_EXCEPTION_TYPE]: type, [ATTR_EXCEPTION_MESSAGE]: message };
-  if (stack !== undefined) attributes[ATTR_EXCEPTION_STACKTRACE] = stack;
-  return attributes;
 }
 
 function exceptionSignal(): { event: boolean; log: boolean } {

@@ -15,17 +15,14 @@ export class SpanClock {
   readonly #startedAt = performance.now();
 
   get start(): HrTime {
-    return hrTime(this.#epoch);
+    return this.at(this.#startedAt);
   }
 
   /** Tells a moment of performance.now()'s axis; never one before the start. */
   at(moment: number): HrTime {
-    return hrTime(this.#epoch + Math.max(0, moment - this.#startedAt));
+    const milliseconds = this.#epoch + Math.max(0, moment - this.#startedAt);
+    return [Math.floor(milliseconds / 1000), Math.floor((milliseconds % 1000) * 1_000_000)];
   }
-}
-
-function hrTime(milliseconds: number): HrTime {
-  return [Math.floor(milliseconds / 1000), Math.floor((milliseconds % 1000) * 1_000_000)];
 }
 
 /**
