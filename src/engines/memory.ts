@@ -164,13 +164,10 @@ class MemoryQueue implements OpenEngine {
   // Attempts start in turns of the event loop, not in chains of microtasks: however many short tasks are queued,
   // timers and I/O get their turn in between, and addTask has resolved before its task starts.
   #scheduleTurn(): void {
-    if (this.#turnPending || this.#turning || !this.#mayStart) return;
+    const mayStart = !this.#halted && this.#ready.size > 0 && this.#running < this.#concurrency;
+    if (this.#turnPending || this.#turning || !mayStart) return;
     this.#turnPending = true;
     HOME.runInAsyncScope(inNextTurn, undefined, this.#takeTurn);
-  }
-
-  get #mayStart(): boolean {
-    return !this.#halted && this.#ready.size > 0 && this.#running < this.#concurrency;
   }
 
   readonly #takeTurn = (): void => {

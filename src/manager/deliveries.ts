@@ -14,8 +14,6 @@ interface Waiting {
   readonly call: WaitingCall;
 }
 
-const NOBODY: Bystanders = () => 0;
-
 /** The deliveries that are here, tasks whose end is being told, and the calls that wait for all of them. */
 export class Deliveries {
   readonly #here = new Roster<HeldDelivery>();
@@ -68,7 +66,7 @@ export class Deliveries {
   }
 
   /** Resolves when nothing is here but bystanders, when `deadline` aborts, or when it is closed. Never rejects. */
-  async settled(bystanders: Bystanders = NOBODY, deadline?: AbortSignal): Promise<void> {
+  async settled(bystanders: Bystanders, deadline?: AbortSignal): Promise<void> {
     while (!this.isSettled(bystanders) && deadline?.aborted !== true && !this.closed) {
       await unlessAborted(this.changed(), deadline);
     }
