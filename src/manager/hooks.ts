@@ -1,7 +1,10 @@
+import { checkFunction } from "../core/checks.js";
 import type { AttemptEnd, Notify } from "../core/finish.js";
 import { quietly } from "../core/guard.js";
 import type { TaskContext } from "../core/types.js";
-import { checkHooks, type Hooks, type TaskManagerOptions } from "./options.js";
+import type { TaskManagerOptions } from "./options.js";
+
+type Hooks = Pick<TaskManagerOptions, "onRetry" | "onSuccess" | "onFailure" | "onCancel">;
 
 /**
  * Calls the hook of an attempt's end; `undefined` where there is none at all. A hook that throws or rejects is told to
@@ -9,9 +12,11 @@ import { checkHooks, type Hooks, type TaskManagerOptions } from "./options.js";
  *
  * @throws TaskConfigError for a hook that is no function.
  */
-export function notifier(options: TaskManagerOptions): Notify | undefined {
-  const hooks = checkHooks(options);
-  if (Object.values(hooks).every((hook) => hook === undefined)) return undefined;
+export function notifier({ onRetry, onSuccess, onFailure, onCancel }: TaskManagerOptions): Notify | undefined {
+  const hooks: Hooks = { onRetry, onSuccess, onFailure, onCancel };
+  const given = Object.entries(hooks).filter(([, hook]) => hook !== undefined);
+  for (const [name, hook] of given) checkFunction(name, hook);
+  if (given.length === 0) return undefined;
   return (end, task) => quietly(`a hook of task ${task.funcName}`, () => callHook(hooks, end, task));
 }
 

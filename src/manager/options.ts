@@ -94,9 +94,6 @@ const MANAGER_KEYS = namesOf<TaskManagerOptions>({
 const ADD_KEYS = namesOf<AddTaskOptions>({ tags: true, delay: true, taskId: true, retries: true });
 const SHUTDOWN_KEYS = namesOf<ShutdownOptions>({ timeout: true });
 
-/** The hooks of a manager. */
-export type Hooks = Pick<TaskManagerOptions, "onRetry" | "onSuccess" | "onFailure" | "onCancel">;
-
 /** @throws TaskConfigError for what is no object, or has an option of another name. */
 export function checkManagerOptions(options: TaskManagerOptions): void {
   checkKeys("new TaskManager()", options, MANAGER_KEYS);
@@ -124,13 +121,6 @@ export function checkAddOptions(
 export function shutdownTimeout(options: ShutdownOptions): number {
   checkKeys("shutdown()", options, SHUTDOWN_KEYS);
   return checkNumber("timeout", options.timeout ?? DEFAULT_SHUTDOWN_MS, { min: 0, max: MAX_TIMER_MS });
-}
-
-/** @throws TaskConfigError for a hook that is no function. */
-export function checkHooks({ onRetry, onSuccess, onFailure, onCancel }: Hooks): Hooks {
-  const hooks: Hooks = { onRetry, onSuccess, onFailure, onCancel };
-  for (const [name, hook] of Object.entries(hooks)) if (hook !== undefined) checkFunction(name, hook);
-  return Object.freeze(hooks);
 }
 
 /** @throws TaskConfigError unless the value is a function, `false` or left out. */

@@ -72,20 +72,16 @@ export class TaskManager {
   constructor(options: TaskManagerOptions = {}) {
     checkRuntime();
     checkManagerOptions(options);
-    const telemetry = createTelemetry({ ...options, onLog: heard(options.onLog, this.#lines) });
-    const relation = checkRelation(options.relation ?? "parent");
-    const notify = notifier(options);
-    const onNotice = checkOnNotice(options.onNotice);
     const engine = checkEngine(options.engine ?? memoryEngine());
     const { name, system, destination, capabilities } = engine;
     this.#copyArgs = (args) => engine.copyArgs?.(args) ?? copyOf(args);
     this.#shared = {
       route: { engine: name, system, destination },
-      telemetry,
-      relation,
-      notify,
+      telemetry: createTelemetry({ ...options, onLog: heard(options.onLog, this.#lines) }),
+      relation: checkRelation(options.relation ?? "parent"),
+      notify: notifier(options),
       durable: capabilities.durable,
-      voice: voiceOf(onNotice, options.onFailure !== undefined),
+      voice: voiceOf(checkOnNotice(options.onNotice), options.onFailure !== undefined),
     };
     this.#registry = new Registry(this.#shared);
     this.#host = new Host(engine, this.#registry, this.#shared);
