@@ -32,8 +32,6 @@ import { type Telemetry, telemetryOf } from "./telemetry.js";
 import { isThenable } from "./thenable.js";
 import type { Carrier, TaskInfo, TaskRelation, TaskTags } from "./types.js";
 
-const NO_OPTIONS = Object.freeze({});
-
 /** One task about to be enqueued, checked and complete. */
 export interface EnqueueRequest {
   readonly id: string;
@@ -99,7 +97,7 @@ export function enqueue<T>(
   { id, tags, delay, retries }: EnqueueRequest,
   settings: EnqueueSettings,
   send: (origin: TaskOrigin) => T | Promise<T>,
-  options: EnqueueOptions<T> = NO_OPTIONS,
+  options: EnqueueOptions<T>,
 ): T | Promise<T> {
   const around = activeContext();
   const attempt = attemptIn(around);

@@ -1,6 +1,6 @@
 import { AsyncResource } from "node:async_hooks";
 import { type Context, createContextKey, ROOT_CONTEXT, trace } from "@opentelemetry/api";
-import { activeContext, activeValue, insideOnce, withContext } from "./context.js";
+import { activeValue, insideOnce, withContext } from "./context.js";
 import type { AttemptMeasures } from "./metrics.js";
 import { registeredApi, sharedSlot } from "./slot.js";
 import type { OwnSpan } from "./span.js";
@@ -33,9 +33,8 @@ export function attemptIn(active: Context): LiveAttempt | undefined {
 
 /**
  * The active context as code of `attempt` sees it: with the attempt's span in it where no context manager carries that.
- * `active` is the active context, for whoever has it already.
  */
-export function activeContextIn(attempt: LiveAttempt | undefined, active: Context = activeContext()): Context {
+export function activeContextIn(attempt: LiveAttempt | undefined, active: Context): Context {
   return attempt !== undefined && trace.getSpan(active) === undefined ? attempt.span.within(active) : active;
 }
 

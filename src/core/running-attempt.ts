@@ -54,8 +54,6 @@ export interface StartOptions<T> {
   readonly store?: ((end: AttemptEnd<T>) => Promise<void> | undefined) | undefined;
 }
 
-const NO_OPTIONS = Object.freeze({});
-
 /** An attempt from its start to its end: its span, its limits, and the one end that counts. */
 export class RunningAttempt<T> extends LiveAttempt implements EndedAttempt {
   declare readonly task: CurrentTask;
@@ -93,7 +91,7 @@ export class RunningAttempt<T> extends LiveAttempt implements EndedAttempt {
    * Calls the function. Resolves to its end when hooks have run, the span has ended and the end is stored; never
    * rejects. It is apart from the constructor, so that the attempt can be found while its function runs.
    */
-  start(fn: () => T | Promise<T>, { signal, store }: StartOptions<T> = NO_OPTIONS): Promise<AttemptEnd<T>> {
+  start(fn: () => T | Promise<T>, { signal, store }: StartOptions<T>): Promise<AttemptEnd<T>> {
     this.#store = store;
     return new Promise((resolve) => {
       this.#resolve = resolve;
