@@ -83,14 +83,13 @@ export class Cancels {
 /** Stops a task that is in the hands of this process; `undefined` where it goes on in the store. */
 async function callOff(held: HeldDelivery): Promise<boolean | undefined> {
   const { attempt } = held;
-  const reason = reasonOf("cancelled");
-  if (attempt?.abort(reason) !== true) {
+  if (attempt?.abort(reasonOf("cancelled")) !== true) {
     const outcome = attempt?.outcome;
     // the task's own listener may ask, in the midst of the cancel that has aborted it
     if (outcome === "success" || outcome === "failure" || (outcome === "cancelled" && held.told === undefined))
       return false;
     // the hooks of a retry are running, and may themselves wait for this answer: the end is stored without them
-    held.drop("cancelled", reason);
+    held.drop("cancelled");
   }
   if (held.stored !== undefined) await within(STORING_MS, held.stored, undefined);
   if (held.isStored === undefined) return false;

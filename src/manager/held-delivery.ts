@@ -4,7 +4,7 @@ import type { RunningAttempt } from "../core/running-attempt.js";
 import { isThenable } from "../core/thenable.js";
 import type { Delivery, Settlement, StoreAnswer, StoreEnd } from "../engines/engine.js";
 import { untilStored } from "./patience.js";
-import type { DropReason } from "./settlement.js";
+import { type DropReason, reasonOf } from "./settlement.js";
 
 /** A task that ends before the attempt it waited for. */
 export interface DroppedTask {
@@ -83,11 +83,11 @@ export class HeldDelivery implements Rostered {
   }
 
   /** Stores that the task was cancelled, in place of an attempt that was to follow; does nothing where an end was told. */
-  drop(why: DropReason, error: unknown): Promise<void> | undefined {
+  drop(why: DropReason): Promise<void> | undefined {
     const { attempt } = this.delivery;
     const next = this.attempt?.outcome === "retry" ? attempt + 1 : attempt;
     const dropped = { delivery: { ...this.delivery, attempt: next }, why, isTold: false };
-    return this.storeTold({ end: { outcome: "cancelled", error }, nextAt: 0, dropped });
+    return this.storeTold({ end: { outcome: "cancelled", error: reasonOf(why) }, nextAt: 0, dropped });
   }
 
   #onTold(follow: (told: ToldEnd) => void): void {

@@ -229,13 +229,10 @@ export class Host implements EngineHost {
     if (outcome === "success" || outcome === "failure") this.completed += 1;
     const settlement = settlementOf(end, attempt.span);
     // nothing will run here again, and the task is kept nowhere else
-    if ("delay" in settlement && this.#quiescing && !this.#shared.durable) return this.#cutOff(held);
-    return held.store(settlement);
-  }
-
-  #cutOff(held: HeldDelivery): Promise<void> | undefined {
+    const isCutOff = "delay" in settlement && this.#quiescing && !this.#shared.durable;
+    if (!isCutOff) return held.store(settlement);
     if (held.told?.dropped === undefined) this.#cutShort.push(unfinished(held.delivery.origin, "delayed"));
-    return held.drop("shutdown", reasonOf("shutdown"));
+    return held.drop("shutdown");
   }
 
   #leave(held: HeldDelivery): void {
