@@ -91,7 +91,6 @@ class MemoryQueue implements OpenEngine {
   readonly #ready = new Queue<Job>();
   #queued = 0;
   #running = 0;
-  #gone = 0;
   #turnPending = false;
   #turning = false;
   #halted = false;
@@ -121,8 +120,7 @@ class MemoryQueue implements OpenEngine {
     const job = this.#live.find(taskId);
     if (job === undefined || job.active) return undefined;
     this.#remove(job);
-    this.#gone += 1;
-    if (this.#gone * 2 > this.#ready.size) this.#sweep();
+    if (this.#ready.size > this.#live.size * 2) this.#sweep();
     return job;
   }
 
@@ -219,6 +217,5 @@ class MemoryQueue implements OpenEngine {
 
   #sweep(): void {
     this.#ready.keep((job) => this.#live.has(job));
-    this.#gone = 0;
   }
 }
