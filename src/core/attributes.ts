@@ -11,10 +11,6 @@ import {
   ATTR_TASK_ID,
   ATTR_TASK_NAME,
   ATTR_TASK_PARENT_ID,
-  OPERATION_ENQUEUE,
-  OPERATION_PROCESS,
-  OPERATION_TYPE_PROCESS,
-  OPERATION_TYPE_SEND,
   TASK_TAG_PREFIX,
 } from "./semconv.js";
 import { cut } from "./text.js";
@@ -36,14 +32,24 @@ export interface TaskRoute {
 /** The facts that the enqueue span and every attempt span of a task have in common. */
 export type TaskIdentity = Pick<TaskOrigin, "id" | "name" | "tags" | "parentId">;
 
-/** Makes the attributes of an enqueue span. */
-export function enqueueAttributes(task: TaskIdentity, route: TaskRoute): Attributes {
-  return taskAttributes(task, route, OPERATION_ENQUEUE, OPERATION_TYPE_SEND);
-}
-
-/** Makes those attributes of an attempt's span that every attempt of its task shares. */
-export function attemptAttributes(task: TaskIdentity, route: TaskRoute): Attributes {
-  return taskAttributes(task, route, OPERATION_PROCESS, OPERATION_TYPE_PROCESS);
+/** Makes the attributes of an enqueue span, and those of an attempt's span that every attempt of its task shares. */
+export function taskAttributes(
+  task: TaskIdentity,
+  route: TaskRoute,
+  operation: string,
+  operationType: string,
+): Attributes {
+  const attributes = identityAttributes(task.id, task.name, task.tags);
+  if (route.engine !== undefined) attributes[ATTR_TASK_ENGINE] = route.engine;
+  if (task.parentId !== undefined) attributes[ATTR_TASK_PARENT_ID] = task.parentId;
+  if (route.system !== undefined) {
+    attributes[ATTR_MESSAGING_SYSTEM] = route.system;
+    attributes[ATTR_MESSAGING_OPERATION_NAME] = operation;
+    attributes[ATTR_MESSAGING_OPERATION_TYPE] = operationType;
+    attributes[ATTR_MESSAGING_MESSAGE_ID] = task.id;
+    if (route.destination !== undefined) attributes[ATTR_MESSAGING_DESTINATION_NAME] = route.destination;
+  }
+  return attributes;
 }
 
 /** Makes the attributes that an id assigned by the broker adds, once it is known. */
@@ -62,19 +68,5 @@ export function identityAttributes(id: string, name: string, tags: TaskTags): At
 export function contextAttributes({ taskId, funcName, attempt, tags }: TaskContext): Attributes {
   const attributes = identityAttributes(taskId, funcName, tags);
   attributes[ATTR_TASK_ATTEMPT] = attempt;
-  return attributes;
-}
-
-function taskAttributes(task: TaskIdentity, route: TaskRoute, operation: string, operationType: string): Attributes {
-  const attributes = identityAttributes(task.id, task.name, task.tags);
-  if (route.engine !== undefined) attributes[ATTR_TASK_ENGINE] = route.engine;
-  if (task.parentId !== undefined) attributes[ATTR_TASK_PARENT_ID] = task.parentId;
-  if (route.system !== undefined) {
-    attributes[ATTR_MESSAGING_SYSTEM] = route.system;
-    attributes[ATTR_MESSAGING_OPERATION_NAME] = operation;
-    attributes[ATTR_MESSAGING_OPERATION_TYPE] = operationType;
-    attributes[ATTR_MESSAGING_MESSAGE_ID] = task.id;
-    if (route.destination !== undefined) attributes[ATTR_MESSAGING_DESTINATION_NAME] = route.destination;
-  }
   return attributes;
 }

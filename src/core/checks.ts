@@ -117,7 +117,7 @@ export function checkKeys(call: string, options: object, known: ReadonlySet<stri
 
 /** Quotes a key for an error message, as keys are the program's own words and no values. */
 export function quoteKey(key: string): string {
-  return JSON.stringify(storable(cut(key, MAX_KEY)));
+  return JSON.stringify(storable(key, MAX_KEY));
 }
 
 // The name that shares the most pairs of neighbouring letters with the key, where that is at least half of them.

@@ -1,10 +1,10 @@
 import { type Context, propagation, ROOT_CONTEXT, SpanKind, trace } from "@opentelemetry/api";
 import {
   assignedIdAttributes,
-  enqueueAttributes,
   identityAttributes,
   type TaskIdentity,
   type TaskRoute,
+  taskAttributes,
 } from "./attributes.js";
 import { inject, type TaskOrigin, withTagBaggage } from "./carrier.js";
 import { checkKeys, checkNumber, checkOptional, checkRelation, checkText, namesOf, show } from "./checks.js";
@@ -15,7 +15,12 @@ import { ask, atOnce, warn } from "./guard.js";
 import { checkCall } from "./info-keys.js";
 import { activeContextIn, attemptIn } from "./live-attempt.js";
 import { countEnqueued } from "./metrics.js";
-import { EVENT_ENQUEUE_EXCEPTION, EVENT_MESSAGING_SEND_EXCEPTION, OPERATION_ENQUEUE } from "./semconv.js";
+import {
+  EVENT_ENQUEUE_EXCEPTION,
+  EVENT_MESSAGING_SEND_EXCEPTION,
+  OPERATION_ENQUEUE,
+  OPERATION_TYPE_SEND,
+} from "./semconv.js";
 import type { OwnSpan } from "./span.js";
 import { copyTags, NO_TAGS } from "./tags.js";
 import { type Telemetry, telemetryOf } from "./telemetry.js";
@@ -95,7 +100,7 @@ export function enqueue<T>(
   const parentId = attempt?.task.taskId;
   const span = telemetry.startSpan(OPERATION_ENQUEUE, name, active, () => ({
     kind: SpanKind.PRODUCER,
-    attributes: enqueueAttributes({ id, name, tags, parentId }, route),
+    attributes: taskAttributes({ id, name, tags, parentId }, route, OPERATION_ENQUEUE, OPERATION_TYPE_SEND),
   }));
   // inside a task the baggage entries are the task's own; outside, one that claims to be a task's must reach no broker
   const clean = parentId === undefined ? withTagBaggage(active, NO_TAGS, false) : active;

@@ -9,7 +9,7 @@ import {
   type SpanOptions,
   trace,
 } from "@opentelemetry/api";
-import { attemptAttributes } from "./attributes.js";
+import { taskAttributes } from "./attributes.js";
 import type { TaskOrigin } from "./carrier.js";
 import type { AttemptRun, AttemptSettings } from "./running-attempt.js";
 import {
@@ -22,6 +22,8 @@ import {
   LINK_ENQUEUE,
   LINK_PREVIOUS_ATTEMPT,
   LINK_SURROUNDING,
+  OPERATION_PROCESS,
+  OPERATION_TYPE_PROCESS,
 } from "./semconv.js";
 import { spanContextIn } from "./telemetry.js";
 import type { TaskRelation } from "./types.js";
@@ -71,7 +73,7 @@ function spanAttributes(
   { route, functionName }: AttemptSettings,
   wait: number | undefined,
 ): Attributes {
-  const attributes = attemptAttributes(origin, route);
+  const attributes = taskAttributes(origin, route, OPERATION_PROCESS, OPERATION_TYPE_PROCESS);
   attributes[ATTR_TASK_ATTEMPT] = attempt;
   if (origin.maxAttempts !== undefined) attributes[ATTR_TASK_MAX_ATTEMPTS] = origin.maxAttempts;
   if (redelivered) attributes[ATTR_TASK_REDELIVERED] = true;
