@@ -53,6 +53,8 @@ interface TaskData extends Envelope {
   /** Tells this task from another of the same id. */
   readonly stamp?: string | undefined;
   readonly next?: NextAttempt;
+  /** The same of the attempt it is now, kept while the next one is already noted. */
+  readonly now?: NextAttempt | undefined;
   /** How often a run of an attempt before was lost. */
   readonly stalls?: number;
 }
@@ -159,7 +161,14 @@ export function dataWithNext(job: BullmqJob, next: NextAttempt): object {
   const { data, stalledCounter = 0 } = job;
   const args = argsOf(data);
   const task = unseal(data) === undefined && args !== undefined ? { args } : fieldsOf(data);
-  return { ...task, next, stalls: stalledCounter };
+  // until it has moved, the job may run again as the attempt it is now
+  return { ...task, next, now: planned(job), stalls: stalledCounter };
+}
+
+/** What was noted of the attempt a job is to be run as. */
+function planned(job: BullmqJob): NextAttempt | undefined {
+  const { next, now } = fieldsOf(job.data);
+  return [next, now].map(readNextAttempt).find((noted) => noted?.attempt === attemptOf(job));
 }
 
 export function hasStamp({ data }: BullmqJob, stamp: string | undefined): boolean {
@@ -183,8 +192,7 @@ function lostRunsOf({ data, stalledCounter = 0 }: BullmqJob): number {
 export function deliveryOf(job: BullmqJob, host: EngineHost, mostAttempts: number): Delivery {
   const { id = "", name, data } = job;
   const attempt = attemptOf(job);
-  const noted = readNextAttempt(fieldsOf(data).next);
-  const planned = noted?.attempt === attempt ? noted : undefined;
+  const noted = planned(job);
   const stored = { id: taskIdOf(id), name, carrier: carrierOf(job), maxAttempts: maxAttemptsOf(job) };
   const origin = host.receive(stored);
   const { maxAttempts = mostAttempts } = origin;
@@ -193,10 +201,10 @@ export function deliveryOf(job: BullmqJob, host: EngineHost, mostAttempts: numbe
     origin: maxAttempts <= mostAttempts ? origin : { ...origin, maxAttempts: mostAttempts },
     args: argsOf(data),
     attempt,
-    dueAt: planned?.dueAt ?? firstDueOf(job),
+    dueAt: noted?.dueAt ?? firstDueOf(job),
     redelivered: lost > 0,
     lost,
-    previous: planned?.previous,
+    previous: noted?.previous,
   };
 }
 

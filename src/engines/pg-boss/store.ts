@@ -232,7 +232,11 @@ export class Store {
   async #start(): Promise<void> {
     const { boss, shared } = this.#settings;
     this.#isUsed = true;
-    await boss.start();
+    await boss.start().catch(async (error: unknown) => {
+      // one that has started half-way leaves timers running, which its next start forgets
+      if (!shared) await quietly("stopping pg-boss", () => boss.stop({ graceful: false }), undefined);
+      throw error;
+    });
     try {
       await this.#makeQueue();
     } catch (error) {

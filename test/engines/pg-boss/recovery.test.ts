@@ -71,6 +71,21 @@ function describeRecovery(): void {
     await ran.promise;
   });
 
+  test("leaves nothing of a start behind that broke off half-way", async () => {
+    const boss = new PgBoss(backend.connection);
+    const [start, stop] = [boss.start.bind(boss), vi.spyOn(boss, "stop")];
+    vi.spyOn(boss, "start").mockImplementationOnce(async () => {
+      await start();
+      throw Object.assign(new Error("terminating connection"), { code: "57P01" });
+    });
+    const tasks = createTasks({ engine: pgBossEngine({ boss, queue: `half-${crypto.randomUUID()}` }) });
+    await expect(tasks.work()).rejects.toSatisfy(isTaskStoreError);
+    expect(stop).toHaveBeenCalledExactlyOnceWith({ graceful: false });
+    await tasks.work();
+    await tasks.addTask(tasks.task("task", () => {}));
+    await tasks.idle();
+  });
+
   test("looks for tasks again where a look gets no answer, and runs what a late answer brings", async () => {
     const boss = new PgBoss(backend.connection);
     const fetch = boss.fetch.bind(boss);
