@@ -1,15 +1,14 @@
-import { debug, quietly } from "../core/guard.js";
 import { within } from "../core/within.js";
 import type { Delivery, OpenEngine } from "../engines/engine.js";
 import type { Deliveries } from "./deliveries.js";
 import type { DroppedTask, HeldDelivery } from "./held-delivery.js";
-import { ANSWER_MS, pause } from "./patience.js";
+import { ANSWER_MS, untilAnswered } from "./patience.js";
 import { reasonOf } from "./settlement.js";
 
 /** For so long a cancel waits for an end to be stored. */
 const STORING_MS = 5_000;
-/** Before a store is asked again that gave no answer. */
-const AGAIN_MS = 250;
+/** For so long a store is asked about a task that is being cancelled. */
+const LATE_MS = 60_000;
 /** A task may start or end while the store is looked at; more often than this, somebody runs it again and again. */
 const MOST_LOOKS = 4;
 
@@ -18,13 +17,15 @@ export class Cancels {
   readonly #here: Deliveries;
   readonly #engine: OpenEngine;
   readonly #drop: (dropped: DroppedTask) => void;
+  readonly #closing: AbortSignal;
   readonly #underWay = new Map<string, Promise<boolean>>();
 
-  /** `drop` tells of a task that was taken out of the store. */
-  constructor(here: Deliveries, engine: OpenEngine, drop: (dropped: DroppedTask) => void) {
+  /** `drop` tells of a task that was taken out of the store; `closing` aborts when that is not waited for any more. */
+  constructor(here: Deliveries, engine: OpenEngine, drop: (dropped: DroppedTask) => void, closing: AbortSignal) {
     this.#here = here;
     this.#engine = engine;
     this.#drop = drop;
+    this.#closing = closing;
   }
 
   /**
@@ -54,29 +55,18 @@ export class Cancels {
     return false;
   }
 
-  // Whether it waited in the store; `undefined` where that gives no answer. A late one is told all the same.
+  // Whether it waited in the store; `undefined` where that gives no answer in time. The task may be gone although the
+  // answer was lost: whoever asks again gets it, and tells of it, also when nobody waits for that any more.
   #take(taskId: string): Promise<boolean | undefined> {
-    const taken = quietly(`cancelling task ${taskId}`, async () => {
-      const delivery = await this.#find(taskId);
-      if (delivery !== undefined) this.#drop({ delivery, why: "cancelled", isTold: false });
-      return delivery !== undefined;
-    });
+    const take = async (): Promise<{ found: Delivery | undefined }> => ({ found: await this.#engine.take(taskId) });
     // it is in no one's hands until its hook is called
-    return this.#here.present({}, () => within(ANSWER_MS, taken, undefined));
-  }
-
-  // The task may be gone although the answer was lost: whoever asks again gets it.
-  async #find(taskId: string): Promise<Delivery | undefined> {
-    const since = performance.now();
-    for (;;) {
-      try {
-        return await this.#engine.take(taskId);
-      } catch (error) {
-        if (performance.now() - since > ANSWER_MS) throw error;
-        debug(`looking for task ${taskId} again`, error);
-      }
-      await pause(AGAIN_MS);
-    }
+    const taken = this.#here.present({}, async () => {
+      const answer = await untilAnswered(`the cancel of task ${taskId}`, take(), take, this.#closing, LATE_MS);
+      const delivery = answer?.found;
+      if (delivery !== undefined) this.#drop({ delivery, why: "cancelled", isTold: false });
+      return answer && delivery !== undefined;
+    });
+    return within(ANSWER_MS, taken, undefined, this.#closing);
   }
 }
 

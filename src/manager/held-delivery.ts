@@ -1,9 +1,9 @@
 import { warn } from "../core/guard.js";
 import type { Rostered } from "../core/roster.js";
 import type { RunningAttempt } from "../core/running-attempt.js";
-import { isThenable } from "../core/thenable.js";
+import { adopt, isThenable } from "../core/thenable.js";
 import type { Delivery, Settlement, StoreAnswer, StoreEnd } from "../engines/engine.js";
-import { untilStored } from "./patience.js";
+import { untilAnswered } from "./patience.js";
 import { type DropReason, reasonOf } from "./settlement.js";
 
 /** A task that ends before the attempt it waited for. */
@@ -77,7 +77,7 @@ export class HeldDelivery implements Rostered {
     this.told = told;
     const storing = this.#storeOnce(told.end);
     if (isThenable(storing)) this.stored = this.#untilStored(storing, told);
-    else this.#answer(storing ?? "stored");
+    else this.#answer(named(storing));
     for (const follow of this.#followers ?? []) follow(told);
     return this.stored;
   }
@@ -110,11 +110,16 @@ export class HeldDelivery implements Rostered {
   async #untilStored(first: Promise<StoreAnswer>, { end, nextAt }: ToldEnd): Promise<void> {
     const again = (): ReturnType<StoreEnd> =>
       this.#store("delay" in end ? { ...end, delay: Math.max(0, nextAt - Date.now()) } : end);
-    this.#answer(await untilStored(`the end of task ${this.id}`, first, again, this.#closing));
+    const what = `the end of task ${this.id}`;
+    this.#answer(await untilAnswered(what, adopt(first).then(named), async () => named(await again()), this.#closing));
   }
 
   #answer(answer: "stored" | "lost" | undefined): void {
     this.isStored = answer === "stored";
     if (answer !== "stored") warn(`the end of task ${this.id} is not stored: it will run again`);
   }
+}
+
+function named(answer: StoreAnswer): "stored" | "lost" {
+  return answer ?? "stored";
 }

@@ -74,7 +74,7 @@ export class Host implements EngineHost {
     this.#shared = shared;
     this.#maxLost = engine.maxLost ?? DEFAULT_MAX_LOST;
     this.#engine = engine.open(this);
-    this.#cancels = new Cancels(this.#here, this.#engine, (dropped) => this.#drop(dropped));
+    this.#cancels = new Cancels(this.#here, this.#engine, (dropped) => this.#drop(dropped), this.#closing.signal);
   }
 
   // --- called by the engine
@@ -237,8 +237,8 @@ export class Host implements EngineHost {
 
   #leave(held: HeldDelivery): void {
     const { told } = held;
-    if (held.isStored !== true) this.#lostRuns.keep(held);
-    else if (told?.dropped !== undefined) this.#drop(told.dropped);
+    if (this.#shared.durable) this.#lostRuns.keep(held);
+    if (held.isStored === true && told?.dropped !== undefined) this.#drop(told.dropped);
     else if (told !== undefined && !("delay" in told.end)) held.delivery.enqueuer?.emitDestroy();
     this.#here.delete(held);
   }

@@ -1,6 +1,5 @@
 import { quietly } from "../core/guard.js";
 import { HOME } from "../core/home.js";
-import { unlessAborted } from "../core/when-aborted.js";
 import { within } from "../core/within.js";
 import type { OpenEngine } from "../engines/engine.js";
 import type { Bystanders, Deliveries } from "./deliveries.js";
@@ -29,7 +28,7 @@ export async function untilIdle(
     const { come } = here;
     const changed = here.changed();
     const asked = quietly("looking for tasks that wait", ask);
-    const waiting = await unlessAborted(within(ANSWER_MS, asked, undefined), closing);
+    const waiting = await within(ANSWER_MS, asked, undefined, closing);
     if (waiting === 0 && here.come === come && here.isSettled(bystanders)) return;
     if (waiting === undefined) await pause(OUTAGE_POLL_MS, closing);
     else await (durable ? pause(POLL_MS) : changed);

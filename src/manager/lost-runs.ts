@@ -23,9 +23,11 @@ export class LostRuns {
     return this.#ended.take(run) ?? this.#here.values().find((one) => one !== again && runOf(one.delivery) === run);
   }
 
-  /** Keeps the end of a run, which the store has not. */
-  keep({ delivery, told }: HeldDelivery): void {
-    if (told !== undefined && told.end.outcome !== "deferred") this.#ended.keep(runOf(delivery), told);
+  /** Keeps the end of a run, where the store has it not, or may only be believed to have it, as a success. */
+  keep({ delivery, told, isStored }: HeldDelivery): void {
+    const outcome = told?.end.outcome;
+    const mayComeAgain = outcome === "success" || (isStored !== true && outcome !== "deferred");
+    if (told !== undefined && mayComeAgain) this.#ended.keep(runOf(delivery), told);
   }
 }
 

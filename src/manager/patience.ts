@@ -1,10 +1,8 @@
 import { clearTimeout as nodeClear, setTimeout as nodeTimeout } from "node:timers";
 import { TaskStoreError } from "../core/errors.js";
 import { debug, warn } from "../core/guard.js";
-import { onAbort } from "../core/on-abort.js";
-import { adopt } from "../core/thenable.js";
 import { unlessAborted } from "../core/when-aborted.js";
-import type { StoreAnswer } from "../engines/engine.js";
+import { within } from "../core/within.js";
 
 /** For so long anybody waits for an answer of a store. */
 export const ANSWER_MS = 10_000;
@@ -28,40 +26,40 @@ export async function pause(ms: number, closing?: AbortSignal): Promise<void> {
  * Settles as `work` does, but rejects with a `TaskStoreError` where that takes longer than 10 s, or when `closing`
  * aborts. `known` says whether anything can have been stored by then.
  */
-export function answered<T>(work: Promise<T>, closing: AbortSignal, known: () => false | undefined): Promise<T> {
-  return new Promise((resolve, reject) => {
-    const refuse = (): void => reject(new TaskStoreError("the store gave no answer", { stored: known() }));
-    const timer = setTimeout(refuse, ANSWER_MS);
-    const unwatch = onAbort(closing, refuse);
-    const settled = (): void => {
-      clearTimeout(timer);
-      unwatch();
-    };
-    work.then(resolve, reject).then(settled);
-  });
+export async function answered<T>(work: Promise<T>, closing: AbortSignal, known: () => false | undefined): Promise<T> {
+  const settled = work.then(
+    (value) => () => value,
+    (error: unknown) => () => {
+      throw error;
+    },
+  );
+  const answer = await within<(() => T) | undefined>(ANSWER_MS, settled, undefined, closing);
+  if (answer === undefined) throw new TaskStoreError("the store gave no answer", { stored: known() });
+  return answer();
 }
 
 /**
- * Waits until an end is stored, and tries `again` with longer and longer pauses where it could not be. `"lost"` where the
- * store says that somebody else has the task by now; `undefined` where `closing` aborts before that. Never rejects.
+ * Waits for a store's answer to what it was `asked`, and asks `again` with longer and longer pauses where that fails.
+ * `undefined` when `closing` aborts before there is an answer, or after `most` ms. Never rejects.
  */
-export async function untilStored(
+export async function untilAnswered<T>(
   what: string,
-  first: Promise<StoreAnswer>,
-  again: () => StoreAnswer | Promise<StoreAnswer>,
+  asked: Promise<T>,
+  again: () => Promise<T>,
   closing: AbortSignal,
-): Promise<"stored" | "lost" | undefined> {
-  let storing = first;
+  most: number = Number.POSITIVE_INFINITY,
+): Promise<T | undefined> {
+  const since = performance.now();
+  let answer = asked;
   for (let ms = FIRST_PAUSE_MS; ; ms = Math.min(2 * ms, LAST_PAUSE_MS)) {
     try {
-      const answer = adopt(storing).then((lost) => lost ?? ("stored" as const));
       return await unlessAborted(answer, closing);
     } catch (error) {
       // each further try would say the same
-      (ms === FIRST_PAUSE_MS ? warn : debug)(`${what} could not be stored yet`, error);
+      (ms === FIRST_PAUSE_MS ? warn : debug)(`the store did not take ${what} yet`, error);
     }
     await pause(ms, closing);
-    if (closing.aborted) return undefined;
-    storing = (async () => await again())();
+    if (closing.aborted || performance.now() - since > most) return undefined;
+    answer = again();
   }
 }

@@ -12,12 +12,19 @@ const OVERDUE_MS = 200;
 /** {@link OpenEngine.enqueue}; rejects with a `TaskStoreError` where the store gives no answer. */
 export async function storeTask(engine: OpenEngine, message: TaskMessage, closing: AbortSignal): Promise<boolean> {
   let known: false | undefined = false;
+  let isOver = false;
   const store = async (): Promise<boolean> => {
     await engine.connect?.();
+    // it has been said by now that the task is not stored
+    if (isOver) return false;
     known = undefined;
     return await engine.enqueue(message);
   };
-  return await answered(store(), closing, () => known);
+  try {
+    return await answered(store(), closing, () => known);
+  } finally {
+    isOver = true;
+  }
 }
 
 /** {@link OpenEngine.work}; rejects with a `TaskStoreError` where the store gives no answer. */

@@ -79,6 +79,7 @@ describe("a store that is slow to give up a task", () => {
     const answers = Promise.all([tasks.cancel("x"), tasks.cancel("x")]);
     await vi.advanceTimersByTimeAsync(20_000);
     expect(await answers).toEqual([false, false]);
+    vi.useRealTimers(); // for the shutdown, which gives up what still waits
   });
 
   test("has its task told before idle() resolves", async () => {

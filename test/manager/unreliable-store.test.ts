@@ -153,6 +153,17 @@ describe("a run that the store takes for lost", () => {
     expect(run).toHaveBeenCalledOnce();
   });
 
+  test("is not repeated when it has succeeded here, though the store had said that it has the end", async () => {
+    const engine = scriptedEngine();
+    const run = vi.fn();
+    createTasks({ engine }).task("task", run);
+    await engine.run("task", "x", async () => {});
+    const { given, store } = failing(0);
+    await engine.run("task", "x", store, LOST);
+    expect(given).toEqual([{ outcome: "success" }]);
+    expect(run).toHaveBeenCalledOnce();
+  });
+
   test("stays counted once by idle() inside it", async () => {
     const engine = scriptedEngine();
     const [started, gate, idle] = [deferred(), deferred(), vi.fn()];
@@ -314,6 +325,18 @@ describe("a store that gives no answer", () => {
     expect(enqueue).not.toHaveBeenCalled();
   });
 
+  test("is given no task any more that was said not to be stored", async () => {
+    const [connected, enqueue] = [deferred(), vi.fn(() => true)];
+    const tasks = createTasks({ engine: scriptedEngine({ connect: () => connected.promise, enqueue }) });
+    useFakeTimers();
+    const adding = known(tasks.addTask(tasks.task("task", () => {})));
+    await vi.advanceTimersByTimeAsync(10_000);
+    expect(await adding).toBe(false);
+    connected.resolve();
+    await vi.advanceTimersByTimeAsync(1);
+    expect(enqueue).not.toHaveBeenCalled();
+  });
+
   test("lets addTask reject with what it says while it is being connected to", async () => {
     const refused = new Error("no such database");
     const tasks = createTasks({ engine: scriptedEngine({ connect: () => Promise.reject(refused) }) });
@@ -371,6 +394,28 @@ describe("a store that gives no answer", () => {
     });
     const tasks = createTasks({ engine, onCancel: told });
     expect(await tasks.cancel("x")).toBe(true);
+    await tasks.idle();
+    expect(told).toHaveBeenCalledOnce();
+  });
+
+  test("is asked about a cancelled task also when cancel() has answered, and what it says late is told", async () => {
+    const told = vi.fn();
+    const [silence, answers] = [deferred(), [] as (() => unknown)[]];
+    const engine = scriptedEngine({
+      take: async () => {
+        answers.push(silence.resolve);
+        if (answers.length === 1) await silence.promise;
+        if (answers.length === 1) throw new Error("the answer was lost");
+        return engine.delivery("task", "x");
+      },
+    });
+    const tasks = createTasks({ engine, onCancel: told });
+    useFakeTimers();
+    const cancelled = tasks.cancel("x");
+    await vi.advanceTimersByTimeAsync(10_000);
+    expect(await cancelled).toBe(false);
+    vi.useRealTimers();
+    silence.resolve();
     await tasks.idle();
     expect(told).toHaveBeenCalledOnce();
   });
