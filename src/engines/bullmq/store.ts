@@ -43,10 +43,13 @@ export class Store {
     return this.#queue !== undefined && !this.#closed;
   }
 
-  /** Resolves when the server can be asked, as far as that is known: what is added before would wait for it. */
+  /**
+   * Resolves when the server can be asked, as far as that is known: what is added before would wait for it, however long.
+   * Rejects with a `TaskStoreError` after 10 s.
+   */
   connect(): void | Promise<void> {
     if (this.#isConnected?.() === true) return;
-    this.#connecting ??= this.#connect().finally(() => {
+    this.#connecting ??= storingNothing(() => this.#connect()).finally(() => {
       this.#connecting = undefined;
     });
     return this.#connecting;
@@ -171,7 +174,7 @@ export class Store {
     await this.#ask((queue) => queue.waitUntilReady());
     const redis = await this.#ask(redisOf);
     this.#isConnected = () => redis === undefined || isConnected(redis);
-    if (!this.#isConnected()) await new Promise<void>((resolve) => void redis?.once("ready", resolve));
+    if (!this.#isConnected()) await this.#ask(() => new Promise<void>((resolve) => redis?.once("ready", resolve)));
   }
 
   #open(): BullmqQueue {

@@ -126,6 +126,23 @@ await describeVersions("the engine's jobs", (open) => {
     },
   );
 
+  test.each([
+    [{}, 2 ** 31 - 1],
+    [{ maxStalledCount: 3 }, 3],
+  ])("are given up by BullMQ itself as often as the application says, else not (%j)", async (wished, most) => {
+    const lab = open();
+    let options: unknown;
+    class Seen extends (lab.bullmq.Worker as unknown as BullmqWorkerClass) {
+      constructor(name: string, processor: BullmqProcessor, given: never) {
+        options = given;
+        super(name, processor, given);
+      }
+    }
+    const tasks = managerOn(lab, {}, { Worker: Seen, workerOptions: { ...FAST, ...wished } });
+    await tasks.work();
+    expect(options).toMatchObject({ maxStalledCount: most });
+  });
+
   test("of a cancelled task have failed without another attempt", async () => {
     const lab = open();
     const tasks = managerOn(lab);

@@ -1,6 +1,6 @@
 import { Redis } from "ioredis";
 import type { TaskManager } from "otel-taskflow";
-import { type BullmqWorkerClass, bullmqEngine } from "otel-taskflow/bullmq";
+import { type BullmqProcessor, type BullmqWorkerClass, type BullmqWorkerJob, bullmqEngine } from "otel-taskflow/bullmq";
 import { expect, onTestFinished, test, vi } from "vitest";
 import { createTasks, deferred } from "../../support/tasks.js";
 import { collectDiag } from "../../support/telemetry.js";
@@ -49,26 +49,130 @@ await describeVersions("the end of an attempt whose job", (open) => {
   test("BullMQ could not store is stored all the same, and nothing runs twice", async () => {
     const diag = collectDiag();
     const lab = open();
-    const refusals = 3;
-    let asked = 0;
-    const Worker = watching(lab, (job) => {
-      for (const method of ["moveToCompleted", "moveToFailed"] as const) {
-        const store = job[method].bind(job) as (...args: unknown[]) => Promise<never>;
-        job[method] = (...args: unknown[]) => {
-          asked += 1;
-          return asked <= refusals ? Promise.reject(new Error("OOM")) : store(...args);
-        };
-      }
-    });
-    const tasks = managerOn(lab, FAST, Worker);
+    const asked = new Map<string, number>();
+    const tasks = managerOn(lab, FAST, watching(lab, refusing(asked, { moveToCompleted: 3 })));
     const run = vi.fn();
     const id = await tasks.addTask(tasks.task("task", run));
     await tasks.work();
     await tasks.idle();
-    expect([run.mock.calls.length, asked, await lab.queue.getFailedCount()]).toEqual([1, refusals + 1, 0]);
+    expect([run.mock.calls.length, [...asked], await lab.queue.getFailedCount()]).toEqual([
+      1,
+      [["moveToCompleted", 4]],
+      0,
+    ]);
     expect(diag.join()).toContain(`the end of task ${id} could not be stored yet`);
   });
+
+  test("BullMQ could not store keeps its lock until it is stored, so that no other worker gets it", async () => {
+    collectDiag();
+    const lab = open();
+    const options = { lockDuration: 2_500, stalledInterval: 500 };
+    const [tasks, other] = [
+      managerOn(lab, options, watching(lab, refusing(new Map(), { moveToCompleted: 6 }))),
+      managerOn(lab, options, lab.bullmq.Worker),
+    ];
+    const started = deferred();
+    const run = vi.fn(() => started.resolve());
+    const id = await tasks.addTask(tasks.task("task", run));
+    other.task("task", run);
+    await tasks.work();
+    await started.promise;
+    await other.work();
+    await tasks.idle();
+    expect([run.mock.calls.length, await lab.queue.getJob(id)]).toEqual([1, undefined]);
+  });
+
+  test("BullMQ could not store is due when it would have been, counts once, and is followed by its retry", async () => {
+    collectDiag();
+    const lab = open();
+    const Worker = watching(lab, refusing(new Map(), { updateData: 2, moveToFailed: 2 }));
+    const tasks = managerOn(lab, LOCK, Worker);
+    const fail = (): Promise<never> => Promise.reject(new Error("no"));
+    const id = await tasks.addTask(tasks.task({ name: "flaky", retries: 1, delay: 60_000 }, fail));
+    await tasks.work();
+    const job = await lab.reaches("delayed", id);
+    expect([job.attemptsMade, job.stacktrace?.length]).toEqual([1, 1]);
+    // the manager tries again after 0.1, 0.2, 0.4 and 0.8 s
+    expect(job.delay).toBeLessThanOrEqual(60_000 - 1_500);
+    expect(job.data).toMatchObject({ next: { attempt: 1 } });
+  });
+
+  test("BullMQ could not give back is given back all the same", async () => {
+    collectDiag();
+    const lab = open();
+    const asked = new Map<string, number>();
+    const tasks = managerOn(lab, LOCK, watching(lab, refusing(asked, { moveToDelayed: 2 })));
+    const started = deferred();
+    const hangs = (): Promise<never> => {
+      started.resolve();
+      return new Promise(() => {});
+    };
+    const id = await tasks.addTask(tasks.task("hangs", hangs));
+    await tasks.work();
+    await started.promise;
+    await tasks.shutdown({ timeout: 0 });
+    const job = await lab.queue.getJob(id);
+    expect([await job?.getState(), job?.attemptsMade, asked.get("moveToDelayed")]).toEqual(["delayed", 0, 3]);
+  });
+
+  test.each([-4, -9])("BullMQ refuses as a success, for its children, is a failure there (%i)", async (code) => {
+    const diag = collectDiag();
+    const lab = open();
+    const refusal = Object.assign(new Error("the job has children"), { code });
+    const Worker = watching(lab, refusing(new Map(), { moveToCompleted: 1 }, refusal));
+    const tasks = managerOn(lab, LOCK, Worker);
+    const id = await tasks.addTask(tasks.task("parent", () => {}));
+    await tasks.work();
+    await tasks.idle();
+    expect(await lab.reaches("failed", id)).toMatchObject({ failedReason: "the job has children" });
+    expect(diag.join()).toContain(`BullMQ takes task ${id}, which has succeeded, for a failed one`);
+  });
+
+  test("BullMQ stores without the job's own methods is told once, and counts as stored", async () => {
+    const diag = collectDiag();
+    const lab = open();
+    class Direct extends (lab.bullmq.Worker as unknown as BullmqWorkerClass) {
+      constructor(name: string, processor: BullmqProcessor, options: never) {
+        const direct: BullmqProcessor = async (job, token) => {
+          const processed = processor(job, token);
+          Object.assign(job, { moveToCompleted: proto(job).moveToCompleted, moveToFailed: proto(job).moveToFailed });
+          await processed;
+        };
+        super(name, direct, options);
+      }
+    }
+    const tasks = managerOn(lab, LOCK, Direct);
+    const ids = [
+      await tasks.addTask(tasks.task("succeeds", () => {})),
+      await tasks.addTask(tasks.task("fails", () => Promise.reject(new Error("no")))),
+    ];
+    await tasks.work();
+    await tasks.idle();
+    expect(await tasks.shutdown()).toEqual({ completed: 0, abandoned: [] });
+    expect(await Promise.all(ids.map((id) => lab.queue.getJobState(id)))).toEqual(["unknown", "failed"]);
+    expect(diag.filter((line) => line.includes("does not store ends by its job's own methods"))).toHaveLength(2);
+  });
 });
+
+function proto(job: object): Pick<BullmqWorkerJob, "moveToCompleted" | "moveToFailed"> {
+  return Object.getPrototypeOf(job);
+}
+
+/** Has the first calls of these methods of a job refused; counts all calls. */
+function refusing(asked: Map<string, number>, refusals: Record<string, number>, error = new Error("OOM")) {
+  return (job: object): void => {
+    const methods = job as Record<string, (...args: unknown[]) => Promise<unknown>>;
+    for (const [name, most] of Object.entries(refusals)) {
+      const method = methods[name]?.bind(job);
+      methods[name] = async (...args) => {
+        const count = (asked.get(name) ?? 0) + 1;
+        asked.set(name, count);
+        if (count <= most) throw error;
+        return await method?.(...args);
+      };
+    }
+  };
+}
 
 function keysOf({ connection, queue }: Lab, id: string): Keys {
   const redis = new Redis(connection);

@@ -1,7 +1,8 @@
 import { spawn } from "node:child_process";
 import { once } from "node:events";
+import { setTimeout as wait } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
-import { isTaskManagerClosedError, type TaskManagerOptions } from "otel-taskflow";
+import { isTaskStoreError, type TaskManagerOptions } from "otel-taskflow";
 import { bullmqEngine } from "otel-taskflow/bullmq";
 import { describe, expect, onTestFinished, test, vi } from "vitest";
 import { type OwnServer, postgresMissing, redisMissing, startPostgres, startRedis } from "../../support/servers.js";
@@ -56,9 +57,7 @@ function cases(kind: Kind, start: () => Promise<OwnServer>): void {
     await tasks.work();
     await vi.waitUntil(() => started.mock.calls.length === 1, 10_000);
     await server.kill();
-    const adding = expect(tasks.addTask(task)).rejects.toSatisfy(
-      (error) => isTaskManagerClosedError(error) || isRefusal(error),
-    );
+    const adding = expect(tasks.addTask(task)).rejects.toSatisfy(isTaskStoreError);
     const before = performance.now();
     const { abandoned } = await tasks.shutdown({ timeout: 200 });
     expect(performance.now() - before).toBeLessThan(20_000);
@@ -102,6 +101,25 @@ function cases(kind: Kind, start: () => Promise<OwnServer>): void {
     await vi.waitFor(() => expect(notices).toEqual(both), 10_000);
   });
 
+  test("a task that is added while the server is gone is refused within seconds, and is never stored", async () => {
+    const { unhandled, manager, server } = await open();
+    collectDiag();
+    const tasks = manager({});
+    const run = vi.fn();
+    const task = tasks.task("task", run);
+    await tasks.addTask(task, ["before"]);
+    await server.kill();
+    await wait(500); // for the connections to hear of it
+    const errors = await Promise.all(["one", "two"].map((arg) => tasks.addTask(task, [arg]).catch((error) => error)));
+    expect(errors).toEqual([0, 1].map(() => expect.toSatisfy((error) => isTaskStoreError(error) && !error.stored)));
+    expect(errors.map(({ stored }) => stored)).toEqual([false, false]);
+    await server.restart();
+    await vi.waitFor(() => tasks.addTask(task, ["after"]), 20_000);
+    await tasks.work();
+    await tasks.idle();
+    expect([run.mock.calls.flat().toSorted(), unhandled.mock.calls]).toEqual([["after", "before"], []]);
+  });
+
   async function open(): Promise<{
     url: string;
     server: OwnServer;
@@ -118,8 +136,4 @@ function cases(kind: Kind, start: () => Promise<OwnServer>): void {
     const engine = () => bullmqEngine({ ...optionsOf(kind, url), concurrency: 50, workerOptions: QUICK });
     return { url, server, unhandled, manager: (options) => createTasks({ engine: engine(), ...options }) };
   }
-}
-
-function isRefusal(error: unknown): boolean {
-  return error instanceof Error && "code" in error;
 }
