@@ -35,12 +35,12 @@ export class HeldJob {
   readonly #lockDuration: number;
   readonly #attemptsMade: number;
   readonly #ways: BullmqWays;
-  /** Resolves when BullMQ's worker stores the end: whether it asks for the next job, `undefined` where it has stored it. */
-  readonly #asked: Promise<boolean | undefined>;
+  /** Resolves when BullMQ's worker stores the end: whether it asks for the next job. */
+  readonly #asked: Promise<boolean>;
   /** Resolves to what BullMQ's worker is answered. */
   readonly #answered: Promise<unknown>;
   #endProcessor: (thrown: Error | undefined) => void = () => {};
-  #ask: (fetchNext: boolean | undefined) => void = () => {};
+  #ask: (fetchNext: boolean) => void = () => {};
   #answer: (next: unknown) => void = () => {};
   #isTried = false;
   #isHandedOver = false;
@@ -55,7 +55,6 @@ export class HeldJob {
     this.processed = new Promise((resolve, reject) => {
       this.#endProcessor = (thrown) => (thrown === undefined ? resolve() : reject(thrown));
     });
-    this.processed.catch(() => {}); // BullMQ hears it, unless its worker was closed
     this.#asked = new Promise((resolve) => {
       this.#ask = resolve;
     });
@@ -70,19 +69,18 @@ export class HeldJob {
     const claim = this.#isTried ? await this.#look() : "ours";
     this.#isTried = true;
     this.leave(claim === "ours" ? await this.#move(end) : undefined);
-    // what was given back, and what is another's, runs again either way
-    return claim === "lost" && end.outcome !== "deferred" ? "lost" : undefined;
+    return claim === "lost" ? "lost" : undefined;
   }
 
   /** BullMQ tells that it has stored the end. It does so without the job's own methods only in a version not known here. */
   toldByWorker(): void {
-    if (!this.#isAsked && this.#isHandedOver) warn("BullMQ's worker does not store ends by its job's own methods");
-    this.#ask(undefined);
+    if (!this.#isAsked) warn("BullMQ's worker does not store ends by its job's own methods");
+    this.#ask(false);
   }
 
   /** Gives the job back to BullMQ's worker, with the `next` one that was fetched for it. */
   leave(next?: unknown): void {
-    this.#endProcessor(moved());
+    if (!this.#isHandedOver) this.#endProcessor(moved());
     this.#answer(next);
   }
 
@@ -111,7 +109,6 @@ export class HeldJob {
     }
     if (end.outcome === "retry") await this.#note(end);
     const fetchNext = await this.#handOver(thrownFor(end));
-    if (fetchNext === undefined) return undefined;
     return await link.await(() => (end.outcome === "success" ? this.#complete(fetchNext) : this.#fail(end, fetchNext)));
   }
 
@@ -123,7 +120,7 @@ export class HeldJob {
   }
 
   // The next job comes with the answer to the first try alone: lost with its answer, a job would be known to nobody.
-  async #handOver(thrown: Error | undefined): Promise<boolean | undefined> {
+  async #handOver(thrown: Error | undefined): Promise<boolean> {
     const isFirst = !this.#isHandedOver;
     this.#isHandedOver = true;
     this.#endProcessor(thrown);

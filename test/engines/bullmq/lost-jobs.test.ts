@@ -10,6 +10,8 @@ import { FAST } from "./worlds.js";
 // longer than a test: what is found out sooner, BullMQ has said
 const LOCK = { lockDuration: 60_000 };
 
+const WILL_RUN = "is not stored: it will run again";
+
 interface Keys {
   readonly redis: Redis;
   readonly job: string;
@@ -24,11 +26,12 @@ function managerOn({ bullmq, queue, connection }: Lab, workerOptions: object, Wo
 
 await describeVersions("the end of an attempt whose job", (open) => {
   test.each([
-    ["is gone", /Missing key for job (\S+)\. /, ({ redis, job, lock }: Keys) => redis.del(job, lock)],
-    ["has lost its lock", /Missing lock for job (\S+)\. /, ({ redis, lock }: Keys) => redis.del(lock)],
-    ["another has", /Lock mismatch for job (\S+)\. /, ({ redis, lock }: Keys) => redis.set(lock, "another")],
-    ["is not active", /Job (\S+) is not in the active state\. /, ({ redis, active }: Keys) => redis.del(active)],
-  ])("%s is told to be lost, as BullMQ says", async (_what, message, lose) => {
+    ["is gone", /Missing key for job (\S+)\. /, ({ redis, job, lock }: Keys) => redis.del(job, lock), ""],
+    ["is another's", /Missing lock for job (\S+)\. /, ({ redis, job, lock }: Keys) => renew(redis, job, lock), ""],
+    ["has lost its lock", /Missing lock for job (\S+)\. /, ({ redis, lock }: Keys) => redis.del(lock), WILL_RUN],
+    ["another has", /Lock mismatch for job (\S+)\. /, ({ redis, lock }: Keys) => redis.set(lock, "it"), WILL_RUN],
+    ["is not active", /Job (\S+) is not in the active/, ({ redis, active }: Keys) => redis.del(active), WILL_RUN],
+  ])("%s is told to be lost, as BullMQ says", async (_what, message, lose, told) => {
     const diag = collectDiag();
     const lab = open();
     const tasks = managerOn(lab, LOCK, lab.bullmq.Worker);
@@ -42,8 +45,66 @@ await describeVersions("the end of an attempt whose job", (open) => {
     await started.promise;
     await lose(keysOf(lab, id));
     gate.resolve();
-    await vi.waitFor(() => expect(diag.join()).toContain(`the end of task ${id} could not be stored`), 5_000);
+    await vi.waitFor(() => expect(diag.join()).toContain(`the end of task ${id} could not be stored yet`), 10_000);
     expect(message.exec(diag.join())?.[1]).toBe(id);
+    await tasks.shutdown();
+    expect(/is not stored: it will run again/.exec(diag.join())?.[0] ?? "").toBe(told);
+  });
+
+  test("has lost its lock is stored when BullMQ gives the job out again, and nothing runs twice", async () => {
+    collectDiag();
+    const lab = open();
+    const tasks = managerOn(lab, { ...LOCK, stalledInterval: 500 }, lab.bullmq.Worker);
+    const gate = deferred();
+    const runs: string[] = [];
+    const succeeds = tasks.task("succeeds", async () => {
+      runs.push("succeeds");
+      await gate.promise;
+    });
+    const fails = tasks.task("fails", async () => {
+      runs.push("fails");
+      await gate.promise;
+      throw new Error("no");
+    });
+    const ids = [await tasks.addTask(succeeds), await tasks.addTask(fails)];
+    await tasks.work();
+    await vi.waitUntil(() => runs.length === 2, 10_000);
+    for (const id of ids) {
+      const { redis, lock } = keysOf(lab, id);
+      await redis.del(lock);
+    }
+    gate.resolve();
+    await tasks.idle();
+    expect(runs.toSorted()).toEqual(["fails", "succeeds"]);
+    expect(await Promise.all(ids.map((id) => lab.queue.getJobState(id)))).toEqual(["unknown", "failed"]);
+    expect((await lab.queue.getJob(ids[1] ?? ""))?.stalledCounter).toBe(1);
+  });
+
+  test("is stored by one request, which brings the next job; further tries bring none", async () => {
+    const diag = collectDiag();
+    const lab = open();
+    const fetched: unknown[] = [];
+    const Worker = watching(lab, (job) => {
+      const refuse = refusing(new Map(), { [fetched.length < 1 ? "moveToCompleted" : "none"]: 1 });
+      refuse(job);
+      for (const method of ["moveToCompleted", "moveToFailed"] as const) {
+        const store = job[method].bind(job) as (...args: unknown[]) => Promise<never>;
+        job[method] = (...args: unknown[]) => {
+          fetched.push(args[2]);
+          return store(...args);
+        };
+      }
+    });
+    const tasks = managerOn(lab, { ...LOCK, concurrency: 1 }, Worker);
+    const run = vi.fn((fails: boolean) => {
+      if (fails) throw new Error("no");
+    });
+    const task = tasks.task("task", run);
+    for (const fails of [false, true, true, false]) await tasks.addTask(task, [fails]);
+    await tasks.work();
+    await tasks.idle();
+    expect([run.mock.calls.length, fetched]).toEqual([4, [true, false, true, true, true]]);
+    expect(diag.join()).not.toContain("does not store ends by its job's own methods");
   });
 
   test("BullMQ could not store is stored all the same, and nothing runs twice", async () => {
@@ -85,7 +146,16 @@ await describeVersions("the end of an attempt whose job", (open) => {
   test("BullMQ could not store is due when it would have been, counts once, and is followed by its retry", async () => {
     collectDiag();
     const lab = open();
-    const Worker = watching(lab, refusing(new Map(), { updateData: 2, moveToFailed: 2 }));
+    let asked = 0;
+    const Worker = watching(lab, (job) => {
+      refusing(new Map(), { updateData: 2 })(job);
+      const fail = job.moveToFailed.bind(job);
+      // BullMQ changes the job before its server refuses
+      job.moveToFailed = (error, token, fetchNext) => {
+        asked += 1;
+        return fail(error, asked <= 2 ? "another" : token, fetchNext);
+      };
+    });
     const tasks = managerOn(lab, LOCK, Worker);
     const fail = (): Promise<never> => Promise.reject(new Error("no"));
     const id = await tasks.addTask(tasks.task({ name: "flaky", retries: 1, delay: 60_000 }, fail));
@@ -154,12 +224,22 @@ await describeVersions("the end of an attempt whose job", (open) => {
   });
 });
 
+/** Leaves a job of the same id that was made at another time. */
+async function renew(redis: Redis, job: string, lock: string): Promise<void> {
+  await redis.del(lock);
+  await redis.hincrby(job, "timestamp", 1);
+}
+
 function proto(job: object): Pick<BullmqWorkerJob, "moveToCompleted" | "moveToFailed"> {
   return Object.getPrototypeOf(job);
 }
 
 /** Has the first calls of these methods of a job refused; counts all calls. */
-function refusing(asked: Map<string, number>, refusals: Record<string, number>, error = new Error("OOM")) {
+function refusing(
+  asked: Map<string, number>,
+  refusals: Record<string, number>,
+  error: Error = Object.assign(new Error("OOM"), { code: "OOM" }),
+) {
   return (job: object): void => {
     const methods = job as Record<string, (...args: unknown[]) => Promise<unknown>>;
     for (const [name, most] of Object.entries(refusals)) {
