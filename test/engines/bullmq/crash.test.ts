@@ -71,11 +71,12 @@ function cases(world: BullmqWorld): void {
     const store = await openStore();
     const failures: unknown[] = [];
     const tasks = createTasks({
-      engine: engineOn(store, { maxLost: 1 }),
+      engine: engineOn(store, { maxLost: 2 }),
       onFailure: ({ context, error }) => void failures.push([context.taskId, context.attempt, isTaskLostError(error)]),
     });
     const run = vi.fn();
     const id = await tasks.addTask(tasks.task({ name: "hangs", retries: 3 }, run));
+    await killDuring(store, id);
     await killDuring(store, id);
     await tasks.work();
     await tasks.idle();

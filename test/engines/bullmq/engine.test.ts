@@ -45,6 +45,18 @@ async function putBack({ connection, queue }: Lab, id: string): Promise<void> {
   redis.disconnect();
 }
 
+interface Client {
+  runCommand: (name: string, args: []) => Promise<unknown>;
+}
+
+/** The client of a queue: version 5 has it here, version 6 there. */
+async function clientOf(queue: object): Promise<Client> {
+  const { client, backend } = queue as { client?: Promise<Client>; backend?: { client?: Promise<Client> } };
+  const found = await (client ?? backend?.client);
+  if (found === undefined) throw new Error("this queue has no client");
+  return found;
+}
+
 async function finish(tasks: Pick<TaskManager, "work" | "idle">): Promise<void> {
   await tasks.work();
   await tasks.idle();
@@ -232,6 +244,78 @@ await describeVersions("the engine's jobs", (open) => {
     expect(await cancelled).toBe(true);
     await tasks.shutdown();
     expect(run).not.toHaveBeenCalled();
+  });
+
+  test("are cancelled once, though the answer of each step is lost", async () => {
+    const lab = open();
+    let asked = 0;
+    const watched = new Set<Client>();
+    const losing = async <T>(carriedOut: Promise<T>): Promise<T> => {
+      const answer = await carriedOut;
+      asked += 1;
+      if (asked === 1 || asked === 3) throw new Error("the answer is lost");
+      return answer;
+    };
+    class Losing extends lab.bullmq.Queue {
+      override async waitUntilReady(): Promise<never> {
+        const ready = await super.waitUntilReady();
+        const client = await clientOf(this);
+        if (watched.has(client)) return ready as never;
+        watched.add(client);
+        const run = client.runCommand.bind(client);
+        client.runCommand = (name, args) => (name.startsWith("otelTask") ? losing(run(name, args)) : run(name, args));
+        return ready as never;
+      }
+      override async remove(id: string, options?: { removeChildren?: boolean }): Promise<number> {
+        return await losing(super.remove(id, options));
+      }
+    }
+    const onCancel = vi.fn();
+    const tasks = managerOn(lab, { onCancel }, { Queue: Losing });
+    const task = tasks.task("task", () => {});
+    const id = await tasks.addTask(task, [], { delay: 60_000 });
+    expect([await tasks.cancel(id), await tasks.cancel(id), await lab.queue.getJob(id)]).toEqual([
+      true,
+      false,
+      undefined,
+    ]);
+    await tasks.idle();
+    expect([asked, onCancel.mock.calls.length]).toEqual([3, 1]);
+  });
+
+  test("are cancelled though BullMQ says that there was nothing left to remove", async () => {
+    const lab = open();
+    class Removing extends lab.bullmq.Queue {
+      override async remove(id: string, options?: { removeChildren?: boolean }): Promise<number> {
+        await super.remove(id, options);
+        return 0;
+      }
+    }
+    const tasks = managerOn(lab, {}, { Queue: Removing });
+    expect(await tasks.cancel(await tasks.addTask(tasks.task("task", () => {})))).toBe(true);
+    await tasks.idle();
+  });
+
+  test.each([
+    ["another's", true, []],
+    ["the task's own", false, [1]],
+  ])("under an id of one's own are %s, as is found out when the answer is lost", async (_whose, isOther, enqueued) => {
+    const metrics = startMetrics();
+    const lab = open();
+    class Losing extends lab.bullmq.Queue {
+      override async add(name: string, data: object, options?: { jobId?: string }): Promise<never> {
+        await super.add(name, isOther ? { args: ["other"] } : data, options);
+        throw Object.assign(new Error("read ECONNRESET"), { code: "ECONNRESET" });
+      }
+    }
+    const tasks = managerOn(lab, { onNotice: false }, { Queue: Losing });
+    await tasks.addTask(
+      tasks.task("task", () => {}),
+      ["mine"] as never,
+      { taskId: "order-7" },
+    );
+    const counted = (await metrics.collect()).get("task.enqueued")?.dataPoints.map(({ value }) => value) ?? [];
+    expect(counted).toEqual(enqueued);
   });
 
   test("are stopped by a cancel that comes when BullMQ has fetched them, and not run them yet", async () => {

@@ -101,6 +101,18 @@ function cases(kind: Kind, start: () => Promise<OwnServer>): void {
     await vi.waitFor(() => expect(notices).toEqual(both), 10_000);
   });
 
+  test("an outage and its end are told though nobody asks the server for anything", async () => {
+    const { manager, server } = await open();
+    collectDiag();
+    const notices: string[] = [];
+    const tasks = manager({ onNotice: ({ kind, message }) => void (kind === "store" && notices.push(message)) });
+    await tasks.work();
+    await server.kill();
+    await vi.waitFor(() => expect(notices).toEqual(["the store cannot be reached"]), 10_000);
+    await server.restart();
+    await vi.waitFor(() => expect(notices.at(-1)).toBe("the store can be reached again"), 20_000);
+  });
+
   test("a task that is added while the server is gone is refused within seconds, and is never stored", async () => {
     const { unhandled, manager, server } = await open();
     collectDiag();
