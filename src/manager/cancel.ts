@@ -61,7 +61,13 @@ export class Cancels {
     const take = async (): Promise<{ found: Delivery | undefined }> => ({ found: await this.#engine.take(taskId) });
     // it is in no one's hands until its hook is called
     const taken = this.#here.present({}, async () => {
-      const answer = await untilAnswered(`the cancel of task ${taskId}`, take(), take, this.#closing, LATE_MS);
+      const answer = await untilAnswered(
+        `task ${taskId} could not be cancelled yet`,
+        take(),
+        take,
+        this.#closing,
+        LATE_MS,
+      );
       const delivery = answer?.found;
       if (delivery !== undefined) this.#drop({ delivery, why: "cancelled", isTold: false });
       return answer && delivery !== undefined;

@@ -110,8 +110,10 @@ export class HeldDelivery implements Rostered {
   async #untilStored(first: Promise<StoreAnswer>, { end, nextAt }: ToldEnd): Promise<void> {
     const again = (): ReturnType<StoreEnd> =>
       this.#store("delay" in end ? { ...end, delay: Math.max(0, nextAt - Date.now()) } : end);
-    const what = `the end of task ${this.id}`;
-    this.#answer(await untilAnswered(what, adopt(first).then(named), async () => named(await again()), this.#closing));
+    const failed = `the end of task ${this.id} could not be stored yet`;
+    this.#answer(
+      await untilAnswered(failed, adopt(first).then(named), async () => named(await again()), this.#closing),
+    );
   }
 
   #answer(answer: "stored" | "lost" | undefined): void {

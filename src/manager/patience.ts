@@ -40,10 +40,11 @@ export async function answered<T>(work: Promise<T>, closing: AbortSignal, known:
 
 /**
  * Waits for a store's answer to what it was `asked`, and asks `again` with longer and longer pauses where that fails.
- * `undefined` when `closing` aborts before there is an answer, or after `most` ms. Never rejects.
+ * `undefined` when `closing` aborts before there is an answer, or after `most` ms. The first failure is told as `failed`.
+ * Never rejects.
  */
 export async function untilAnswered<T>(
-  what: string,
+  failed: string,
   asked: Promise<T>,
   again: () => Promise<T>,
   closing: AbortSignal,
@@ -56,7 +57,7 @@ export async function untilAnswered<T>(
       return await unlessAborted(answer, closing);
     } catch (error) {
       // each further try would say the same
-      (ms === FIRST_PAUSE_MS ? warn : debug)(`the store did not take ${what} yet`, error);
+      (ms === FIRST_PAUSE_MS ? warn : debug)(failed, error);
     }
     await pause(ms, closing);
     if (closing.aborted || performance.now() - since > most) return undefined;
