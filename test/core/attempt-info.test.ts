@@ -107,3 +107,14 @@ test("an error says of which kind the value was that it refuses, and nothing of 
     await expect(failed).rejects.toThrow(new RegExp(`^logs: expected "event", "record" or "both", received ${kind}$`));
   }
 });
+
+test.each([
+  ["an array", ["secret"]],
+  ["null", null],
+  ["string", "secret"],
+  ["a Map (use Object.fromEntries)", new Map()],
+  ["binary data", new Uint8Array(2)],
+])("tags have to be an object, and no %s", async (kind, tags) => {
+  const failed = runAttempt({ funcName: "job", tags } as unknown as AttemptInfo, () => {});
+  await expect(failed).rejects.toThrow(`tags: expected an object, received ${kind}`);
+});
