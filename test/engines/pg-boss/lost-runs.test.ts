@@ -110,6 +110,23 @@ function describeLostRuns(): void {
     expect(failed.map(isTaskLostError)).toEqual([true]);
   });
 
+  test("is none that another producer stored, and that was only given back", async (context) => {
+    const own = openTasks(backend, context);
+    const [{ tasks: lacks, boss }, { tasks }] = [own.manager({}, { onNotice: false }), own.manager()];
+    const beside = await own.visitor();
+    const update = vi.spyOn(boss, "update");
+    const id = String(await beside.send(own.queue, { name: "task", order: 7 }));
+    await lacks.work();
+    await vi.waitFor(() => expect(update.mock.settledResults).toHaveLength(1), PATIENT);
+    await lacks.shutdown();
+    await beside.update(own.queue, undefined, { id, startAfter: 0 });
+    const runs: unknown[] = [];
+    tasks.task("task", (data: unknown) => void runs.push([data, getTaskContext()?.redelivered]));
+    await tasks.work();
+    await vi.waitFor(async () => expect((await stored(beside, own, id))?.state).toBe("completed"), PATIENT);
+    expect(runs).toEqual([[{ name: "task", order: 7 }, false]]);
+  });
+
   test("and that another producer stored keeps its limit, and counts no run that was given back", async (context) => {
     const own = openTasks(backend, context);
     const [{ tasks: lacks, boss }, { tasks }] = [own.manager({}, { onNotice: false }), own.manager({ maxLost: 2 })];
