@@ -94,11 +94,12 @@ class GraphileQueue implements OpenEngine {
   }
 
   async take(taskId: string): Promise<Delivery | undefined> {
-    const removed = await this.#store.recall(taskId);
-    if (removed !== undefined) return this.#taken(removed);
+    const recalled = await this.#recall(taskId);
+    if (recalled !== undefined) return recalled;
     for (let poll = 0; poll < PASSING_POLLS && !this.#isHeld(taskId); poll += 1) {
       const found = await this.#store.find(taskId);
-      if (found === undefined) return undefined;
+      // a request that nobody waits for any more may have removed it just now
+      if (found === undefined) return await this.#recall(taskId);
       const { locked_by: worker } = found;
       if (worker !== null && !this.#worker.ids.includes(worker)) return undefined;
       const job = worker === null ? await this.#store.take(taskId, found) : undefined;
@@ -142,6 +143,11 @@ class GraphileQueue implements OpenEngine {
     const received = receiveTask(job, name);
     const origin = this.#host.receive(received);
     return { ...received, origin, dueAt: received.dueAt ?? origin.dueAt ?? dueAtOf(job) };
+  }
+
+  async #recall(taskId: string): Promise<Delivery | undefined> {
+    const removed = await this.#store.recall(taskId);
+    return removed && this.#taken(removed);
   }
 
   // the context of whoever cancels a task is not the task's

@@ -242,6 +242,37 @@ function settlingCases(version: Version): void {
     expect([onCancel.mock.calls.length, await rig.jobs()]).toEqual([1, []]);
   });
 
+  test("cancel() tells, once, though its removal is carried out only when it looks again", async () => {
+    const onCancel = vi.fn();
+    let requests = 0;
+    let late: () => Promise<unknown> = async () => {};
+    const makeWorkerUtils: typeof rig.make = async (options) => {
+      const utils = await rig.make(options);
+      const lend = utils.withPgClient.bind(utils);
+      // it finds the task, asks for its removal, and looks again
+      const withPgClient: typeof lend = async (use) => {
+        requests += 1;
+        if (requests === 2) {
+          late = () => lend(use);
+          throw new Error("connection lost");
+        }
+        if (requests === 3) await late();
+        return await lend(use);
+      };
+      return Object.assign(utils, { withPgClient });
+    };
+    const tasks = rig.open({ makeWorkerUtils }, { onCancel });
+    const id = await tasks.addTask(
+      tasks.task("task", () => {}),
+      [],
+      { delay: 60_000 },
+    );
+    requests = 0;
+    expect(await tasks.cancel(id)).toBe(true);
+    await tasks.idle();
+    expect([onCancel.mock.calls.length, await rig.jobs()]).toEqual([1, []]);
+  });
+
   test("a task is not stored beside another producer's job of its id that runs for the last time", async () => {
     const tasks = rig.open();
     const [started, gate] = [deferred(), deferred()];
