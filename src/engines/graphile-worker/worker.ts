@@ -10,6 +10,7 @@ import { untraced } from "../untraced.js";
 import { Backoff, Generation } from "./generation.js";
 import type { GraphileJob, GraphileRunner, GraphileTask } from "./library.js";
 import type { EngineSettings } from "./options.js";
+import { runnerPool } from "./runner-pool.js";
 import type { JobEnd } from "./settle.js";
 import type { Connection, Store } from "./store.js";
 
@@ -199,11 +200,12 @@ export class Worker {
   }
 }
 
-function runOptions({ sharedOptions, concurrency, pollInterval }: EngineSettings): object {
+function runOptions({ sharedOptions, pgPool, concurrency, pollInterval }: EngineSettings): object {
   // the options were checked to be an object, and a preset in them is the application's own: graphile-worker checks it
   const { preset } = sharedOptions as { preset?: unknown };
   return {
     ...{ ...sharedOptions, concurrency, pollInterval },
+    ...(pgPool && { pgPool: runnerPool(pgPool) }),
     noHandleSignals: true,
     // instead of the crontab file of the folder this process runs in
     parsedCronItems: [],

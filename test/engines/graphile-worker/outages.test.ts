@@ -76,6 +76,29 @@ function outageCases(version: Version): void {
     expect([seen, unhandled.mock.calls]).toEqual([[1, 2], []]);
   });
 
+  test("a connection of a pool that graphile-worker gives back twice is given back once", async () => {
+    const pgPool = rig.openPool(6);
+    const run = vi.fn((options: object) => rig.run(options));
+    const tasks = rig.open({ run, pgPool });
+    tasks.task("task", () => {});
+    await tasks.work();
+    const [[given] = []] = run.mock.calls;
+    const { pgPool: lent } = given as { pgPool: typeof pgPool };
+    const lend = (): Promise<unknown> =>
+      new Promise((resolve, reject) => {
+        lent.connect((_error, _client, release) => {
+          try {
+            release();
+            resolve(release());
+          } catch (error) {
+            reject(error);
+          }
+        });
+      });
+    await expect(lend()).resolves.toBeUndefined();
+    expect(lent.totalCount).toBe(pgPool.totalCount);
+  });
+
   test("where every fetch fails, it starts again with longer and longer pauses, and works soon after", async () => {
     const run = vi.fn((options: object) => rig.run(options));
     const tasks = rig.open({ run, concurrency: 1 });
