@@ -5,7 +5,6 @@ import type { Settlement } from "../engine.js";
 import { nextAttempt } from "../envelope.js";
 import { type BullmqWorkerJob, GIVES_UP, PUTS_OFF } from "./library.js";
 import type { BullmqEngineSettings } from "./options.js";
-import { ACTIVE } from "./removals.js";
 import type { Store } from "./store.js";
 import { attemptOf, BACKOFF, dataWithNext, isSameTask } from "./stored-task.js";
 
@@ -152,10 +151,6 @@ export class HeldJob {
     }
   }
 
-  #extend(): Promise<number> {
-    return this.#store.link.ask(() => this.job.extendLock(this.#token, this.#lockDuration));
-  }
-
   // A try before may have been carried out, and its answer lost.
   async #look(): Promise<"ours" | "stored" | "lost"> {
     const { job } = this;
@@ -163,8 +158,8 @@ export class HeldJob {
     const isOver = found === undefined || !isSameTask(found, job) || found.attemptsMade > this.#attemptsMade;
     if (isOver) return "stored";
     // BullMQ no longer renews it once the processor has ended
-    const isActive = (await this.#store.link.ask(() => found.getState())) === ACTIVE;
-    return isActive && (await this.#extend()) === 1 ? "ours" : "lost";
+    const extended = await this.#store.link.ask(() => job.extendLock(this.#token, this.#lockDuration));
+    return extended === 1 ? "ours" : "lost";
   }
 }
 

@@ -283,6 +283,18 @@ await describeVersions("the engine's jobs", (open) => {
     expect([asked, onCancel.mock.calls.length]).toEqual([3, 1]);
   });
 
+  test("that are given back leave room for the next one", async () => {
+    collectDiag();
+    const lab = open();
+    const tasks = managerOn(lab, { onNotice: false }, { concurrency: 1 });
+    const run = deferred();
+    const [other, task] = [managerOn(lab), tasks.task("task", () => run.resolve())];
+    await other.addTask(other.task("not known here", () => {}));
+    await tasks.addTask(task);
+    await tasks.work();
+    await run.promise;
+  });
+
   test("are cancelled though BullMQ says that there was nothing left to remove", async () => {
     const lab = open();
     class Removing extends lab.bullmq.Queue {

@@ -47,6 +47,7 @@ await describeVersions("the end of an attempt whose job", (open) => {
     gate.resolve();
     await vi.waitFor(() => expect(diag.join()).toContain(`the end of task ${id} could not be stored yet`), 10_000);
     expect(message.exec(diag.join())?.[1]).toBe(id);
+    if (told !== "") await vi.waitFor(() => expect(diag.join()).toContain(told), 10_000);
     await tasks.shutdown();
     expect(/is not stored: it will run again/.exec(diag.join())?.[0] ?? "").toBe(told);
   });
