@@ -29,7 +29,7 @@ export class StoreLink {
   async #hear<T>(request: () => Promise<T>, onSilence: (reject: (error: Error) => void) => void): Promise<T> {
     let timer: NodeJS.Timeout | undefined;
     const silent = new Promise<never>((_resolve, reject) => {
-      timer = setTimeout(() => onSilence(reject), ANSWER_MS);
+      timer = setTimeout(() => onSilence(reject), ANSWER_MS).unref(); // a connection that is given up keeps no process
     });
     try {
       const answer = await Promise.race([request(), silent]);

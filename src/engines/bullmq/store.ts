@@ -153,9 +153,11 @@ export class Store {
     const job = await this.find(id);
     if (job === undefined) return true;
     const state = await this.#ask(() => job.getState());
-    // whoever withdrew it may have died before removing it
-    if (state === WITHDRAWN) await wait(LATE_MS);
-    else if (!ENDED.includes(state)) return false;
+    if (state === WITHDRAWN) {
+      if ((await this.find(id)) === undefined) return true; // it has ended meanwhile
+      // whoever withdrew it may have died before removing it
+      await wait(LATE_MS);
+    } else if (!ENDED.includes(state)) return false;
     await this.#ask((queue) => queue.remove(id));
     return true;
   }
