@@ -23,13 +23,6 @@ export class Deliveries {
   #tellChanged: (() => void) | undefined;
   /** Deliveries that have ever come. */
   come = 0;
-  closed = false;
-
-  /** The manager has shut down: nothing more will come, and nobody waits any more. */
-  close(): void {
-    this.closed = true;
-    this.#tellAll();
-  }
 
   add(held: HeldDelivery): void {
     this.come += 1;
@@ -65,11 +58,9 @@ export class Deliveries {
     return this.#here.size + this.#others.size <= bystanders();
   }
 
-  /** Resolves when nothing is here but bystanders, when `deadline` aborts, or when it is closed. Never rejects. */
-  async settled(bystanders: Bystanders, deadline?: AbortSignal): Promise<void> {
-    while (!this.isSettled(bystanders) && deadline?.aborted !== true && !this.closed) {
-      await unlessAborted(this.changed(), deadline);
-    }
+  /** Resolves when nothing is here but bystanders, or when `deadline` aborts. Never rejects. */
+  async settled(bystanders: Bystanders, deadline: AbortSignal): Promise<void> {
+    while (!this.isSettled(bystanders) && !deadline.aborted) await unlessAborted(this.changed(), deadline);
   }
 
   /** Resolves when no delivery is here any more; does not wait for the hooks of tasks that ended without an attempt. */
@@ -121,10 +112,7 @@ export class Deliveries {
 
   #wake(): void {
     // no one's bystanders are more than all that wait
-    if (this.#here.size <= this.#waiting.size) this.#tellAll();
-  }
-
-  #tellAll(): void {
+    if (this.#here.size > this.#waiting.size) return;
     this.#changed = undefined;
     this.#tellChanged?.();
   }

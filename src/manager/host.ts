@@ -172,7 +172,6 @@ export class Host implements EngineHost {
 
   /** Gives up the store; resolves when the connections are closed, or when `end` aborts. Never rejects. */
   async close(end: AbortSignal): Promise<void> {
-    this.#here.close();
     this.#closing.abort();
     const closed = quietly("closing the engine", () => this.#engine.close());
     await unlessAborted(closed, end);
@@ -180,7 +179,7 @@ export class Host implements EngineHost {
 
   // each outage is told once, and its end
   #storeIs(lost: boolean, error?: unknown): void {
-    if (this.#here.closed || this.#isStoreLost === lost) return;
+    if (this.#closing.signal.aborted || this.#isStoreLost === lost) return;
     this.#isStoreLost = lost;
     tellStore(this.#shared.voice, lost, error);
   }

@@ -23,14 +23,14 @@ export async function untilIdle(
   closing: AbortSignal,
 ): Promise<void> {
   const ask = async (): Promise<number | undefined> => await HOME.runInAsyncScope(engine.waiting, engine);
-  while (!here.closed) {
-    await here.settled(bystanders);
+  while (!closing.aborted) {
+    await here.settled(bystanders, closing);
     const { come } = here;
     const changed = here.changed();
     const asked = quietly("looking for tasks that wait", ask);
     const waiting = await within(ANSWER_MS, asked, undefined, closing);
     if (waiting === 0 && here.come === come && here.isSettled(bystanders)) return;
     if (waiting === undefined) await pause(OUTAGE_POLL_MS, closing);
-    else await (durable ? pause(POLL_MS) : changed);
+    else await (durable ? pause(POLL_MS) : unlessAborted(changed, closing));
   }
 }
