@@ -71,31 +71,23 @@ export function finishContinued(attempt: LiveAttempt, end: AttemptEnd<unknown>):
 /** Ends an attempt's span and its measures. It is called once an attempt. */
 export function finishAttempt(attempt: EndedAttempt, end: AttemptEnd<unknown>): void {
   const { outcome } = end;
-  const { endedAt, clock } = attempt;
-  const failed = outcome === "retry" || outcome === "failure" || outcome === "error";
-  const exception = failed ? describeException(end.error) : undefined;
+  const { span, dropped, endedAt, clock } = attempt;
   const endTime = clock?.at(endedAt);
-  describe(attempt, end, exception, endTime);
-  attempt.measures?.end(outcome, exception?.type, endedAt);
+  const attributes: Attributes = { [ATTR_TASK_OUTCOME]: outcome };
+  if (dropped > 0) attributes[ATTR_TASK_LOG_DROPPED] = dropped;
+  if (outcome === "retry" && end.delay !== undefined) attributes[ATTR_TASK_RETRY_DELAY] = end.delay / 1000;
+  span.setAttributes(attributes);
+  let errorType: string | undefined;
+  if (outcome === "retry" || outcome === "failure" || outcome === "error") {
+    const exception = describeException(end.error);
+    errorType = exception.type;
+    const ofBroker = attempt.settings.route.system !== undefined;
+    const eventName = ofBroker ? EVENT_MESSAGING_PROCESS_EXCEPTION : EVENT_PROCESS_EXCEPTION;
+    tell(span, failureOf(attempt, exception, eventName, outcome === "retry" ? "warn" : "error"), endTime);
+  }
+  attempt.measures?.end(outcome, errorType, endedAt);
   attempt.markEnded();
-  attempt.span.end(endTime);
-}
-
-function describe(
-  attempt: EndedAttempt,
-  end: AttemptEnd<unknown>,
-  exception: ExceptionText | undefined,
-  endTime: HrTime | undefined,
-): void {
-  const attributes: Attributes = { [ATTR_TASK_OUTCOME]: end.outcome };
-  if (attempt.dropped > 0) attributes[ATTR_TASK_LOG_DROPPED] = attempt.dropped;
-  if (end.outcome === "retry" && end.delay !== undefined) attributes[ATTR_TASK_RETRY_DELAY] = end.delay / 1000;
-  attempt.span.setAttributes(attributes);
-  if (exception === undefined) return;
-  const eventName =
-    attempt.settings.route.system === undefined ? EVENT_PROCESS_EXCEPTION : EVENT_MESSAGING_PROCESS_EXCEPTION;
-  const level = end.outcome === "retry" ? "warn" : "error";
-  tell(attempt.span, failureOf(attempt, exception, eventName, level), endTime);
+  span.end(endTime);
 }
 
 function failureOf(
