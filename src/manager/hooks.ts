@@ -21,16 +21,9 @@ export function notifier({ onRetry, onSuccess, onFailure, onCancel }: TaskManage
 }
 
 function callHook(hooks: Hooks, end: AttemptEnd<unknown>, context: TaskContext): void | Promise<void> {
-  switch (end.outcome) {
-    case "success":
-      return hooks.onSuccess?.({ context });
-    case "retry":
-      return hooks.onRetry?.({ context, error: end.error, delay: end.delay });
-    case "cancelled":
-      return hooks.onCancel?.({ context, error: end.error });
-    case "deferred":
-      return;
-    default:
-      return hooks.onFailure?.({ context, error: end.error });
-  }
+  if (end.outcome === "success") return hooks.onSuccess?.({ context });
+  const { outcome, error, delay } = end;
+  if (outcome === "retry") return hooks.onRetry?.({ context, error, delay });
+  if (outcome === "cancelled") return hooks.onCancel?.({ context, error });
+  if (outcome !== "deferred") return hooks.onFailure?.({ context, error });
 }
