@@ -43,13 +43,9 @@ export function checkOptional(option: string, value: unknown, range: NumberRange
  * @throws TaskConfigError unless the value is a well-formed string of 1 to 512 characters without NUL.
  */
 export function checkText(option: string, value: unknown): string {
-  if (typeof value !== "string" || value === "" || value.length > MAX_TEXT) {
-    throw new TaskConfigError(
-      `${option}: expected a non-empty string of at most ${MAX_TEXT} characters, received ${show(value)}`,
-    );
-  }
-  if (isStorable(value)) return value;
-  throw new TaskConfigError(`${option}: expected well-formed Unicode without NUL, received a string that is not`);
+  if (typeof value === "string" && value !== "" && value.length <= MAX_TEXT && isStorable(value)) return value;
+  const expected = `a non-empty string of at most ${MAX_TEXT} characters, well-formed and without NUL`;
+  throw new TaskConfigError(`${option}: expected ${expected}, received ${show(value)}`);
 }
 
 /** Whether a value is one of the three relations. */
