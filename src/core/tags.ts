@@ -1,4 +1,4 @@
-import { quoteKey } from "./checks.js";
+import { quoteKey, show } from "./checks.js";
 import { TaskConfigError } from "./errors.js";
 import { warn } from "./guard.js";
 import { storable } from "./text.js";
@@ -39,7 +39,7 @@ export function copyTags(tags: unknown, told: (key: string) => void = tellCut): 
 
 function entriesOf(tags: unknown): [string, unknown][] {
   try {
-    if (kindOf(tags) === "object") return Object.entries(fieldsOf(tags));
+    if (kindOf(tags) === "an object") return Object.entries(fieldsOf(tags));
   } catch (cause) {
     throw new TaskConfigError("tags: expected an object, received one that cannot be read", { cause });
   }
@@ -69,9 +69,6 @@ function tellCut(key: string): void {
 }
 
 function kindOf(value: unknown): string {
-  if (value === null) return "null";
-  if (Array.isArray(value)) return "an array";
   if (value instanceof Map) return "a Map (use Object.fromEntries)";
-  if (ArrayBuffer.isView(value)) return "binary data";
-  return typeof value;
+  return ArrayBuffer.isView(value) ? "binary data" : show(value);
 }
