@@ -17,7 +17,7 @@ export function describeException(error: unknown): ExceptionText {
     if (error instanceof Error || hasErrorShape(error)) {
       const { name, message, stack } = error;
       return {
-        type: textOrOther(name),
+        type: typeof name === "string" && name !== "" ? shown(name) : ERROR_TYPE_OTHER,
         message: shown(message),
         stack: stack ? shown(stack) : undefined,
       };
@@ -53,10 +53,6 @@ function isStorableError(thrown: unknown): boolean {
 // Errors of another realm (vm, worker, jest) are not instances of this realm's Error.
 function hasErrorShape(error: unknown): error is Error {
   return Object.prototype.toString.call(error) === "[object Error]";
-}
-
-function textOrOther(name: unknown): string {
-  return typeof name === "string" && name !== "" ? shown(name) : ERROR_TYPE_OTHER;
 }
 
 function shown(value: unknown): string {

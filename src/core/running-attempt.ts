@@ -204,7 +204,11 @@ function limit(
   timeout: number,
   stop: (() => void) | undefined,
 ): () => void {
-  const timer = setTimeout(() => attempt.abort(timeoutError(attempt.task, timeout)), timeout);
+  const expire = (): void => {
+    const message = `task ${attempt.task.funcName} took longer than its timeout of ${timeout} ms`;
+    attempt.abort(new TaskTimeoutError(message));
+  };
+  const timer = setTimeout(expire, timeout);
   return () => {
     clearTimeout(timer);
     stop?.();
@@ -225,10 +229,6 @@ function call<T>(fn: () => T | Promise<T>, returned: (value: T) => void, threw: 
     return;
   }
   returned(value);
-}
-
-function timeoutError({ funcName }: TaskContext, timeout: number): TaskTimeoutError {
-  return new TaskTimeoutError(`task ${funcName} took longer than its timeout of ${timeout} ms`);
 }
 
 function cancelReason(reason: unknown): unknown {
