@@ -153,17 +153,13 @@ function whenSent<T>(
 function finishSent<T>(result: T, span: OwnSpan, settings: EnqueueSettings, options: EnqueueOptions<T>): T {
   const { name, route, telemetry } = settings;
   const { idOf, isStored } = options;
-  if (idOf !== undefined) nameSpan(span, atOnce("idOf", () => idOf(result))?.value, route);
+  const id = idOf === undefined ? undefined : atOnce("idOf", () => idOf(result))?.value;
+  if (typeof id === "string") span.setAttributes(assignedIdAttributes(id, route));
+  else if (id !== undefined) warn(`idOf: expected a string or undefined, received ${show(id)}`);
   const stored = isStored === undefined || ask("isStored", () => isStored(result), true);
   if (stored) countEnqueued(telemetry.instruments(), name, route);
   finishSpan(span);
   return result;
-}
-
-function nameSpan(span: OwnSpan, id: unknown, route: TaskRoute): void {
-  if (id === undefined) return;
-  if (typeof id !== "string") warn(`idOf: expected a string or undefined, received ${show(id)}`);
-  else span.setAttributes(assignedIdAttributes(id, route));
 }
 
 // The failure is a warning only, because the caller hears of it and may try again.

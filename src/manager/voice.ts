@@ -113,7 +113,9 @@ class Lines implements Voice {
 function write({ kind, message, error }: TaskNotice, leftOut: number): void {
   const withError = kind === "gave-up" || error !== undefined ? `${message}: ${shortly(error)}` : message;
   const count = leftOut === 0 ? "" : ` (${leftOut} more like this since the line before)`;
-  const line = `${SCOPE_NAME}: ${cut(oneLine(withError), MAX_LINE)}${count}`;
+  // a text of others may hold what moves a terminal's cursor or begins another line
+  const text = storable(withError).replace(/[\p{Cc}\u2028\u2029]+/gu, " ");
+  const line = `${SCOPE_NAME}: ${cut(text, MAX_LINE)}${count}`;
   // not process.stderr: a pipe that was closed at its other end would end the process
   safely("telling a notice", () => console.error(line));
 }
@@ -122,11 +124,6 @@ function shortly(error: unknown): string {
   const { type, message } = describeException(error);
   const text = cut(message, MAX_MESSAGE);
   return type === ERROR_TYPE_OTHER ? text : `${cut(type, MAX_MESSAGE)}: ${text}`;
-}
-
-// A text of others may hold what moves a terminal's cursor or begins another line.
-function oneLine(text: string): string {
-  return storable(text).replace(/[\p{Cc}\u2028\u2029]+/gu, " ");
 }
 
 /** Says that a task gave up. */
