@@ -9,6 +9,8 @@ const ANSWER_MS = 10_000;
 export class StoreLink {
   readonly #host: Pick<EngineHost, "storeLost" | "storeBack">;
   readonly #isOutage: (error: unknown) => boolean;
+  /** When the store last answered anything, on performance.now()'s axis. */
+  #heardAt = Number.NEGATIVE_INFINITY;
 
   /** `isOutage` says of an error that the store gave no answer, or none that concerns the request. */
   constructor(host: Pick<EngineHost, "storeLost" | "storeBack">, isOutage: (error: unknown) => boolean) {
@@ -16,7 +18,7 @@ export class StoreLink {
     this.#isOutage = isOutage;
   }
 
-  /** Settles as the request does, but rejects with a `TaskStoreError` where the store gives no answer within 10 s. */
+  /** Settles as the request does, but rejects with a `TaskStoreError` where the store answers nothing for 10 s. */
   ask<T>(request: () => Promise<T>): Promise<T> {
     return this.#hear(request, (reject) => reject(silence()));
   }
@@ -29,11 +31,18 @@ export class StoreLink {
   async #hear<T>(request: () => Promise<T>, onSilence: (reject: (error: Error) => void) => void): Promise<T> {
     let timer: NodeJS.Timeout | undefined;
     const silent = new Promise<never>((_resolve, reject) => {
-      timer = setTimeout(() => onSilence(reject), ANSWER_MS).unref(); // a connection that is given up keeps no process
+      // many requests at once wait for each other, and not for a store that is silent
+      const look = (): void => {
+        const left = this.#heardAt + ANSWER_MS - performance.now();
+        // a connection that is given up keeps no process
+        if (left > 0) timer = setTimeout(look, left).unref();
+        else onSilence(reject);
+      };
+      timer = setTimeout(look, ANSWER_MS).unref();
     });
     try {
       const answer = await Promise.race([request(), silent]);
-      this.#host.storeBack();
+      this.#answered();
       return answer;
     } catch (error) {
       throw this.#told(error);
@@ -42,9 +51,14 @@ export class StoreLink {
     }
   }
 
+  #answered(): void {
+    this.#heardAt = performance.now();
+    this.#host.storeBack();
+  }
+
   #told(error: unknown): unknown {
     if (!isTaskStoreError(error) && (isTaskConfigError(error) || !this.#isOutage(error))) {
-      this.#host.storeBack();
+      this.#answered();
       return error;
     }
     this.#host.storeLost(error);

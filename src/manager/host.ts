@@ -25,6 +25,7 @@ import { type Bystanders, Deliveries } from "./deliveries.js";
 import { type DroppedTask, HeldDelivery, type ToldEnd } from "./held-delivery.js";
 import { untilIdle } from "./idle.js";
 import { LostRuns, lostBefore } from "./lost-runs.js";
+import type { StoreHearing } from "./patience.js";
 import type { Registry } from "./registry.js";
 import { reasonOf, settlementOf } from "./settlement.js";
 import { startWork, stopWork, storeTask } from "./store-access.js";
@@ -59,6 +60,7 @@ export class Host implements EngineHost {
   readonly #maxLost: number;
   /** Aborts when the store is not waited for any more. */
   readonly #closing = new AbortController();
+  readonly #hearing: StoreHearing = { closing: this.#closing.signal, heardAt: Number.NEGATIVE_INFINITY };
   #isStoreLost = false;
   /** Tasks whose retry would come after the end of this process, which alone knew of them. */
   readonly #cutShort: UnfinishedTask[] = [];
@@ -119,13 +121,11 @@ export class Host implements EngineHost {
   // --- called by the manager
 
   enqueue(message: TaskMessage): boolean | Promise<boolean> {
-    return this.#shared.durable
-      ? storeTask(this.#engine, message, this.#closing.signal)
-      : this.#engine.enqueue(message);
+    return this.#shared.durable ? storeTask(this.#engine, message, this.#hearing) : this.#engine.enqueue(message);
   }
 
   async work(): Promise<void> {
-    if (!this.#quiescing) await startWork(this.#engine, this.#registry.names(), this.#closing.signal);
+    if (!this.#quiescing) await startWork(this.#engine, this.#registry.names(), this.#hearing);
   }
 
   cancel(taskId: string): Promise<boolean> {

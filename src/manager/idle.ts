@@ -1,5 +1,6 @@
 import { quietly } from "../core/guard.js";
 import { HOME } from "../core/home.js";
+import { unlessAborted } from "../core/when-aborted.js";
 import { within } from "../core/within.js";
 import type { OpenEngine } from "../engines/engine.js";
 import type { Bystanders, Deliveries } from "./deliveries.js";

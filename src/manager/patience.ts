@@ -22,20 +22,37 @@ export async function pause(ms: number, closing?: AbortSignal): Promise<void> {
   clear(timer);
 }
 
+/** What a manager knows of its store. */
+export interface StoreHearing {
+  /** Aborts when the store is not waited for any more. */
+  readonly closing: AbortSignal;
+  /** When it last answered a request, on performance.now()'s axis. */
+  heardAt: number;
+}
+
 /**
- * Settles as `work` does, but rejects with a `TaskStoreError` where that takes longer than 10 s, or when `closing`
- * aborts. `known` says whether anything can have been stored by then.
+ * Settles as `work` does, but rejects with a `TaskStoreError` where the store answers nothing for 10 s, or when it is not
+ * waited for any more. `known` says whether anything can have been stored by then.
  */
-export async function answered<T>(work: Promise<T>, closing: AbortSignal, known: () => false | undefined): Promise<T> {
+export async function answered<T>(work: Promise<T>, store: StoreHearing, known: () => false | undefined): Promise<T> {
   const settled = work.then(
     (value) => () => value,
     (error: unknown) => () => {
       throw error;
     },
   );
-  const answer = await within<(() => T) | undefined>(ANSWER_MS, settled, undefined, closing);
-  if (answer === undefined) throw new TaskStoreError("the store gave no answer", { stored: known() });
-  return answer();
+  let left = ANSWER_MS;
+  do {
+    const answer = await within<(() => T) | undefined>(left, settled, undefined, store.closing);
+    const now = performance.now();
+    if (answer !== undefined) {
+      store.heardAt = now;
+      return answer();
+    }
+    // many requests at once wait for each other, and not for a store that is silent
+    left = store.heardAt + ANSWER_MS - now;
+  } while (left > 0 && !store.closing.aborted);
+  throw new TaskStoreError("the store gave no answer", { stored: known() });
 }
 
 /**

@@ -2,15 +2,15 @@ import { HOME } from "../core/home.js";
 import { isThenable } from "../core/thenable.js";
 import { whenAborted } from "../core/when-aborted.js";
 import type { Delivery, OpenEngine, TaskMessage } from "../engines/engine.js";
-import { answered, pause } from "./patience.js";
+import { answered, pause, type StoreHearing } from "./patience.js";
 
 /** For so long an engine that is told to stop is waited for beyond the deadline. */
 const OVERDUE_MS = 200;
 
-// The calls of an engine that ask its store, none of which is waited for without an end, nor once `closing` has aborted.
+// The calls of an engine that ask its store, none of which is waited for without an end, nor when the store is not waited for any more.
 
 /** {@link OpenEngine.enqueue}; rejects with a `TaskStoreError` where the store gives no answer. */
-export async function storeTask(engine: OpenEngine, message: TaskMessage, closing: AbortSignal): Promise<boolean> {
+export async function storeTask(engine: OpenEngine, message: TaskMessage, hearing: StoreHearing): Promise<boolean> {
   let known: false | undefined = false;
   let isOver = false;
   const store = async (): Promise<boolean> => {
@@ -21,21 +21,21 @@ export async function storeTask(engine: OpenEngine, message: TaskMessage, closin
     return await engine.enqueue(message);
   };
   try {
-    return await answered(store(), closing, () => known);
+    return await answered(store(), hearing, () => known);
   } finally {
     isOver = true;
   }
 }
 
 /** {@link OpenEngine.work}; rejects with a `TaskStoreError` where the store gives no answer. */
-export async function startWork(engine: OpenEngine, names: readonly string[], closing: AbortSignal): Promise<void> {
+export async function startWork(engine: OpenEngine, names: readonly string[], hearing: StoreHearing): Promise<void> {
   const working = HOME.runInAsyncScope(engine.work, engine, names);
   if (!isThenable(working)) return;
   try {
-    await answered(working, closing, () => undefined);
+    await answered(working, hearing, () => undefined);
   } catch (error) {
     // a shutdown ends what still waits for its start
-    if (!closing.aborted) throw error;
+    if (!hearing.closing.aborted) throw error;
   }
 }
 

@@ -111,7 +111,7 @@ test("an error says of which kind the value was that it refuses, and nothing of 
 test.each([
   ["an array", ["secret"]],
   ["null", null],
-  ["string", "secret"],
+  ["a string of 6 characters", "secret"],
   ["a Map (use Object.fromEntries)", new Map()],
   ["binary data", new Uint8Array(2)],
 ])("tags have to be an object, and no %s", async (kind, tags) => {

@@ -316,6 +316,23 @@ describe("a store that gives no answer", () => {
     expect(await adding).toBe(undefined);
   });
 
+  test("is not what tasks wait for that are added together, as long as it answers one after the other", async () => {
+    useFakeTimers();
+    const waiting: (() => void)[] = [];
+    const enqueue = (): Promise<boolean> => new Promise((resolve) => waiting.push(() => resolve(true)));
+    const tasks = createTasks({ engine: scriptedEngine({ enqueue }) });
+    const task = tasks.task("task", () => {});
+    const adding = Promise.all(Array.from({ length: 4 }, () => tasks.addTask(task)));
+    const clock = vi.spyOn(performance, "now");
+    onTestFinished(() => clock.mockRestore());
+    for (let answer = 1; answer <= 4; answer += 1) {
+      clock.mockReturnValue(answer * 8_000);
+      await vi.advanceTimersByTimeAsync(8_000);
+      waiting.shift()?.();
+    }
+    expect(await adding).toHaveLength(4);
+  });
+
   test("has stored nothing where it could not be connected to", async () => {
     const enqueue = vi.fn(() => true);
     const tasks = createTasks({ engine: scriptedEngine({ connect: hang, enqueue }) });
