@@ -7,10 +7,9 @@ import { whenAborted } from "../../core/when-aborted.js";
 import type { EngineHost } from "../engine.js";
 import type { StoreLink } from "../link.js";
 import { untraced } from "../untraced.js";
-import { Backoff, Generation } from "./generation.js";
+import { Backoff, Generation, runnerPool } from "./generation.js";
 import type { GraphileJob, GraphileRunner, GraphileTask } from "./library.js";
 import type { EngineSettings } from "./options.js";
-import { runnerPool } from "./runner-pool.js";
 import type { JobEnd } from "./settle.js";
 import type { Connection, Store } from "./store.js";
 
