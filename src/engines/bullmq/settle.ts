@@ -65,7 +65,7 @@ export class HeldJob {
 
   /** Stores the end, as the host asks for it, and as often: only one call at a time. */
   async store(end: Settlement): Promise<"lost" | undefined> {
-    const claim = this.#isTried ? await this.#look() : "ours";
+    const claim = this.#isTried ? await this.#look() : await this.#claim(end);
     this.#isTried = true;
     this.leave(claim === "ours" ? await this.#move(end) : undefined);
     return claim === "lost" ? "lost" : undefined;
@@ -151,6 +151,15 @@ export class HeldJob {
     }
   }
 
+  #extend(): Promise<number> {
+    return this.#store.link.ask(() => this.job.extendLock(this.#token, this.#lockDuration));
+  }
+
+  // BullMQ stores each end for the holder of the lock alone, but writes a job's data whoever that is.
+  async #claim({ outcome }: Settlement): Promise<"ours" | "lost"> {
+    return outcome === "retry" && (await this.#extend()) !== 1 ? "lost" : "ours";
+  }
+
   // A try before may have been carried out, and its answer lost.
   async #look(): Promise<"ours" | "stored" | "lost"> {
     const { job } = this;
@@ -158,8 +167,7 @@ export class HeldJob {
     const isOver = found === undefined || !isSameTask(found, job) || found.attemptsMade > this.#attemptsMade;
     if (isOver) return "stored";
     // BullMQ no longer renews it once the processor has ended
-    const extended = await this.#store.link.ask(() => job.extendLock(this.#token, this.#lockDuration));
-    return extended === 1 ? "ours" : "lost";
+    return (await this.#extend()) === 1 ? "ours" : "lost";
   }
 }
 

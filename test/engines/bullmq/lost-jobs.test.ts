@@ -52,6 +52,28 @@ await describeVersions("the end of an attempt whose job", (open) => {
     expect(/is not stored: it will run again/.exec(diag.join())?.[0] ?? "").toBe(told);
   });
 
+  test("is to be retried, and another has, leaves alone what the job says", async () => {
+    const diag = collectDiag();
+    const lab = open();
+    const tasks = managerOn(lab, LOCK, lab.bullmq.Worker);
+    const [started, gate] = [deferred(), deferred()];
+    const task = tasks.task({ name: "task", retries: 1 }, async () => {
+      started.resolve();
+      await gate.promise;
+      throw new Error("no");
+    });
+    const id = await tasks.addTask(task);
+    await tasks.work();
+    await started.promise;
+    const { redis, lock } = keysOf(lab, id);
+    await redis.set(lock, "it");
+    const before = (await lab.queue.getJob(id))?.data;
+    gate.resolve();
+    await tasks.shutdown();
+    expect(diag.join()).toContain(WILL_RUN);
+    expect((await lab.queue.getJob(id))?.data).toEqual(before);
+  });
+
   test("has lost its lock is stored when BullMQ gives the job out again, and nothing runs twice", async () => {
     collectDiag();
     const lab = open();
