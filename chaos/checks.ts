@@ -16,9 +16,9 @@ const OVERSHOOT_MS = 1_000;
 
 /** By their names in docs/reliability.md, in their order there. */
 export const CHECKS = {
-  "told its end twice by one worker": ofTasks(({ ends }) => repeats(ends.map(({ by }) => by))),
-  "run again by the worker that ended it": ofTasks(runAgainBySame),
-  "run again after its end was stored": ofTasks(runAgainAfterStored),
+  "told its end twice by one worker": ofTasksStoredOnce(({ ends }) => repeats(ends.map(({ by }) => by))),
+  "run again by the worker that ended it": ofTasksStoredOnce(runAgainBySame),
+  "run again after its end was stored": ofTasksStoredOnce(runAgainAfterStored),
   "lost: accepted, and neither told nor stored": ofTasks(
     ({ accepted, ends, rows }) =>
       accepted !== undefined && ends.length === 0 && rows.every(({ state }) => state === "replaced"),
@@ -49,14 +49,14 @@ export const CHECKS = {
     ),
     ...tasks.filter(({ accepted, starts }) => starts.some(({ n }) => n !== (accepted?.n ?? n))).map(toldOf),
   ],
-  "attempt skipped or gone back": ofTasks(({ attempts }, evidence) =>
+  "attempt skipped or gone back": ofTasksStoredOnce(({ attempts }, evidence) =>
     attempts.some((one, index) => {
       const highest = Math.max(-1, ...attempts.slice(0, index).map(({ attempt }) => Number(attempt)));
       const attempt = Number(one.attempt);
       return attempt > highest + 1 || (attempt < highest && isInTurn(one, evidence));
     }),
   ),
-  "repeated without `redelivered`": ofTasks(({ attempts }, evidence) => {
+  "repeated without `redelivered`": ofTasksStoredOnce(({ attempts }, evidence) => {
     // one of them may be the first one's, however late its worker came to start it
     const first = attempts.filter((one) => !one.redelivered && one.outcome !== "deferred" && isInTurn(one, evidence));
     return repeats(first.map(({ attempt }) => String(attempt)));
@@ -92,10 +92,26 @@ export const NOTES = {
   "left in the store without a task, since its worker was killed before it was removed": ofTasks(({ rows }) =>
     rows.some(({ state }) => state === "replaced"),
   ),
+  "stored again after it had ended, since the client sent the request again whose answer was lost":
+    ofTasks(isStoredAgain),
 } as const satisfies Record<string, Check>;
 
 function ofTasks(isWrong: (task: TaskHistory, evidence: Evidence) => boolean): Check {
   return (evidence) => evidence.tasks.filter((task) => isWrong(task, evidence)).map(toldOf);
+}
+
+function ofTasksStoredOnce(isWrong: (task: TaskHistory, evidence: Evidence) => boolean): Check {
+  return ofTasks((task, evidence) => !isStoredAgain(task) && isWrong(task, evidence));
+}
+
+// As ioredis does it: the task's first life has ended before `addTask` has its answer, and it begins once more.
+function isStoredAgain({ accepted, ends, attempts }: TaskHistory): boolean {
+  return ends.some(
+    ({ at }) =>
+      accepted !== undefined &&
+      at < accepted.at &&
+      attempts.some((one) => one.at > at && Number(one.attempt) === 0 && !one.redelivered),
+  );
 }
 
 // A worker that had stood still may have been given it long before, when nobody else had been.
@@ -124,7 +140,8 @@ function runAgainAfterStored({ id, attempts, hooks }: TaskHistory, evidence: Evi
 }
 
 function admits({ entries }: ProcessHistory, id: string): boolean {
-  return ofKind(entries, "diag").some(({ error }) => error.includes(`task ${id} is not stored`));
+  const admissions = [`task ${id} is not stored`, "what a stopped worker held could not be freed yet"];
+  return ofKind(entries, "diag").some(({ error }) => admissions.some((words) => error.includes(words)));
 }
 
 function isUntold({ ends, rows }: TaskHistory): boolean {

@@ -21,6 +21,12 @@ test("the audit of chaos finds nothing in a task that fails once, loses a worker
   expect(foundIn(life)).toEqual([]);
 });
 
+test("the audit of chaos takes a task that its client stored again for no run again", () => {
+  const life = [...run("a", 0, "success"), ...run("a", 0, "success"), accepted()];
+  const noted = "stored again after it had ended, since the client sent the request again whose answer was lost";
+  expect(foundIn(life)).toEqual([noted]);
+});
+
 test("the audit of chaos finds what must not happen, each by its own check", () => {
   const hangs: Entry = { e: "hangs", who: "a", after: "SIGTERM" };
   const late: Entry = { e: "shutdown", timeout: 1_500, ms: 2_900, late: 300, left: 0 };
@@ -64,6 +70,9 @@ test("the audit of chaos finds what must not happen, each by its own check", () 
     "left in the store without a task, since its worker was killed before it was removed": [
       [accepted(), ...run("a", 0, "success")],
       [row("replaced")],
+    ],
+    "stored again after it had ended, since the client sent the request again whose answer was lost": [
+      [...run("a", 0, "success"), ...run("a", 0), accepted()],
     ],
   };
   expect(Object.keys(lives)).toEqual(Object.keys({ ...CHECKS, ...NOTES }));
