@@ -10,7 +10,6 @@ import { checkFunction, checkMethods, show } from "./checks.js";
 import { TaskConfigError } from "./errors.js";
 import { firstOf } from "./fields.js";
 import { safely } from "./guard.js";
-import { TELEMETRY_KEYS } from "./info-keys.js";
 import { createInstruments, type TaskInstruments } from "./metrics.js";
 import { SCOPE_NAME, SCOPE_VERSION } from "./semconv.js";
 import { type RegisteredApi, registeredApi, registeredLoggerProvider, sharedSlot } from "./slot.js";
@@ -76,12 +75,12 @@ export function createTelemetry(options: TaskTelemetryOptions): Telemetry {
 }
 
 const DEFAULTS = createTelemetry({});
-// its keys are the options of telemetry
-const NAMES = Object.keys(TELEMETRY_KEYS) as (keyof TaskTelemetryOptions)[];
 
 /** Returns the telemetry of a call by its options; calls that give none share one. */
 export function telemetryOf(options: TaskTelemetryOptions): Telemetry {
-  return NAMES.every((name) => options[name] === undefined) ? DEFAULTS : createTelemetry(options);
+  const { tracerProvider, meterProvider, loggerProvider, baggage, logs, onLog } = options;
+  const given = [tracerProvider, meterProvider, loggerProvider, baggage, logs, onLog];
+  return given.every((one) => one === undefined) ? DEFAULTS : createTelemetry(options);
 }
 
 // Makes something of a provider once, and again when another provider is current.
