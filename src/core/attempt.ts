@@ -1,8 +1,10 @@
 import { arrive, type ExtractedOrigin, extract, type TaskOrigin } from "./carrier.js";
 import {
   checkFunction,
+  checkKeys,
   checkMethods,
   checkNumber,
+  checkObject,
   checkOptional,
   checkRelation,
   checkText,
@@ -10,7 +12,7 @@ import {
 } from "./checks.js";
 import { activeContext } from "./context.js";
 import { ask, warn } from "./guard.js";
-import { checkCall } from "./info-keys.js";
+import { INFO_KEYS } from "./info-keys.js";
 import { attemptsLeft } from "./retry.js";
 import { type AttemptRun, type AttemptSettings, RunningAttempt } from "./running-attempt.js";
 import { copyTags, NO_TAGS } from "./tags.js";
@@ -33,7 +35,9 @@ const LISTENED_BY: readonly string[] = ["addEventListener", "removeEventListener
  * @see https://opentelemetry.io/docs/specs/semconv/messaging/messaging-spans/
  */
 export async function runAttempt<T>(attempt: AttemptInfo, fn: () => T | Promise<T>): Promise<T> {
-  checkCall("runAttempt()", attempt, fn);
+  checkObject("runAttempt(): its first argument", attempt);
+  checkFunction("runAttempt(): its second argument", fn);
+  checkKeys("runAttempt()", attempt, INFO_KEYS);
   const { run, settings } = readAttempt(attempt, { functionName: fn.name, telemetry: telemetryOf(attempt) });
   const end = await new RunningAttempt<T>(run, settings).start(fn, { signal: attempt.signal });
   if (end.outcome === "success") return end.value;

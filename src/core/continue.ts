@@ -1,10 +1,11 @@
 import { contextAttributes } from "./attributes.js";
 import { type ExtractedOrigin, extract, inject, injectContext, withOwnBaggage } from "./carrier.js";
+import { checkFunction, checkKeys, checkObject } from "./checks.js";
 import { activeContext, withContext } from "./context.js";
 import { CurrentTask } from "./current-task.js";
 import { type AttemptEnd, finishContinued } from "./finish.js";
 import { safely } from "./guard.js";
-import { checkCall } from "./info-keys.js";
+import { INFO_KEYS } from "./info-keys.js";
 import { activeContextIn, attemptIn, LiveAttempt } from "./live-attempt.js";
 import { OPERATION_CONTINUE } from "./semconv.js";
 import { NO_TAGS } from "./tags.js";
@@ -43,7 +44,9 @@ function carried(): Carrier {
  * @throws TaskConfigError for a bad option; `fn` is not called then.
  */
 export async function continueAttempt<T>(info: ContinueInfo, fn: () => T | Promise<T>): Promise<T> {
-  checkCall("continueAttempt()", info, fn);
+  checkObject("continueAttempt(): its first argument", info);
+  checkFunction("continueAttempt(): its second argument", fn);
+  checkKeys("continueAttempt()", info, INFO_KEYS);
   const telemetry = telemetryOf(info);
   const extracted = extract(info.carrier, activeContext());
   const found = { ...extracted, context: withOwnBaggage(extracted.context, extracted.tags ?? NO_TAGS) };

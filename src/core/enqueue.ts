@@ -7,12 +7,22 @@ import {
   taskAttributes,
 } from "./attributes.js";
 import { inject, type TaskOrigin, withTagBaggage } from "./carrier.js";
-import { checkKeys, checkNumber, checkOptional, checkRelation, checkText, namesOf, show } from "./checks.js";
+import {
+  checkFunction,
+  checkKeys,
+  checkNumber,
+  checkObject,
+  checkOptional,
+  checkRelation,
+  checkText,
+  namesOf,
+  show,
+} from "./checks.js";
 import { activeContext, isSuppressed, SUPPRESS_TRACING, withContext } from "./context.js";
 import { describeException } from "./exception.js";
 import { type Failure, finishSpan } from "./finish.js";
 import { ask, atOnce, warn } from "./guard.js";
-import { checkCall } from "./info-keys.js";
+import { INFO_KEYS } from "./info-keys.js";
 import { activeContextIn, attemptIn } from "./live-attempt.js";
 import { countEnqueued } from "./metrics.js";
 import {
@@ -77,7 +87,9 @@ export async function enqueueTask<T>(
   send: (carrier: Carrier, taskId: string) => T | Promise<T>,
   options: EnqueueOptions<T> = {},
 ): Promise<T> {
-  checkCall("enqueueTask()", task, send);
+  checkObject("enqueueTask(): its first argument", task);
+  checkFunction("enqueueTask(): its second argument", send);
+  checkKeys("enqueueTask()", task, INFO_KEYS);
   checkKeys("enqueueTask()", options, ENQUEUE_KEYS);
   return await enqueue(requestOf(task), settingsOf(task), (origin) => send(inject(origin), origin.id), options);
 }

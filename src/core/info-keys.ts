@@ -1,4 +1,4 @@
-import { checkFunction, checkKeys, checkObject, namesOf } from "./checks.js";
+import { namesOf } from "./checks.js";
 import type { AttemptInfo, ProducerOptions, TaskContext, TaskInfo, TaskTelemetryOptions } from "./types.js";
 
 /** The names of the telemetry options, for the sets of options that include them. */
@@ -15,7 +15,7 @@ export const TELEMETRY_KEYS: Record<keyof TaskTelemetryOptions, true> = {
  * The names of all options of producer, consumer and task context. They are one set, so that both sides may share an
  * object, and a `TaskContext` can be spread into it.
  */
-const INFO_KEYS: ReadonlySet<string> = namesOf<TaskInfo & AttemptInfo & TaskContext>({
+export const INFO_KEYS: ReadonlySet<string> = namesOf<TaskInfo & AttemptInfo & TaskContext>({
   ...TELEMETRY_KEYS,
   funcName: true,
   taskId: true,
@@ -36,17 +36,6 @@ const INFO_KEYS: ReadonlySet<string> = namesOf<TaskInfo & AttemptInfo & TaskCont
   deferIf: true,
   giveUpIf: true,
 });
-
-/**
- * Checks the two arguments that `enqueueTask()`, `runAttempt()` and `continueAttempt()` have in common.
- *
- * @throws TaskConfigError for an unknown option, or what is no object or function.
- */
-export function checkCall(call: string, info: object, fn: unknown): void {
-  checkObject(`${call}: its first argument`, info);
-  checkFunction(`${call}: its second argument`, fn);
-  checkKeys(call, info, INFO_KEYS);
-}
 
 /** Takes this library's part out of the options of an adapter's producer; the other part is for its own library. */
 export function splitProducerOptions<O extends ProducerOptions>(
