@@ -1,4 +1,11 @@
-import { type AttemptInfo, type Carrier, enqueueTask, isTaskConfigError, runAttempt } from "otel-taskflow";
+import {
+  type AttemptInfo,
+  type Carrier,
+  enqueueTask,
+  isTaskConfigError,
+  runAttempt,
+  TaskTimeoutError,
+} from "otel-taskflow";
 import { beforeEach, describe, expect, test } from "vitest";
 import { collectDiag, startTelemetry, type TestTelemetry } from "../support/telemetry.js";
 
@@ -117,4 +124,11 @@ test.each([
 ])("tags have to be an object, and no %s", async (kind, tags) => {
   const failed = runAttempt({ funcName: "job", tags } as unknown as AttemptInfo, () => {});
   await expect(failed).rejects.toThrow(`tags: expected an object, received ${kind}`);
+});
+
+test("a signal that aborts with a TaskTimeoutError is the attempt's timeout, which its policy judges", async () => {
+  const timeout = new TaskTimeoutError("too long");
+  const signal = AbortSignal.abort(timeout);
+  await expect(runAttempt({ funcName: "job", maxAttempts: 3, signal }, () => "called")).rejects.toBe(timeout);
+  expect(telemetry.span("process job").attributes).toMatchObject({ "task.outcome": "retry" });
 });

@@ -86,3 +86,16 @@ test("a cancel is true of a task whose cancelled end a shutdown is storing", asy
   expect(await cancelled).toBe(true);
   await shutdown;
 });
+
+test("a cancel by the task's own retryIf is its one end", async () => {
+  const told: string[] = [];
+  const hook = (name: string) => (): void => void told.push(name);
+  const tasks = createTasks({ onRetry: hook("retry"), onCancel: hook("cancel"), onFailure: hook("failure") });
+  const ids: string[] = [];
+  const answers: Promise<boolean>[] = [];
+  const retryIf = (): boolean => answers.push(tasks.cancel(ids[0] ?? "")) > 0;
+  const task = tasks.task({ name: "task", retries: 3, retryIf }, () => Promise.reject(new Error("no")));
+  ids.push(await tasks.addTask(task));
+  await tasks.idle();
+  expect([told, await Promise.all(answers)]).toEqual([["cancel"], [true]]);
+});
