@@ -68,6 +68,19 @@ describe("a cancel is false", () => {
     await vi.advanceTimersByTimeAsync(200);
     expect([early, await cancelled]).toEqual(["not yet", false]);
   });
+
+  test("where the store has failed for more than a minute, and is not asked again", async () => {
+    const now = vi.spyOn(performance, "now");
+    onTestFinished(() => now.mockRestore());
+    const take = vi.fn(async () => {
+      // the second try comes too late
+      if (take.mock.calls.length === 2) now.mockReturnValue(performance.now() + 60_001);
+      throw new Error("no connection");
+    });
+    const tasks = createTasks({ engine: scriptedEngine({ take }) });
+    expect(await tasks.cancel("x")).toBe(false);
+    expect(take).toHaveBeenCalledTimes(2);
+  });
 });
 
 test("a cancel is true of a task whose cancelled end a shutdown is storing", async () => {

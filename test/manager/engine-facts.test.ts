@@ -4,6 +4,7 @@ import { type ScriptedEngine, scriptedEngine } from "../support/scripted-engine.
 import { createTasks, deferred } from "../support/tasks.js";
 import { startTelemetry } from "../support/telemetry.js";
 
+const hang = (): Promise<never> => new Promise(() => {});
 const fail = (): Promise<never> => Promise.reject(new RangeError("no"));
 
 function hooks(): TaskManagerOptions & { readonly told: string[] } {
@@ -87,6 +88,45 @@ describe("a delivery", () => {
   });
 });
 
+test("the relation of a task is its enqueuer's, and the manager's own where the carrier says none", () => {
+  const { engine, host } = keepingEngine();
+  createTasks({ engine, relation: "none" });
+  const received = (carrier?: Carrier): unknown => host().receive({ id: "x", name: "task", carrier }).relation;
+  expect(received({ "otel-taskflow": '{"v":1,"id":"x","rel":"link"}' })).toBe("link");
+  expect(received()).toBe("none");
+});
+
+test("an engine is told which ids were made for their task, so that no other can have them", async () => {
+  const fresh: boolean[] = [];
+  const engine = scriptedEngine({ enqueue: (message) => fresh.push(message.fresh) > 0 });
+  const tasks = createTasks({ engine });
+  const task = tasks.task("task", () => {});
+  await tasks.addTask(task);
+  await tasks.addTask(task, [], { taskId: "mine" });
+  expect(fresh).toEqual([true, false]);
+});
+
+test("an engine is told the names of all tasks, again when there are more", async () => {
+  const work = vi.fn();
+  const tasks = createTasks({ engine: scriptedEngine({ work }) });
+  tasks.task("one", () => {});
+  tasks.task("two", () => {});
+  await tasks.work();
+  tasks.task("three", () => {});
+  expect(work.mock.calls).toEqual([[["one", "two"]], [["one", "two", "three"]]]);
+});
+
+test("a run that may have been lost is run again beside other tasks' runs", async () => {
+  const engine = scriptedEngine();
+  const fn = vi.fn();
+  const tasks = createTasks({ engine });
+  tasks.task("slow", hang);
+  tasks.task("task", fn);
+  void engine.run("slow", "other", () => {});
+  expect(await endsOf(engine, "task", { redelivered: true })).toEqual([{ outcome: "success" }]);
+  expect(fn).toHaveBeenCalledOnce();
+});
+
 describe("the number of attempts", () => {
   const attemptsOf = (host: EngineHost, name: string, stored: object): number | undefined =>
     host.receive({ id: "x", name, carrier: undefined, ...stored }).maxAttempts;
@@ -121,7 +161,7 @@ describe("a shutdown with an engine that stores", () => {
     const begun = deferred();
     tasks.task({ name: "task", retries: 1 }, () => {
       begun.resolve();
-      return new Promise(() => {});
+      return hang();
     });
     const ends = endsOf(engine, "task");
     await begun.promise;
@@ -152,17 +192,54 @@ describe("a shutdown with an engine that stores", () => {
     expect(work).not.toHaveBeenCalled();
   });
 
-  test("names a retry whose end is not stored yet as delayed, and no cancelled one", async () => {
+  test("names a retry whose end is not stored yet as delayed", async () => {
     const engine = scriptedEngine();
     const tasks = createTasks({ engine });
     tasks.task({ name: "task", retries: 1 }, fail);
     const storing = deferred();
     void engine.run("task", "x", () => {
       storing.resolve();
-      return new Promise(() => {});
+      return hang();
     });
     await storing.promise;
     const { abandoned } = await tasks.shutdown({ timeout: 0 });
     expect(abandoned).toEqual([{ taskId: "x", funcName: "task", state: "delayed" }]);
+  });
+
+  test.each([false, true])(
+    "names a retry whose hook still runs as delayed, unless it is cancelled: %s",
+    async (isCancelled) => {
+      const engine = scriptedEngine();
+      const failed = deferred();
+      const onRetry = (): Promise<never> => {
+        failed.resolve();
+        return hang();
+      };
+      const tasks = createTasks({ engine, onRetry });
+      tasks.task({ name: "task", retries: 1 }, fail);
+      void engine.run("task", "x", hang);
+      await failed.promise;
+      if (isCancelled) void tasks.cancel("x");
+      const { abandoned } = await tasks.shutdown({ timeout: 0 });
+      expect(abandoned).toEqual(isCancelled ? [] : [{ taskId: "x", funcName: "task", state: "delayed" }]);
+    },
+  );
+
+  test("asks the store for nothing more once it has given it up", async () => {
+    let tries = 0;
+    let triesAtClose = -1;
+    const close = (): void => {
+      triesAtClose = tries;
+    };
+    const engine = scriptedEngine({ close });
+    const tasks = createTasks({ engine });
+    tasks.task("task", () => {});
+    const over = engine.run("task", "x", () => {
+      tries += 1;
+      throw new Error("no connection");
+    });
+    await tasks.shutdown({ timeout: 0 });
+    await over;
+    expect(tries).toBe(triesAtClose);
   });
 });

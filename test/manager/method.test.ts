@@ -57,11 +57,13 @@ describe("a decorated class", () => {
 });
 
 describe("method()", () => {
-  test("lets tests replace the method of an instance", () => {
+  test("lets tests replace the method of an instance, or take the task away", () => {
     const mailer: object = Object.create({ send: () => "sent" });
     const instance = decorate(createTasks(), { name: "send" })(mailer);
     const replaced = Object.assign(instance, { send: () => "faked" });
     expect(replaced.send()).toBe("faked");
+    expect(Reflect.deleteProperty(replaced, "send")).toBe(true);
+    expect(replaced.send()).toBe("sent");
   });
 
   test("refuses a second instance, as its tasks would have the same name", () => {

@@ -116,6 +116,14 @@ describe("the line", () => {
     },
   );
 
+  test.each([
+    ["the name and the message of an error", new RangeError("down"), "RangeError: down"],
+    ["the text alone of what is no error", "down", "down"],
+  ])("says %s", async (_, thrown, text) => {
+    await giveUp(new TaskManager(), 1, "send", thrown);
+    expect(lines()).toEqual([expect.stringMatching(new RegExp(`\\(id [0-9a-f-]{36}\\): ${text}$`))]);
+  });
+
   test("comes once a minute for each task, with the count of those left out", async () => {
     const tasks = new TaskManager();
     await giveUp(tasks, 5, "send");

@@ -6,10 +6,11 @@ import {
   TaskConfigError,
   TaskManager,
   type TaskOptions,
+  type TaskRelation,
 } from "otel-taskflow";
 import { describe, expect, expectTypeOf, onTestFinished, test, vi } from "vitest";
 import { createTasks } from "../support/tasks.js";
-import { collectDiag } from "../support/telemetry.js";
+import { collectDiag, startTelemetry } from "../support/telemetry.js";
 
 describe("task()", () => {
   test("returns the very function, so that a direct call stays a plain call", () => {
@@ -53,6 +54,27 @@ describe("task()", () => {
       expect(ran).toEqual(["after", "after"]);
       expect(tasks.task("send", after)).toBe(after);
       expect(diag).toHaveLength(2);
+    });
+
+    test("has the new options for who holds the old function, and leaves other tasks alone", async () => {
+      const telemetry = startTelemetry();
+      const tasks = createTasks();
+      const register = (relation: TaskRelation): (() => void) => tasks.task({ name: "send", relation }, () => {});
+      const other = tasks.task("other", () => {});
+      const before = register("parent");
+      register("link");
+      await tasks.addTask(before);
+      await tasks.addTask(other);
+      await tasks.idle();
+      expect(telemetry.span("process send").links).toHaveLength(1);
+      expect(telemetry.span("process other").links).toHaveLength(0);
+    });
+
+    test("accepts the very same function, also a bound one", () => {
+      const tasks = createTasks();
+      const bound = (() => {}).bind(undefined);
+      expect(tasks.task("send", bound)).toBe(bound);
+      expect(tasks.task("send", bound)).toBe(bound);
     });
 
     test("refuses what has another source, a bound function, and all in production, and says what to do", () => {
@@ -105,6 +127,8 @@ describe("addTask()", () => {
     const adding = createTasks().addTask(function stranger() {});
     await expect(adding).rejects.toThrow(/function stranger is not a task of this manager/);
     await expect(adding).rejects.toSatisfy(isTaskConfigError);
+    await expect(createTasks().addTask(() => {})).rejects.toThrow(/function \(anonymous\) is not a task/);
+    await expect(createTasks().addTask(7 as unknown as () => void)).rejects.toThrow(/^addTask\(\): 7 is not a task/);
   });
 
   test("refuses arguments that are no array, and bad options", async () => {
@@ -148,6 +172,12 @@ describe("new TaskManager()", () => {
     onTestFinished(() => void vi.unstubAllGlobals());
     expect(() => new TaskManager()).toThrow(/not for Cloudflare Workers.*runAttempt\(\)/);
     expect(await runAttempt({ funcName: "task" }, () => getTaskContext()?.funcName)).toBe("task");
+  });
+
+  test("is for every other runtime, whatever its navigator says", () => {
+    vi.stubGlobal("navigator", { userAgent: "Node.js/24" });
+    onTestFinished(() => void vi.unstubAllGlobals());
+    expect(() => new TaskManager()).not.toThrow();
   });
 
   test("refuses an engine that belongs to another manager", () => {
