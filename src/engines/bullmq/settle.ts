@@ -34,6 +34,7 @@ export class HeldJob {
   readonly #lockDuration: number;
   readonly #attemptsMade: number;
   readonly #ways: BullmqWays;
+  readonly #left: () => void;
   /** Resolves when BullMQ's worker stores the end: whether it asks for the next job. */
   readonly #asked: Promise<boolean>;
   /** Resolves to what BullMQ's worker is answered. */
@@ -45,11 +46,13 @@ export class HeldJob {
   #isHandedOver = false;
   #isAsked = false;
 
-  constructor(job: BullmqWorkerJob, token: string, store: Store, { lockDuration }: BullmqEngineSettings) {
+  /** `left` is called when the job is in the hands of the host no more. */
+  constructor(job: BullmqWorkerJob, token: string, store: Store, settings: BullmqEngineSettings, left: () => void) {
     this.job = job;
     this.#token = token;
     this.#store = store;
-    this.#lockDuration = lockDuration;
+    this.#lockDuration = settings.lockDuration;
+    this.#left = left;
     this.#attemptsMade = job.attemptsMade;
     this.processed = new Promise((resolve, reject) => {
       this.#endProcessor = (thrown) => (thrown === undefined ? resolve() : reject(thrown));
@@ -79,6 +82,7 @@ export class HeldJob {
 
   /** Gives the job back to BullMQ's worker, with the `next` one that was fetched for it. */
   leave(next?: unknown): void {
+    this.#left();
     if (!this.#isHandedOver) this.#endProcessor(moved());
     this.#answer(next);
   }
@@ -107,8 +111,19 @@ export class HeldJob {
       return await link.await(() => this.job.moveToDelayed(Date.now() + end.delay, this.#token));
     }
     if (end.outcome === "retry") await this.#note(end);
-    const fetchNext = await this.#handOver(thrownFor(end));
-    return await link.await(() => (end.outcome === "success" ? this.#complete(fetchNext) : this.#fail(end, fetchNext)));
+    // the next job comes with the answer to the first try alone: lost with its answer, a job would be known to nobody
+    const isFirst = !this.#isHandedOver;
+    this.#isHandedOver = true;
+    this.#endProcessor(thrownFor(end));
+    const fetchNext = (await this.#asked) && isFirst;
+    try {
+      if (end.outcome !== "success") return await link.await(() => this.#fail(end, fetchNext));
+      return await link.await(() => this.#ways.complete(fetchNext));
+    } catch (error) {
+      if (end.outcome !== "success" || !refusesSuccess(error)) throw error;
+      warn(`BullMQ takes task ${this.job.id}, which has succeeded, for a failed one`, error);
+      return await link.await(() => this.#ways.fail(error, fetchNext));
+    }
   }
 
   async #note(end: Extract<Settlement, { outcome: "retry" }>): Promise<void> {
@@ -116,25 +131,6 @@ export class HeldJob {
     const next = nextAttempt(attemptOf(job), end);
     this.nextAt = next.dueAt;
     await this.#store.link.await(() => job.updateData(dataWithNext(job, next)));
-  }
-
-  // The next job comes with the answer to the first try alone: lost with its answer, a job would be known to nobody.
-  async #handOver(thrown: Error | undefined): Promise<boolean> {
-    const isFirst = !this.#isHandedOver;
-    this.#isHandedOver = true;
-    this.#endProcessor(thrown);
-    const fetchNext = await this.#asked;
-    return fetchNext && isFirst;
-  }
-
-  async #complete(fetchNext: boolean): Promise<unknown> {
-    try {
-      return await this.#ways.complete(fetchNext);
-    } catch (error) {
-      if (!(error instanceof Error && "code" in error && REFUSES_SUCCESS.includes(error.code))) throw error;
-      warn(`BullMQ takes task ${this.job.id}, which has succeeded, for a failed one`, error);
-      return await this.#ways.fail(error, fetchNext);
-    }
   }
 
   async #fail(end: Failure, fetchNext: boolean): Promise<unknown> {
@@ -169,6 +165,10 @@ export class HeldJob {
     // BullMQ no longer renews it once the processor has ended
     return (await this.#extend()) === 1 ? "ours" : "lost";
   }
+}
+
+function refusesSuccess(error: unknown): error is Error {
+  return error instanceof Error && "code" in error && REFUSES_SUCCESS.includes(error.code);
 }
 
 /** The error to throw for a job that BullMQ is to leave alone: it has been moved or removed already. */

@@ -113,14 +113,11 @@ export class TaskWorker {
 
   // This follows in the same turn as the look whether the job has left, since whoever takes a task out looks here first.
   #run(job: BullmqWorkerJob, token = ""): Promise<void> {
-    const held = new HeldJob(job, token, this.#store, this.#settings);
+    const held = new HeldJob(job, token, this.#store, this.#settings, () => this.#held.delete(held));
     this.#held.add(held);
     this.#ran.set(job, held);
-    void this.#host.run(deliveryOf(job, this.#host, this.#settings.mostAttempts), async (end) => {
-      const stored = await held.store(end);
-      this.#held.delete(held);
-      return stored;
-    });
+    const delivery = deliveryOf(job, this.#host, this.#settings.mostAttempts);
+    void this.#host.run(delivery, (end) => held.store(end));
     return held.processed;
   }
 
