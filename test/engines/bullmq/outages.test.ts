@@ -91,6 +91,7 @@ function cases(kind: Kind, start: () => Promise<OwnServer>): void {
     const run = vi.fn();
     const task = tasks.task("task", run);
     const early = tasks.addTask(task).catch((error: unknown) => error);
+    await vi.waitFor(() => expect(notices).toEqual(["the store cannot be reached"]), 10_000);
     await server.restart();
     await vi.waitFor(() => tasks.addTask(task), 10_000);
     await early;
