@@ -115,6 +115,18 @@ test("an error says of which kind the value was that it refuses, and nothing of 
   }
 });
 
+test.each<[keyof AttemptInfo, number, string]>([
+  ["attempt", -1, "an integer from 0"],
+  ["attempt", 0.5, "an integer from 0"],
+  ["maxAttempts", 0, "an integer from 1"],
+  ["maxAttempts", 1.5, "an integer from 1"],
+  ["timeout", 0, "a number from 1"],
+  ["dueAt", -1, "a number from 0"],
+])("%s of %d is refused", async (option, value, expected) => {
+  const failed = runAttempt({ funcName: "job", [option]: value }, () => {});
+  await expect(failed).rejects.toThrow(new RegExp(`^${option}: expected ${expected}.*, received ${value}$`));
+});
+
 test.each([
   ["an array", ["secret"]],
   ["null", null],

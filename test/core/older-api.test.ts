@@ -1,5 +1,5 @@
 import { ProxyTracerProvider } from "@opentelemetry/api";
-import { getTaskContext, runAttempt } from "otel-taskflow";
+import { enqueueTask, getTaskContext, runAttempt } from "otel-taskflow";
 import { beforeEach, expect, onTestFinished, test, vi } from "vitest";
 import { recordSpans } from "../support/telemetry.js";
 
@@ -45,6 +45,17 @@ test("an application on an older API that registered no tracer is told nothing",
   registerOlder({ diag: { warn } });
   expect(await run()).toBe("greet");
   expect(warn).not.toHaveBeenCalled();
+});
+
+test("an application that registered nothing of the API is told nothing, and its tasks run", async () => {
+  const before = globals[API];
+  delete globals[API];
+  onTestFinished(() => {
+    globals[API] = before;
+  });
+  const carrier = await enqueueTask({ funcName: "greet", tags: { plan: "pro" } }, (sent) => sent);
+  expect(Object.keys(carrier)).toEqual(["otel-taskflow"]);
+  expect(await run({ carrier })).toBe("greet");
 });
 
 test("an application on an older API is told where it gives a provider, too, which makes the spans", async () => {

@@ -112,3 +112,17 @@ test("a cancel by the task's own retryIf is its one end", async () => {
   await tasks.idle();
   expect([told, await Promise.all(answers)]).toEqual([["cancel"], [true]]);
 });
+
+test("those who cancel one task ask the store one after the other, whenever they come", async () => {
+  const order: string[] = [];
+  const take = async (): Promise<undefined> => {
+    order.push("asked");
+    await new Promise((resolve) => setTimeout(resolve));
+    order.push("answered");
+  };
+  const tasks = createTasks({ engine: scriptedEngine({ take }) });
+  const [first, second] = [tasks.cancel("x"), tasks.cancel("x")];
+  await first;
+  await Promise.all([second, tasks.cancel("x")]);
+  expect(order).toEqual(Array(3).fill(["asked", "answered"]).flat());
+});
