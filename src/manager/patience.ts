@@ -6,6 +6,8 @@ import { within } from "../core/within.js";
 
 /** For so long anybody waits for an answer of a store. */
 export const ANSWER_MS = 10_000;
+/** A store that is connected to may first have to be made, and gets so much longer. */
+const MAKING_MS = 50_000;
 /** Between two tries to store an end: at first, and at most. */
 const FIRST_PAUSE_MS = 100;
 const LAST_PAUSE_MS = 2_000;
@@ -32,7 +34,7 @@ export interface StoreHearing {
 
 /**
  * Settles as `work` does, but rejects with a `TaskStoreError` where the store answers nothing for 10 s, or when it is not
- * waited for any more. `known` says whether anything can have been stored by then.
+ * waited for any more. `known` is false as long as nothing can have been stored: a connection may take a minute.
  */
 export async function answered<T>(work: Promise<T>, store: StoreHearing, known: () => false | undefined): Promise<T> {
   const settled = work.then(
@@ -41,6 +43,7 @@ export async function answered<T>(work: Promise<T>, store: StoreHearing, known: 
       throw error;
     },
   );
+  const since = performance.now();
   let left = ANSWER_MS;
   do {
     const answer = await within<(() => T) | undefined>(left, settled, undefined, store.closing);
@@ -50,7 +53,7 @@ export async function answered<T>(work: Promise<T>, store: StoreHearing, known: 
       return answer();
     }
     // many requests at once wait for each other, and not for a store that is silent
-    left = store.heardAt + ANSWER_MS - now;
+    left = (known() === false ? since + MAKING_MS : store.heardAt) + ANSWER_MS - now;
   } while (left > 0 && !store.closing.aborted);
   throw new TaskStoreError("the store gave no answer", { stored: known() });
 }

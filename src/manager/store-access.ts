@@ -32,7 +32,7 @@ export async function startWork(engine: OpenEngine, names: readonly string[], he
   const working = HOME.runInAsyncScope(engine.work, engine, names);
   if (!isThenable(working)) return;
   try {
-    await answered(working, hearing, () => undefined);
+    await answered(working, hearing, () => false);
   } catch (error) {
     // a shutdown ends what still waits for its start
     if (!hearing.closing.aborted) throw error;
