@@ -23,22 +23,26 @@ export class StoreLink {
     return this.#hear(request, (reject) => reject(silence()));
   }
 
-  /** As {@link ask}, for what matters however late it is answered: it waits on, and tells the host after 10 s. */
-  await<T>(request: () => Promise<T>): Promise<T> {
-    return this.#hear(request, () => this.#host.storeLost(silence()));
+  /** As {@link ask}, for what matters however late it is answered: it waits on, and tells the host after 10 s, or `ms`. */
+  await<T>(request: () => Promise<T>, ms: number = ANSWER_MS): Promise<T> {
+    return this.#hear(request, () => this.#host.storeLost(silence()), ms);
   }
 
-  async #hear<T>(request: () => Promise<T>, onSilence: (reject: (error: Error) => void) => void): Promise<T> {
+  async #hear<T>(
+    request: () => Promise<T>,
+    onSilence: (reject: (error: Error) => void) => void,
+    ms: number = ANSWER_MS,
+  ): Promise<T> {
     let timer: NodeJS.Timeout | undefined;
     const silent = new Promise<never>((_resolve, reject) => {
       // many requests at once wait for each other, and not for a store that is silent
       const look = (): void => {
-        const left = this.#heardAt + ANSWER_MS - performance.now();
+        const left = this.#heardAt + ms - performance.now();
         // a connection that is given up keeps no process
         if (left > 0) timer = setTimeout(look, left).unref();
         else onSilence(reject);
       };
-      timer = setTimeout(look, ANSWER_MS).unref();
+      timer = setTimeout(look, ms).unref();
     });
     try {
       const answer = await Promise.race([request(), silent]);

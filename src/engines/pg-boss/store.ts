@@ -29,6 +29,8 @@ const RETRY_DELAY_SECONDS = 1;
 const RETENTION_SECONDS = 315_360_000;
 /** For so long a task that is about to be cancelled cannot start. */
 const CANCELLING_SECONDS = 60;
+/** pg-boss may first have to make its tables, and PGlite itself. */
+const STARTING_MS = 60_000;
 const STOPPING_MS = 5_000;
 /** Between two looks for what became of a request that was not answered. */
 const LOOKING_MS = 500;
@@ -73,10 +75,12 @@ export class Store {
   /** As {@link connect}, always by a promise. */
   start(): Promise<void> {
     if (this.#isStopped) return Promise.reject(new TaskStoreError("the engine is closed", { stored: false }));
-    this.#started ??= HOME.runInAsyncScope(() => this.#link.await(() => this.#start())).catch((error: unknown) => {
-      this.#started = undefined;
-      throw error;
-    });
+    this.#started ??= HOME.runInAsyncScope(() => this.#link.await(() => this.#start(), STARTING_MS)).catch(
+      (error: unknown) => {
+        this.#started = undefined;
+        throw error;
+      },
+    );
     return this.#started;
   }
 
