@@ -1,6 +1,5 @@
 import { describeException } from "../../core/exception.js";
 import { warn } from "../../core/guard.js";
-import { storable } from "../../core/text.js";
 import type { Settlement } from "../engine.js";
 import { nextAttempt } from "../envelope.js";
 import { type BullmqWorkerJob, GIVES_UP, PUTS_OFF } from "./library.js";
@@ -193,11 +192,12 @@ function thrownFor(end: Settlement): Error | undefined {
   }
 }
 
-// The task's own error is never thrown: BullMQ goes by names and messages, and some of them mean something to it.
+// The task's own error is never thrown: BullMQ goes by names and messages, and some of them mean something to it. What is
+// described of it can be stored.
 function named(name: string, thrown: unknown): Error {
   const { type, message, stack = "" } = describeException(thrown);
-  const error = new Error(storable(type === "_OTHER" ? `thrown: ${message}` : `${type}: ${message}`));
-  return Object.assign(error, { name, stack: storable(stack) });
+  const error = new Error(type === "_OTHER" ? `thrown: ${message}` : `${type}: ${message}`);
+  return Object.assign(error, { name, stack });
 }
 
 // The producer of a job may have given it fewer attempts, and another wait, than the policy here: this copy of the job

@@ -283,6 +283,49 @@ await describeVersions("the engine's jobs", (open) => {
     expect([asked, onCancel.mock.calls.length]).toEqual([3, 1]);
   });
 
+  test("are not cancelled when they have ended while the answer of the first step was waited for", async () => {
+    const lab = open();
+    const worker = managerOn(lab);
+    const run = vi.fn();
+    worker.task("task", run);
+    let asked = 0;
+    class Losing extends lab.bullmq.Queue {
+      override async waitUntilReady(): Promise<never> {
+        const client = await clientOf(this);
+        const carryOut = client.runCommand.bind(client);
+        client.runCommand = async (name, args) => {
+          if (!name.startsWith("otelTask")) return await carryOut(name, args);
+          asked += 1;
+          if (asked > 1) return await carryOut(name, args);
+          await finish(worker);
+          throw new Error("it never arrived");
+        };
+        return (await super.waitUntilReady()) as never;
+      }
+    }
+    const onCancel = vi.fn();
+    const tasks = managerOn(lab, { onCancel }, { Queue: Losing });
+    const id = await tasks.addTask(tasks.task("task", () => {}));
+    expect([await tasks.cancel(id), run.mock.calls.length]).toEqual([false, 1]);
+    await tasks.shutdown();
+    expect(onCancel).not.toHaveBeenCalled();
+  });
+
+  test("that BullMQ failed without running them leave their id to others, which can be cancelled", async () => {
+    collectDiag();
+    const lab = open();
+    const tasks = managerOn(lab);
+    const task = tasks.task("task", () => {});
+    await tasks.addTask(task, [], { taskId: "order-7" });
+    const redis = new Redis(lab.connection);
+    await redis.hset(lab.queue.toKey("order-7"), "defa", "a child has failed");
+    redis.disconnect();
+    await tasks.work();
+    expect(await lab.reaches("failed", "order-7")).toMatchObject({ failedReason: "a child has failed" });
+    await tasks.addTask(task, [], { taskId: "order-7", delay: 60_000 });
+    expect(await tasks.cancel("order-7")).toBe(true);
+  });
+
   test("that are given back leave room for the next one", async () => {
     collectDiag();
     const lab = open();
@@ -418,6 +461,36 @@ await describeVersions("the engine's jobs", (open) => {
       ["order-7", "id=order%3A7", "id=7", "id=id=7", "id=100%25%3A0", "id=active"].toSorted(),
     );
     expect(await tasks.cancel("100%:0")).toBe(true);
+  });
+
+  test("are counted outside of any trace", async () => {
+    const telemetry = startTelemetry();
+    const lab = open();
+    class Traced extends lab.bullmq.Queue {
+      override async getJobCounts(): Promise<never> {
+        trace.getTracer("redis").startSpan("count").end();
+        return (await super.getJobCounts()) as never;
+      }
+    }
+    const tasks = managerOn(lab, {}, { Queue: Traced });
+    await tasks.addTask(tasks.task("task", () => {}));
+    await finish(tasks);
+    expect([telemetry.named("count"), telemetry.named("process task").length]).toEqual([[], 1]);
+  });
+
+  test("leave the keys of BullMQ's own alone, whatever the tasks' ids", async () => {
+    const lab = open();
+    const tasks = managerOn(lab);
+    await lab.queue.setGlobalConcurrency(7); // is kept in a key of its own, as a job is
+    for (const taskId of ["meta", "marker", "events"]) {
+      await tasks.addTask(
+        tasks.task(taskId, () => {}),
+        [],
+        { taskId },
+      );
+      expect(await tasks.cancel(taskId)).toBe(true);
+    }
+    expect(await lab.queue.getGlobalConcurrency()).toBe(7);
   });
 
   test("of one id that two processes add at the same time are one, and counted once", async () => {

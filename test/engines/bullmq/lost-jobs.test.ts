@@ -28,6 +28,7 @@ await describeVersions("the end of an attempt whose job", (open) => {
   test.each([
     ["is gone", /Missing key for job (\S+)\. /, ({ redis, job, lock }: Keys) => redis.del(job, lock), ""],
     ["is another's", /Missing lock for job (\S+)\. /, ({ redis, job, lock }: Keys) => renew(redis, job, lock), ""],
+    ["is another's, of that moment", /Missing lock for job (\S+)\. /, (keys: Keys) => replace(keys), ""],
     ["has lost its lock", /Missing lock for job (\S+)\. /, ({ redis, lock }: Keys) => redis.del(lock), WILL_RUN],
     ["another has", /Lock mismatch for job (\S+)\. /, ({ redis, lock }: Keys) => redis.set(lock, "it"), WILL_RUN],
     ["is not active", /Job (\S+) is not in the active/, ({ redis, active }: Keys) => redis.del(active), WILL_RUN],
@@ -214,10 +215,10 @@ await describeVersions("the end of an attempt whose job", (open) => {
     const refusal = Object.assign(new Error("the job has children"), { code });
     const Worker = watching(lab, refusing(new Map(), { moveToCompleted: 1 }, refusal));
     const tasks = managerOn(lab, LOCK, Worker);
-    const id = await tasks.addTask(tasks.task("parent", () => {}));
+    const id = await tasks.addTask(tasks.task({ name: "parent", retries: 2 }, () => {}));
     await tasks.work();
     await tasks.idle();
-    expect(await lab.reaches("failed", id)).toMatchObject({ failedReason: "the job has children" });
+    expect(await lab.reaches("failed", id)).toMatchObject({ failedReason: "the job has children", attemptsMade: 1 });
     expect(diag.join()).toContain(`BullMQ takes task ${id}, which has succeeded, for a failed one`);
   });
 
@@ -244,6 +245,7 @@ await describeVersions("the end of an attempt whose job", (open) => {
     expect(await tasks.shutdown()).toEqual({ completed: 0, abandoned: [] });
     expect(await Promise.all(ids.map((id) => lab.queue.getJobState(id)))).toEqual(["unknown", "failed"]);
     expect(diag.filter((line) => line.includes("does not store ends by its job's own methods"))).toHaveLength(2);
+    expect(diag.join()).not.toContain(WILL_RUN);
   });
 });
 
@@ -251,6 +253,12 @@ await describeVersions("the end of an attempt whose job", (open) => {
 async function renew(redis: Redis, job: string, lock: string): Promise<void> {
   await redis.del(lock);
   await redis.hincrby(job, "timestamp", 1);
+}
+
+/** Leaves another job of the same id and time. */
+async function replace({ redis, job, lock }: Keys): Promise<void> {
+  await redis.del(lock);
+  await redis.hset(job, "data", JSON.stringify({ args: [], stamp: "another's" }));
 }
 
 function proto(job: object): Pick<BullmqWorkerJob, "moveToCompleted" | "moveToFailed"> {

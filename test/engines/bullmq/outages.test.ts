@@ -2,6 +2,7 @@ import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { setTimeout as wait } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
+import { DiagLogLevel } from "@opentelemetry/api";
 import { isTaskStoreError, type TaskManagerOptions } from "otel-taskflow";
 import { bullmqEngine } from "otel-taskflow/bullmq";
 import { describe, expect, onTestFinished, test, vi } from "vitest";
@@ -131,6 +132,21 @@ function cases(kind: Kind, start: () => Promise<OwnServer>): void {
     await tasks.work();
     await tasks.idle();
     expect([run.mock.calls.flat().toSorted(), unhandled.mock.calls]).toEqual([["after", "before"], []]);
+  });
+
+  test("nobody asks whether the server is back once the engine is closed", async () => {
+    const { manager, server } = await open();
+    const diag = collectDiag(DiagLogLevel.DEBUG);
+    const asked = (): number => diag.filter((line) => line.includes("BullMQ's server still does not answer")).length;
+    const tasks = manager({ onNotice: false });
+    await tasks.work();
+    await server.kill();
+    await vi.waitUntil(() => asked() > 0, 20_000);
+    await tasks.shutdown({ timeout: 0 });
+    await wait(1_500); // for an answer that was waited for
+    const before = asked();
+    await wait(2_500);
+    expect(asked()).toBe(before);
   });
 
   async function open(): Promise<{
