@@ -2,11 +2,10 @@
 // alone with as many processes, the same concurrency and an equal handler; and what adding tasks costs. REDIS_URL and
 // DATABASE_URL, or the usual ports.
 import { PGlite } from "@electric-sql/pglite";
-import { pgBossEngine } from "otel-taskflow/pg-boss";
 import { fromPglite, PgBoss } from "pg-boss";
 import { drainRounds } from "./harness/drain.js";
 import { type Measurement, type Round, timed } from "./harness/measurement.js";
-import { jobsOf, type Library, SETTINGS, type SideName, throughManager, WAYS, type Way } from "./harness/ways.js";
+import { jobsOf, type Library, managerOn, type SideName, WAYS } from "./harness/ways.js";
 
 const PROCESSES = [1, 2, 4];
 const TASKS = 2_000;
@@ -85,8 +84,4 @@ async function onPglite(side: SideName): Promise<Round> {
     await boss.deleteAllJobs();
     return figure;
   };
-}
-
-function managerOn(boss: PgBoss): Pick<Way, "fill" | "work"> {
-  return throughManager(() => pgBossEngine({ boss, shared: true, ...SETTINGS["pg-boss"] }));
 }

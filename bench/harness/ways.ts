@@ -32,7 +32,7 @@ export type SideName = "ours" | "peer";
 
 const QUEUE = "noop";
 /** A queue, and the tasks that a process runs at once: of graphile-worker 5, since each has a connection. */
-export const SETTINGS = {
+const SETTINGS = {
   bullmq: { queue: QUEUE, concurrency: 50 },
   "pg-boss": { queue: QUEUE, concurrency: 50 },
   "graphile-worker": { concurrency: 5 },
@@ -56,8 +56,8 @@ export const WAYS: Record<Library, Record<SideName, OpenWay>> = {
   "graphile-worker": { ours: managerOnGraphile, peer: graphileWorker },
 };
 
-/** A manager for adding, and one for each time that tasks are worked on. */
-export function throughManager(engine: () => TaskEngine): Pick<Way, "add" | "fill" | "work"> {
+// A manager for adding, and one for each time that tasks are worked on.
+function throughManager(engine: () => TaskEngine): Pick<Way, "add" | "fill" | "work"> {
   const noop: Noop = async () => {};
   const producer = new TaskManager({ engine: engine() });
   producer.task(QUEUE, noop);
@@ -101,14 +101,18 @@ async function bullmq(prefix: string): Promise<Way> {
 }
 
 async function managerOnPgBoss(schema: string): Promise<Way> {
-  const { empty, remove } = await bossOn(schema);
-  const engine = (): TaskEngine => pgBossEngine({ ...SETTINGS["pg-boss"], boss: new PgBoss(optionsOf(schema)) });
-  return { ...throughManager(engine), empty, remove };
+  const { boss, empty, remove } = await bossOn(schema);
+  return { ...managerOn(boss), empty, remove };
 }
 
 async function pgBoss(schema: string): Promise<Way> {
   const { boss, empty, remove } = await bossOn(schema);
   return { ...(await jobsOf(boss)), empty, remove };
+}
+
+/** The engine on an instance that has started. */
+export function managerOn(boss: PgBoss): Pick<Way, "add" | "fill" | "work"> {
+  return throughManager(() => pgBossEngine({ ...SETTINGS["pg-boss"], boss, shared: true }));
 }
 
 /** The jobs of an instance that has started, in a queue with pg-boss's defaults. */

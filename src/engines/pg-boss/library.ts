@@ -64,12 +64,16 @@ export interface PgBossInstance extends Scheduler {
   stop(options: { readonly timeout?: number; readonly graceful?: boolean }): Promise<void>;
   createQueue(name: string, options: { readonly policy: string }): Promise<unknown>;
   getQueue(name: string): Promise<{ readonly policy?: string } | null>;
-  send(name: string, data: object, options: object): Promise<string | null>;
+  insert(
+    name: string,
+    jobs: { readonly id: string }[],
+    options: { readonly returnId: true },
+  ): Promise<readonly string[] | null>;
   fetch(name: string, options: FetchQuery): Promise<readonly FetchedJob[]>;
   findJobs(name: string, options: JobQuery): Promise<readonly FetchedJob[]>;
   update(name: string, data: object | undefined, options: JobUpdate): Promise<{ readonly jobs: readonly string[] }>;
   touch(name: string, claims: JobClaims): Promise<unknown>;
-  complete(name: string, claim: JobClaim): Promise<CommandAnswer>;
+  complete(name: string, claims: JobClaims): Promise<CommandAnswer>;
   fail(name: string, claim: JobClaim, output: object): Promise<CommandAnswer>;
   cancel(name: string, claim: JobClaim): Promise<CommandAnswer>;
   retry(name: string, id: string): Promise<unknown>;

@@ -33,18 +33,28 @@ export interface FailureOutput {
 /** Sends one statement to pg-boss, about the engine's queue; rejects when pg-boss does, or gives no answer. */
 export type Ask = <T>(statement: (boss: PgBossInstance, queue: string) => Promise<T>) => Promise<T>;
 
+/** The ways in which an end is stored. */
+export interface Statements {
+  readonly ask: Ask;
+  /** Completes a claimed job, with others of the same moment; false where that is not certain. Rejects as {@link Ask}. */
+  complete(job: FetchedJob): Promise<boolean>;
+}
+
 /**
  * Stores in pg-boss how an attempt ended. Rejects when pg-boss does; another call then goes on where that one came to.
  * Each begins with a statement that changes only what the attempt's own claim holds. Where it has changed nothing, the
  * job itself says whether an earlier call did it, whose answer was lost; else the claim is.
  */
-export async function settle(ask: Ask, task: StoredTask, end: Settlement): Promise<StoreAnswer> {
+export async function settle(statements: Statements, task: StoredTask, end: Settlement): Promise<StoreAnswer> {
   const { job, progress } = task;
+  const { ask } = statements;
   switch (end.outcome) {
     case "success":
-      return await endAs("completed", ask, job, (boss, queue) => boss.complete(queue, claimOf(job)));
-    case "cancelled":
-      return await endAs("cancelled", ask, job, (boss, queue) => boss.cancel(queue, claimOf(job)));
+      return (await statements.complete(job)) ? undefined : await endedAs("completed", ask, job);
+    case "cancelled": {
+      const { affected } = await ask((boss, queue) => boss.cancel(queue, claimOf(job)));
+      return affected !== 0 ? undefined : await endedAs("cancelled", ask, job);
+    }
     case "failure":
       return await giveUp(ask, task, failureOutput(end.error));
     case "retry": {
@@ -94,15 +104,9 @@ interface GivenBack {
   readonly lost?: number | undefined;
 }
 
-async function endAs(
-  state: "completed" | "cancelled",
-  ask: Ask,
-  job: FetchedJob,
-  end: (boss: PgBossInstance, queue: string) => Promise<CommandAnswer>,
-): Promise<StoreAnswer> {
-  if ((await ask(end)).affected !== 0) return;
+async function endedAs(state: "completed" | "cancelled", ask: Ask, job: FetchedJob): Promise<StoreAnswer> {
   const found = await look(ask, job);
-  if (found?.state !== state) return "lost";
+  return found?.state === state ? undefined : "lost";
 }
 
 // pg-boss can only fail a job, with a delay in whole seconds that all of its failures share: a second statement sets

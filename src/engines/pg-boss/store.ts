@@ -6,6 +6,7 @@ import { HOME } from "../../core/home.js";
 import { whenAborted } from "../../core/when-aborted.js";
 import type { EngineHost, Settlement, StoreAnswer, TaskMessage } from "../engine.js";
 import { StoreLink } from "../link.js";
+import { Together } from "../together.js";
 import { Carriers } from "./carriers.js";
 import {
   claimsOf,
@@ -18,7 +19,7 @@ import {
   type PgBossInstance,
 } from "./library.js";
 import type { PgBossEngineSettings } from "./options.js";
-import { type Ask, ENDLESS, resettle, secondsUntil, settle } from "./settle.js";
+import { type Ask, ENDLESS, resettle, type Statements, secondsUntil, settle } from "./settle.js";
 import { carrierIn, dataOf, readJob, type StoredTask } from "./stored-task.js";
 
 /** At most one live job of a singletonKey, which is the task's id. */
@@ -34,6 +35,14 @@ const STARTING_MS = 60_000;
 const STOPPING_MS = 5_000;
 /** Between two looks for what became of a request that was not answered. */
 const LOOKING_MS = 500;
+/** Tasks in one statement. */
+const MOST_AT_ONCE = 100;
+
+/** A job as it is inserted; seconds. */
+interface NewJob {
+  readonly id: string;
+  readonly [field: string]: unknown;
+}
 
 /**
  * The pg-boss queue that holds an engine's tasks. Everything but `stop` rejects when pg-boss does, and with a
@@ -46,6 +55,8 @@ export class Store {
   readonly #fetching: StoreLink;
   readonly #carriers: Carriers;
   readonly #stopListening: () => void;
+  readonly #adding = new Together<NewJob, boolean>((jobs) => this.#insert(jobs), isRefused, MOST_AT_ONCE);
+  readonly #completing = new Together<FetchedJob, boolean>((jobs) => this.#complete(jobs), isRefused, MOST_AT_ONCE);
   /** The queue's name, where a task that is registered here has it too. */
   #ownTask: string | undefined;
   #started: Promise<void> | undefined;
@@ -85,23 +96,24 @@ export class Store {
   }
 
   /** Stores a task; false where one of its id is live. */
-  async add(message: TaskMessage): Promise<boolean> {
+  add(message: TaskMessage): Promise<boolean> {
     const { expireInSeconds, heartbeatSeconds } = this.#settings;
     const { id, name, enqueuedAt = 0, dueAt = enqueuedAt } = message.origin;
-    const options = {
+    return this.#adding.ask({
       // pg-boss takes UUIDs only, and keeps the job of a task that has ended
-      ...(message.fresh && { id }),
+      id: message.fresh ? id : crypto.randomUUID(),
+      data: dataOf(message),
       ...(dueAt > enqueuedAt && { startAfter: secondsUntil(dueAt) }),
       singletonKey: id,
-      group: { id: name },
+      // as the column is called: older versions drop the `group` of what is inserted
+      groupId: name,
       retryLimit: ENDLESS,
       retryDelay: RETRY_DELAY_SECONDS,
       retryBackoff: false,
       retentionSeconds: RETENTION_SECONDS,
       expireInSeconds,
       heartbeatSeconds,
-    };
-    return (await this.#ask((boss, queue) => boss.send(queue, dataOf(message), options))) !== null;
+    });
   }
 
   /** Claims tasks that are due, however late the store answers. */
@@ -119,7 +131,7 @@ export class Store {
 
   /** Stores how an attempt of a claimed task ended; may be called again after a rejection. */
   settle(task: StoredTask, end: Settlement): Promise<StoreAnswer> {
-    return settle(this.#ask, task, end);
+    return settle(this.#statements, task, end);
   }
 
   /** Stores the rest of the end before, of a task that is `unsettled`; may be called again after a rejection. */
@@ -201,6 +213,21 @@ export class Store {
 
   readonly #ask: Ask = (statement) => this.#link.ask(this.#onQueue(statement));
 
+  readonly #statements: Statements = { ask: this.#ask, complete: (job) => this.#completing.ask(job) };
+
+  // One statement for all. It names those that it has stored: of the others, a task of the same id is live.
+  async #insert(jobs: readonly NewJob[]): Promise<boolean[]> {
+    const inserted = await this.#ask((boss, queue) => boss.insert(queue, [...jobs], { returnId: true }));
+    const ids = new Set(inserted);
+    return jobs.map(({ id }) => ids.has(id));
+  }
+
+  // One statement for all, which says how many it has changed, and not which.
+  async #complete(jobs: readonly FetchedJob[]): Promise<boolean[]> {
+    const { affected } = await this.#ask((boss, queue) => boss.complete(queue, claimsOf(jobs)));
+    return jobs.map(() => affected === jobs.length);
+  }
+
   // A database that was dropped and made again has neither pg-boss's tables nor the queue: they are made again, once
   // however many requests find that out.
   #onQueue<T>(statement: (boss: PgBossInstance, queue: string) => Promise<T>): () => Promise<T> {
@@ -259,4 +286,9 @@ export class Store {
     if (policy === POLICY) return;
     throw new TaskConfigError(`queue: expected one with the policy "${POLICY}", received one with another`);
   }
+}
+
+// A store that gives no answer gives none to each of them. Jobs that are too long together to be one text are sent alone.
+function isRefused(error: unknown): boolean {
+  return !isTaskStoreError(error) || error.cause instanceof RangeError;
 }

@@ -78,7 +78,7 @@ function describeBoth(): void {
     await tasks.idle();
     const spans = telemetry.spans().filter(({ name }) => name !== "request");
     expect(spans.map(traceOf)).toEqual(spans.map(() => traceOf(request)));
-    const names = ["enqueue task", "send traced", "process task", "process task"];
+    const names = ["enqueue task", "insert traced", "process task", "process task"];
     expect(spans.map(({ name }) => name).sort()).toEqual(
       [...names, "fail traced", "fail traced", "fail traced"].sort(),
     );

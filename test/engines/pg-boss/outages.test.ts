@@ -58,7 +58,7 @@ function describeOutages(): void {
     const notices: unknown[] = [];
     const { tasks, boss } = manager({}, { onNotice: (notice) => void notices.push(notice.kind) });
     const refused = Object.assign(new Error("unsupported Unicode escape sequence"), { code: "22P05" });
-    vi.spyOn(boss, "send").mockRejectedValueOnce(refused);
+    vi.spyOn(boss, "insert").mockRejectedValueOnce(refused);
     await expect(tasks.addTask(tasks.task("task", () => {}))).rejects.toBe(refused);
     expect(notices).toEqual([]);
   });
