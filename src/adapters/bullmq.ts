@@ -1,6 +1,6 @@
 import { inject, type TaskOrigin } from "../core/carrier.js";
 import { checkFunction, checkKeys, checkRelation, checkText, namesOf } from "../core/checks.js";
-import { type EnqueueRequest, type EnqueueSettings, enqueue, requestOf } from "../core/enqueue.js";
+import { type EnqueueRequest, type EnqueueSettings, enqueue, guarded, requestOf } from "../core/enqueue.js";
 import { TaskConfigError } from "../core/errors.js";
 import { quietly } from "../core/guard.js";
 import { type HandledJob, handlerRunner, type Verdict } from "../core/handler.js";
@@ -195,7 +195,7 @@ function enqueueOne(
       return job;
     });
   };
-  return enqueue(request, settings, send, { idOf: ({ id }) => id, isStored: () => isStored });
+  return enqueue(request, settings, send, guarded({ idOf: ({ id }) => id, isStored: () => isStored }));
 }
 
 // Resolves to undefined where the queue has no such job, or BullMQ gives no answer.

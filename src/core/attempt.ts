@@ -39,7 +39,7 @@ export async function runAttempt<T>(attempt: AttemptInfo, fn: () => T | Promise<
   checkFunction("runAttempt(): its second argument", fn);
   checkKeys("runAttempt()", attempt, INFO_KEYS);
   const { run, settings } = readAttempt(attempt, { functionName: fn.name, telemetry: telemetryOf(attempt) });
-  const end = await new RunningAttempt<T>(run, settings).start(fn, { signal: attempt.signal });
+  const end = await new RunningAttempt<T>(run, settings).settled(fn, attempt.signal);
   if (end.outcome === "success") return end.value;
   throw end.error;
 }

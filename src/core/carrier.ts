@@ -1,12 +1,11 @@
 import { AsyncResource } from "node:async_hooks";
-import { type BaggageEntry, type Context, propagation, ROOT_CONTEXT, trace } from "@opentelemetry/api";
+import { type Context, propagation, ROOT_CONTEXT, trace } from "@opentelemetry/api";
+import { withTagBaggage } from "./baggage.js";
 import { isRelation, MAX_TEXT } from "./checks.js";
 import { activeContext, isContext, withContext } from "./context.js";
 import { atOnce, safely, warn } from "./guard.js";
-import { ATTR_TASK_ID, TASK_TAG_PREFIX } from "./semconv.js";
 import { registeredApi } from "./slot.js";
 import { copyTags, NO_TAGS } from "./tags.js";
-import { cut } from "./text.js";
 import type { Carrier, TaskBaggage, TaskRelation, TaskTags } from "./types.js";
 import { fieldsOf, wireCount, wireTime } from "./wire.js";
 
@@ -17,14 +16,6 @@ const VERSION = 1;
 const MAX_CHARACTERS = 131_072;
 /** Most entries that a propagator may write. */
 const MAX_ENTRIES = 128;
-/** Most bytes of the task's own baggage entries, percent-encoded. */
-const MAX_OWN_BYTES = 2_048;
-/** Most characters of one such entry's value. */
-const MAX_OWN_VALUE = 256;
-/** Most baggage entries of others: W3C's propagator sends no more. */
-const MAX_FOREIGN = 180;
-/** Matches text that percent-encoding leaves as it is. */
-const PLAIN = /^[\w.~-]*$/;
 
 /** The facts that every attempt of a task gets from its enqueuer. */
 export interface TaskOrigin {
@@ -125,75 +116,10 @@ export function arrive(
   return { id, name, tags, maxAttempts, retries, relation, enqueuedAt, dueAt, parentId, context };
 }
 
-/**
- * Replaces every baggage entry that claims to be a task's by the given task's own, as far as these may travel. They
- * stand before foreign ones, which therefore cannot crowd them out of what a propagator sends.
- */
-export function withTagBaggage(context: Context, tags: TaskTags, travelling: TaskBaggage): Context {
-  try {
-    return replaceTags(context, tags, (key) =>
-      typeof travelling === "boolean" ? travelling : travelling.includes(key),
-    );
-  } catch (error) {
-    warn("the baggage cannot be read", error);
-    return propagation.deleteBaggage(context);
-  }
-}
-
-/** Keeps the foreign entries of a context's baggage, and those that have travelled as the given task's own. */
-export function withOwnBaggage(context: Context, tags: TaskTags): Context {
-  const travelled = Object.keys(tags).filter((key) => {
-    const entry = propagation.getBaggage(context)?.getEntry(TASK_TAG_PREFIX + key);
-    return entry !== undefined && entry.value === baggageValue(tags[key]);
-  });
-  return withTagBaggage(context, tags, travelled);
-}
-
 // A propagator may return anything, and only what behaves like a Context is one.
 function checked(context: Context): Context {
   if (isContext(context)) return context;
   throw new TypeError("the propagator returned no Context");
-}
-
-function replaceTags(context: Context, tags: TaskTags, travels: (key: string) => boolean): Context {
-  const inherited = propagation.getBaggage(context);
-  if (inherited === undefined && tags === NO_TAGS) return context;
-  const entries = inherited?.getAllEntries() ?? [];
-  const own = ownEntries(tags, travels);
-  const foreign = entries.filter(([key]) => !isOurs(key));
-  if (own.length === 0 && foreign.length === entries.length) return context;
-  let baggage = propagation.createBaggage(Object.fromEntries(own));
-  for (const [key, entry] of foreign.slice(0, MAX_FOREIGN)) baggage = baggage.setEntry(key, entry);
-  return propagation.setBaggage(context, baggage);
-}
-
-// An entry that does not fit is left out, and those after it may still travel.
-function ownEntries(tags: TaskTags, travels: (key: string) => boolean): [string, BaggageEntry][] {
-  const entries: [string, BaggageEntry][] = [];
-  let room = MAX_OWN_BYTES;
-  for (const tag of Object.keys(tags)) {
-    const value = baggageValue(tags[tag]);
-    const key = TASK_TAG_PREFIX + tag;
-    // the entry's equals sign, and its comma
-    const bytes = key.length + encodedLength(value) + 2;
-    if (value === "" || bytes > room || !travels(tag)) continue;
-    room -= bytes;
-    entries.push([key, { value }]);
-  }
-  return entries;
-}
-
-function baggageValue(tag: string | undefined): string {
-  return cut(tag ?? "", MAX_OWN_VALUE);
-}
-
-function encodedLength(value: string): number {
-  return PLAIN.test(value) ? value.length : encodeURIComponent(value).length;
-}
-
-function isOurs(key: string): boolean {
-  const name = key.trim();
-  return name.startsWith(TASK_TAG_PREFIX) || name === ATTR_TASK_ID;
 }
 
 // The number and length of entries are bounded before they are read. A list, a buffer or any other collection is no

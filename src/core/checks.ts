@@ -1,5 +1,5 @@
 import { TaskConfigError } from "./errors.js";
-import { cut, isStorable, storable } from "./text.js";
+import { isStorable, storable } from "./text.js";
 import type { TaskRelation } from "./types.js";
 
 /** The longest wait of setTimeout, in ms; a longer one would fire at once. */
@@ -99,41 +99,19 @@ export function namesOf<Options>(names: Record<keyof Options, true>): ReadonlySe
  * Finds misspelled options, which would otherwise be ignored in silence. An option that is `undefined`, or inherited,
  * is none.
  *
- * @throws TaskConfigError unless the value is an object whose own options are all known; it names the nearest one.
+ * @throws TaskConfigError unless the value is an object whose own options are all known; it names those that are.
  */
 export function checkKeys(call: string, options: object, known: ReadonlySet<string>): void {
   if (typeof options !== "object" || options === null) checkObject(`${call}: its options`, options);
   for (const key in options) {
     if (known.has(key) || !Object.hasOwn(options, key) || Reflect.get(options, key) === undefined) continue;
-    const nearest = nearestOf(key, known);
-    const hint = nearest === undefined ? `expected one of ${[...known].join(", ")}` : `did you mean "${nearest}"?`;
-    throw new TaskConfigError(`${call}: unknown option ${quoteKey(key)}; ${hint}`);
+    throw new TaskConfigError(`${call}: unknown option ${quoteKey(key)}; expected one of ${[...known].join(", ")}`);
   }
 }
 
 /** Quotes a key for an error message, as keys are the program's own words and no values. */
 export function quoteKey(key: string): string {
   return JSON.stringify(storable(key, MAX_KEY));
-}
-
-// The name that shares the most pairs of neighbouring letters with the key, where that is at least half of them.
-function nearestOf(key: string, known: ReadonlySet<string>): string | undefined {
-  const given = pairsOf(cut(key, MAX_KEY));
-  let nearest: string | undefined;
-  let most = 0.5;
-  for (const name of known) {
-    const pairs = pairsOf(name);
-    const shared = pairs.filter((pair) => given.includes(pair)).length;
-    const likeness = (2 * shared) / (pairs.length + given.length);
-    if (likeness >= most) [nearest, most] = [name, likeness];
-  }
-  return nearest;
-}
-
-// The most frequent slip is a singular for a plural: "retry" for "retries", "tag" for "tags".
-function pairsOf(name: string): string[] {
-  const letters = name.toLowerCase().replace(/ies$/, "y").replace(/s$/, "");
-  return Array.from(letters.slice(1), (letter, at) => letters[at] + letter);
 }
 
 /** Describes a value for an error message: numbers and booleans as they are, anything else by its kind only. */

@@ -1,5 +1,6 @@
 import { contextAttributes } from "./attributes.js";
-import { type ExtractedOrigin, extract, inject, injectContext, withOwnBaggage } from "./carrier.js";
+import { withOwnBaggage } from "./baggage.js";
+import { type ExtractedOrigin, extract, inject, injectContext } from "./carrier.js";
 import { checkFunction, checkKeys, checkObject } from "./checks.js";
 import { activeContext, withContext } from "./context.js";
 import { CurrentTask } from "./current-task.js";

@@ -6,7 +6,8 @@ import {
   type TaskRoute,
   taskAttributes,
 } from "./attributes.js";
-import { inject, type TaskOrigin, withTagBaggage } from "./carrier.js";
+import { withTagBaggage } from "./baggage.js";
+import { inject, type TaskOrigin } from "./carrier.js";
 import {
   checkFunction,
   checkKeys,
@@ -59,6 +60,8 @@ export interface EnqueueSettings {
   readonly relation: TaskRelation;
   readonly route: TaskRoute;
   readonly telemetry: Telemetry;
+  /** Nothing is sent anywhere, so that `send` need not run inside the enqueue span. Default false. */
+  readonly inProcess?: boolean;
 }
 
 /** Options of {@link enqueueTask}, which say how to read the result of `send`. */
@@ -91,12 +94,21 @@ export async function enqueueTask<T>(
   checkFunction("enqueueTask(): its second argument", send);
   checkKeys("enqueueTask()", task, INFO_KEYS);
   checkKeys("enqueueTask()", options, ENQUEUE_KEYS);
-  return await enqueue(requestOf(task), settingsOf(task), (origin) => send(inject(origin), origin.id), options);
+  const stored = (origin: TaskOrigin): T | Promise<T> => send(inject(origin), origin.id);
+  return await enqueue(requestOf(task), settingsOf(task), stored, guarded(options));
+}
+
+/** Options whose functions may throw or answer anything as those of {@link enqueue}, which do not. */
+export function guarded<T>({ idOf, isStored }: EnqueueOptions<T>): EnqueueOptions<T> {
+  return {
+    idOf: idOf && ((result) => assignedId(() => idOf(result))),
+    isStored: isStored && ((result) => ask("isStored", () => isStored(result), true)),
+  };
 }
 
 /**
  * Does the work of {@link enqueueTask} for engines: `send` gets the task's origin itself, to keep or to inject. Returns
- * a promise only where `send` does.
+ * a promise only where `send` does. No option may throw.
  */
 export function enqueue<T>(
   { id, tags, delay, retries }: EnqueueRequest,
@@ -123,9 +135,9 @@ export function enqueue<T>(
   const origin = { id, name, tags, maxAttempts, retries, relation, enqueuedAt, dueAt, parentId, context };
   let sent: T;
   try {
-    const sendHere = (): T | Promise<T> => sendNow(send, origin);
     // where no span was started and no baggage removed, the right context is active already
-    const sentOrPending = sending === around ? sendHere() : withContext(sending, sendHere);
+    const isHere = settings.inProcess === true || sending === around;
+    const sentOrPending = isHere ? sendNow(send, origin) : withContext(sending, () => sendNow(send, origin));
     if (isThenable(sentOrPending)) return whenSent(sentOrPending, origin, span, settings, options);
     sent = sentOrPending;
   } catch (error) {
@@ -164,14 +176,18 @@ function whenSent<T>(
 
 function finishSent<T>(result: T, span: OwnSpan, settings: EnqueueSettings, options: EnqueueOptions<T>): T {
   const { name, route, telemetry } = settings;
-  const { idOf, isStored } = options;
-  const id = idOf === undefined ? undefined : atOnce("idOf", () => idOf(result))?.value;
-  if (typeof id === "string") span.setAttributes(assignedIdAttributes(id, route));
-  else if (id !== undefined) warn(`idOf: expected a string or undefined, received ${show(id)}`);
-  const stored = isStored === undefined || ask("isStored", () => isStored(result), true);
-  if (stored) countEnqueued(telemetry.instruments(), name, route);
+  const id = options.idOf?.(result);
+  if (id !== undefined) span.setAttributes(assignedIdAttributes(id, route));
+  if (options.isStored?.(result) ?? true) countEnqueued(telemetry.instruments(), name, route);
   finishSpan(span);
   return result;
+}
+
+function assignedId(idOf: () => unknown): string | undefined {
+  const id = atOnce("idOf", idOf)?.value;
+  if (typeof id === "string") return id;
+  if (id !== undefined) warn(`idOf: expected a string or undefined, received ${show(id)}`);
+  return undefined;
 }
 
 // The failure is a warning only, because the caller hears of it and may try again.

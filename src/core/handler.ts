@@ -83,7 +83,7 @@ async function runHandler<T>(
     verdict = await quietly("foreseeing what becomes of a job", () => foresee?.(thrown));
   };
   const call = foresee === undefined ? stoppable : () => judged(stoppable, judge);
-  const end = await attempt.start(call, { signal: job.signal });
+  const end = await attempt.settled(call, job.signal);
   return { end, span: span.spanContext() };
 }
 

@@ -52,6 +52,8 @@ export interface StartOptions<T> {
    * attempt is stored before its hooks, so that whoever cancels waits for none; any other after its span has ended.
    */
   readonly store?: ((end: AttemptEnd<T>) => Promise<void> | undefined) | undefined;
+  /** Called when hooks have run, the span has ended and the end is stored; called once, and does not throw. */
+  readonly over: (end: AttemptEnd<T>) => void;
 }
 
 /** An attempt from its start to its end: its span, its limits, and the one end that counts. */
@@ -68,7 +70,7 @@ export class RunningAttempt<T> extends LiveAttempt implements EndedAttempt {
   #store: StartOptions<T>["store"];
   /** The end of a cancelled attempt, while it is being stored before its hooks. */
   #storing: Promise<void> | undefined;
-  #resolve: ((end: AttemptEnd<T>) => void) | undefined;
+  #over: StartOptions<T>["over"] | undefined;
   #unwatch: (() => void) | undefined;
   #stopWaiting: (() => void) | undefined;
   #abandoned = false;
@@ -87,16 +89,16 @@ export class RunningAttempt<T> extends LiveAttempt implements EndedAttempt {
     this.#wait = wait;
   }
 
-  /**
-   * Calls the function. Resolves to its end when hooks have run, the span has ended and the end is stored; never
-   * rejects. It is apart from the constructor, so that the attempt can be found while its function runs.
-   */
-  start(fn: () => T | Promise<T>, { signal, store }: StartOptions<T>): Promise<AttemptEnd<T>> {
+  /** Calls the function. It is apart from the constructor, so that the attempt can be found while its function runs. */
+  start(fn: () => T | Promise<T>, { signal, store, over }: StartOptions<T>): void {
     this.#store = store;
-    return new Promise((resolve) => {
-      this.#resolve = resolve;
-      this.run(() => this.#begin(fn, signal));
-    });
+    this.#over = over;
+    this.run(() => this.#begin(fn, signal));
+  }
+
+  /** {@link start}, where nothing is stored. Resolves to the end; never rejects. */
+  settled(fn: () => T | Promise<T>, signal: AbortSignal | undefined): Promise<AttemptEnd<T>> {
+    return new Promise((over) => this.start(fn, { signal, over }));
   }
 
   #begin(fn: () => T | Promise<T>, signal: AbortSignal | undefined): void {
@@ -185,16 +187,16 @@ export class RunningAttempt<T> extends LiveAttempt implements EndedAttempt {
   #finish(end: AttemptEnd<T>): void {
     if (this.ended) return;
     finishAttempt(this, end);
-    const resolve = this.#resolve;
+    const over = this.#over;
     const storing = this.#storing;
     const store = this.#store;
     // Code that goes on, and tasks enqueued from here, hold this attempt. It must not hold what belongs to its own
-    // enqueuer, or a chain of tasks would never be freed: its scope, and the promise and store from outside of it.
+    // enqueuer, or a chain of tasks would never be freed: its scope, and the store and whoever waits from outside of it.
     this.close();
-    this.#resolve = this.#store = this.#storing = this.#stopWaiting = undefined;
+    this.#over = this.#store = this.#storing = this.#stopWaiting = undefined;
     const stored = store === undefined ? storing : store(end);
-    if (stored === undefined) resolve?.(end);
-    else stored.then(() => resolve?.(end));
+    if (stored === undefined) over?.(end);
+    else void stored.then(() => over?.(end));
   }
 }
 

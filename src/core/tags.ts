@@ -65,7 +65,7 @@ function textOfTag(key: string, value: unknown): string {
 }
 
 function tellCut(key: string): void {
-  warn(`the tag "${key}" was cut: a tag holds ${MAX_VALUE} characters`);
+  warn(`a task's tag "${key}" is too long and was cut`);
 }
 
 function kindOf(value: unknown): string {

@@ -1,5 +1,6 @@
 import {
   type Context,
+  ROOT_CONTEXT,
   type Span,
   type SpanContext,
   type SpanOptions,
@@ -140,5 +141,6 @@ function copyBaggage(baggage: unknown): TaskBaggage {
 
 /** Returns the identity of a context's span; `undefined` where it has none, or one that cannot be read. */
 export function spanContextIn(context: Context): SpanContext | undefined {
+  if (context === ROOT_CONTEXT) return undefined;
   return safely("reading a span's context", () => trace.getSpanContext(context));
 }

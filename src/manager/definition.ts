@@ -64,11 +64,11 @@ export function define(options: string | TaskOptions, fn: TaskFunction, shared: 
   const { retries = 0, relation = shared.relation } = given;
   const maxAttempts = checkNumber("retries", retries, { min: 0, integer: true }) + 1;
   const timeout = checkOptional("timeout", given.timeout, { min: 1, max: MAX_TIMER_MS });
-  const { route, telemetry, notify, voice } = shared;
+  const { route, telemetry, notify, voice, durable } = shared;
   const decide: AttemptSettings["decide"] = (error, task) => decideRetry(policy, error, task);
   return {
     fn,
-    enqueue: { name, maxAttempts, relation: checkRelation(relation), route, telemetry },
+    enqueue: { name, maxAttempts, relation: checkRelation(relation), route, telemetry, inProcess: !durable },
     attempt: { timeout, route, functionName: fn.name, telemetry, decide, notify },
     tellCut: (tag) => tellCut(voice, name, tag),
   };

@@ -78,7 +78,7 @@ export class HeldDelivery implements Rostered {
     const storing = this.#storeOnce(told.end);
     if (isThenable(storing)) this.stored = this.#untilStored(storing, told);
     else this.#answer(named(storing));
-    for (const follow of this.#followers ?? []) follow(told);
+    if (this.#followers !== undefined) for (const follow of this.#followers) follow(told);
     return this.stored;
   }
 

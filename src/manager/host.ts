@@ -206,8 +206,15 @@ export class Host implements EngineHost {
     held.attempt = attempt;
     const store = (end: AttemptEnd<unknown>): Promise<void> | undefined => this.#ended(held, attempt, end);
     const call = lostBefore(delivery) < this.#maxLost ? callOf(task, delivery.args) : () => throwLost(delivery);
-    const over = attempt.start(call, { store });
-    return over.then(() => this.#leave(held));
+    return new Promise((resolve) => {
+      attempt.start(call, {
+        store,
+        over: () => {
+          this.#leave(held);
+          resolve();
+        },
+      });
+    });
   }
 
   // The run that the store takes for lost is here, or was: it is not repeated.

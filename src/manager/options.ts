@@ -132,9 +132,7 @@ export function checkOnNotice(onNotice: TaskManagerOptions["onNotice"]): TaskMan
 /** @throws TaskConfigError where a process ends what outlives the request that it was called for. */
 export function checkRuntime(): void {
   if (typeof navigator !== "object" || navigator.userAgent !== "Cloudflare-Workers") return;
-  throw new TaskConfigError(
-    "new TaskManager(): not for Cloudflare Workers, where enqueueTask() and runAttempt() work with a queue",
-  );
+  throw new TaskConfigError("new TaskManager(): not for Cloudflare Workers, where enqueueTask() and runAttempt() work");
 }
 
 /** @throws TaskConfigError unless the value can be used as an engine. */

@@ -52,8 +52,8 @@ export class Registry {
     if (known === undefined) return undefined;
     if (process.env.NODE_ENV !== "production" && isSameSource(known.fn, fn)) return known;
     throw new TaskConfigError(
-      `task(): the name "${name}" is taken by another task; give each its own, as minifiers may not. ` +
-        "With hot reload, register tasks beside their manager, or in a module evaluated once",
+      `task(): the name "${name}" is taken by another task, which minifiers may cause. With hot reload, register tasks ` +
+        "in a module evaluated once",
     );
   }
 }

@@ -27,7 +27,14 @@ import {
   type TaskOptions,
 } from "./options.js";
 import { Registry } from "./registry.js";
-import { type AddTaskRest, HeldTasks, HoldingScope, type PreparedTask, type TaskScope } from "./task-scope.js";
+import {
+  type AddTaskRest,
+  HeldTasks,
+  HoldingScope,
+  type Prepare,
+  type PreparedTask,
+  type TaskScope,
+} from "./task-scope.js";
 import { voiceOf } from "./voice.js";
 
 /** For so long beyond its timeout a shutdown waits for a store. */
@@ -104,10 +111,10 @@ export class TaskManager {
    * Rejects with a `TaskConfigError` (nothing was stored), `TaskQueueFullError` or `TaskManagerClosedError`.
    */
   async addTask<F extends TaskFunction>(fn: F, ...rest: AddTaskRest<F>): Promise<string> {
-    const [args, options] = rest;
-    const { id, enqueue } = this.#prepare(fn, args, options);
-    await enqueue();
-    return id;
+    const prepared = this.#prepare(fn, rest[0], rest[1]);
+    const accepted = this.#enqueue(prepared);
+    if (accepted !== undefined) await accepted;
+    return prepared.request.id;
   }
 
   /**
@@ -130,7 +137,7 @@ export class TaskManager {
     const add = async (args: A): Promise<void> => {
       const given = typeof each === "function" ? each(...args) : each;
       const awaited = isThenable(given) ? await given : given;
-      await this.#prepare(task, fn.length === 0 ? NO_ARGS : args, awaited).enqueue();
+      await this.#enqueue(this.#prepare(task, fn.length === 0 ? NO_ARGS : args, awaited));
     };
     return (...args) => quietly("adding a task from a callback", () => outsideTasks(() => add(args)));
   }
@@ -161,7 +168,11 @@ export class TaskManager {
    * `release()` says that the work is done, with a durable engine `addTask` sends them at once.
    */
   scope(): TaskScope {
-    return new HoldingScope((fn, args, options) => this.#prepare(fn, args, options), this.#shared.durable, this.#held);
+    const door = {
+      prepare: (...task: Parameters<Prepare>) => this.#prepare(...task),
+      enqueue: (prepared: PreparedTask) => this.#enqueue(prepared),
+    };
+    return new HoldingScope(door, this.#shared.durable, this.#held);
   }
 
   /**
@@ -200,7 +211,7 @@ export class TaskManager {
     await this.shutdown();
   }
 
-  // Everything that can be checked before a task is stored, and the storing itself.
+  // Everything that can be checked before a task is stored.
   #prepare(fn: TaskFunction, args: readonly unknown[] = NO_ARGS, options: AddTaskOptions = {}): PreparedTask {
     const task = this.#registry.get(fn);
     if (!Array.isArray(args)) {
@@ -210,19 +221,15 @@ export class TaskManager {
     }
     const request = checkAddOptions("addTask()", options, task.tellCut);
     if (this.#shutdown !== undefined) throw new TaskManagerClosedError();
-    const copy = this.#copyArgs(args);
-    const fresh = options.taskId === undefined;
-    const send = (origin: TaskOrigin): boolean | Promise<boolean> => this.#host.enqueue({ origin, args: copy, fresh });
-    return {
-      id: request.id,
-      name: task.enqueue.name,
-      enqueue: () => {
-        if (this.#closed) throw new TaskManagerClosedError();
-        const accepted = enqueue(request, task.enqueue, send, ACCEPTED);
-        // a shutdown waits for what an engine is just accepting, or it could be named nowhere
-        return isThenable(accepted) ? this.#accepting.add(accepted) : undefined;
-      },
-    };
+    return { request, settings: task.enqueue, args: this.#copyArgs(args), fresh: options.taskId === undefined };
+  }
+
+  #enqueue({ request, settings, args, fresh }: PreparedTask): Promise<unknown> | undefined {
+    if (this.#closed) throw new TaskManagerClosedError();
+    const send = (origin: TaskOrigin): boolean | Promise<boolean> => this.#host.enqueue({ origin, args, fresh });
+    const accepted = enqueue(request, settings, send, ACCEPTED);
+    // a shutdown waits for what an engine is just accepting, or it could be named nowhere
+    return isThenable(accepted) ? this.#accepting.add(accepted) : undefined;
   }
 
   async #stop(timeout: number, bystanders: Bystanders): Promise<ShutdownReport> {

@@ -1,5 +1,7 @@
 import { AsyncResource } from "node:async_hooks";
+import type { EnqueueRequest, EnqueueSettings } from "../core/enqueue.js";
 import { debug, quietly } from "../core/guard.js";
+import type { TaskMessage } from "../engines/engine.js";
 import type { TaskFunction } from "./definition.js";
 import { type UnfinishedTask, unfinished } from "./host.js";
 import type { AddTaskOptions } from "./options.js";
@@ -10,15 +12,21 @@ export type AddTaskRest<F extends TaskFunction> =
     ? [args?: Readonly<Parameters<F>>, options?: AddTaskOptions]
     : [args: Readonly<Parameters<F>>, options?: AddTaskOptions];
 
-/** A task that has been checked, and how to hand it to the engine. */
-export interface PreparedTask {
-  readonly id: string;
-  readonly name: string;
-  /** Throws or rejects when the manager is shut down, or the engine refuses the task. */
-  readonly enqueue: () => Promise<unknown> | undefined;
+/** A task that has been checked. */
+export interface PreparedTask extends Pick<TaskMessage, "args" | "fresh"> {
+  readonly request: EnqueueRequest;
+  readonly settings: EnqueueSettings;
 }
 
-type Prepare = (fn: TaskFunction, args?: readonly unknown[], options?: AddTaskOptions) => PreparedTask;
+/** Checks a task that is to be added; throws where it cannot be. */
+export type Prepare = (fn: TaskFunction, args?: readonly unknown[], options?: AddTaskOptions) => PreparedTask;
+
+/** The way of a task into the engine. */
+interface Door {
+  readonly prepare: Prepare;
+  /** Throws or rejects when the manager is shut down, or the engine refuses the task. */
+  readonly enqueue: (prepared: PreparedTask) => Promise<unknown> | undefined;
+}
 
 interface HeldTask {
   readonly id: string;
@@ -70,23 +78,25 @@ export class HeldTasks {
 
 /** Holds tasks back where the engine would start them at once, and sends them where it stores them. */
 export class HoldingScope implements TaskScope {
-  readonly #prepare: Prepare;
+  readonly #door: Door;
   readonly #all: HeldTasks;
   readonly #held: HeldTask[] = [];
   #state: "holding" | "sending" | "discarding";
 
-  constructor(prepare: Prepare, durable: boolean, all: HeldTasks) {
-    this.#prepare = prepare;
+  constructor(door: Door, durable: boolean, all: HeldTasks) {
+    this.#door = door;
     this.#all = all;
     this.#state = durable ? "sending" : "holding";
   }
 
   async addTask<F extends TaskFunction>(fn: F, ...rest: AddTaskRest<F>): Promise<string> {
     const [args, options] = rest;
-    const { id, name, enqueue } = this.#prepare(fn, args, options);
-    if (this.#state === "sending") await enqueue();
+    const prepared = this.#door.prepare(fn, args, options);
+    const { id } = prepared.request;
+    if (this.#state === "sending") await this.#door.enqueue(prepared);
     else if (this.#state === "discarding") leaveOut(id);
-    else this.#hold({ id, name, enqueue: AsyncResource.bind(() => void later(id, enqueue)) });
+    else
+      this.#hold({ id, name: prepared.settings.name, enqueue: AsyncResource.bind(() => void this.#later(prepared)) });
     return id;
   }
 
@@ -111,11 +121,11 @@ export class HoldingScope implements TaskScope {
     this.#held.push(task);
     this.#all.add(task);
   }
-}
 
-// Whoever added the task is gone: what goes wrong now has no one else to tell.
-function later(id: string, enqueue: PreparedTask["enqueue"]): Promise<unknown> {
-  return quietly(`enqueuing task ${id}`, async () => await enqueue());
+  // Whoever added the task is gone: what goes wrong now has no one else to tell.
+  #later(prepared: PreparedTask): Promise<unknown> {
+    return quietly(`enqueuing task ${prepared.request.id}`, async () => await this.#door.enqueue(prepared));
+  }
 }
 
 function leaveOut(id: string): void {

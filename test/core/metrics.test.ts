@@ -102,7 +102,7 @@ describe("metrics", () => {
       [],
       { delay: 60_000 },
     );
-    await tasks.shutdown({ timeout: 20 });
+    await tasks.shutdown({ timeout: 300 });
     const finished = points((await collect()).get("task.finished")).map(({ attributes, value }) => [
       ...[attributes["task.name"], attributes["task.outcome"], attributes["error.type"], value],
     ]);

@@ -47,10 +47,11 @@ describe("an option of another name", () => {
   test.each(calls)("%s refuses %j, and names %j", async (call, given, right, run) => {
     const error = await thrownBy(() => run(odd({ [given]: 1 })));
     expect(isTaskConfigError(error)).toBe(true);
-    expect(String(error)).toContain(`${call}: unknown option "${given}"; did you mean "${right}"?`);
+    expect(String(error)).toContain(`${call}: unknown option "${given}"; expected one of `);
+    expect(String(error).split(/expected one of |, /)).toContain(right);
   });
 
-  test("names all options where none is near", async () => {
+  test("is answered by all that there are", async () => {
     const error = await thrownBy(() => addTask(createTasks(), odd({ priority: 1 })));
     expect(String(error)).toContain('unknown option "priority"; expected one of tags, delay, taskId, retries');
   });
@@ -70,7 +71,7 @@ describe("an option of another name", () => {
   test("that `each` of a callback makes is told to diag", async () => {
     const diag = collectDiag();
     await createTasks().callback("tick", nothing, () => odd({ retrys: 1 }))();
-    expect(diag.join()).toContain('unknown option "retrys"; did you mean "retries"?');
+    expect(diag.join()).toContain('unknown option "retrys"; expected one of tags, delay, taskId, retries');
   });
 });
 
