@@ -140,7 +140,7 @@ function stringsOf(carrier: unknown): Carrier {
     }
     strings[key] = value;
   }
-  if (places < 0 || room < 0) warn("a carrier is too large; going on with a part of it");
+  if (places < 0 || room < 0) warn("a carrier is too large: a part of it is read");
   return strings;
 }
 

@@ -21,27 +21,28 @@ export const NO_TAGS: TaskTags = Object.freeze({});
  */
 export function copyTags(tags: unknown, told: (key: string) => void = tellCut): TaskTags {
   if (tags === undefined) return NO_TAGS;
-  const entries: [string, string][] = [];
+  const copy: Record<string, string> = {};
+  let count = 0;
   for (const [key, value] of entriesOf(tags)) {
     if (value === undefined || value === null) continue;
     checkKey(key);
     const text = textOfTag(key, value);
     if (text.length > MAX_VALUE) told(key);
-    entries.push([key, storable(text, MAX_VALUE)]);
+    // a tag of this name is one like any other, and cannot be assigned
+    if (key === "__proto__") Object.defineProperty(copy, key, { enumerable: true, writable: true });
+    copy[key] = storable(text, MAX_VALUE);
+    count += 1;
   }
-  if (entries.length === 0) return NO_TAGS;
-  if (entries.length > MAX_TAGS) {
-    throw new TaskConfigError(`tags: expected at most ${MAX_TAGS} tags, received ${entries.length}`);
-  }
-  // fromEntries defines keys instead of assigning them, so a tag named __proto__ is a tag like any other
-  return Object.freeze(Object.fromEntries(entries));
+  if (count === 0) return NO_TAGS;
+  if (count > MAX_TAGS) throw new TaskConfigError(`tags: expected at most ${MAX_TAGS} tags, received ${count}`);
+  return Object.freeze(copy);
 }
 
 function entriesOf(tags: unknown): [string, unknown][] {
   try {
     if (kindOf(tags) === "an object") return Object.entries(fieldsOf(tags));
   } catch (cause) {
-    throw new TaskConfigError("tags: expected an object, received one that cannot be read", { cause });
+    throw new TaskConfigError("tags: expected a readable object", { cause });
   }
   throw new TaskConfigError(`tags: expected an object, received ${kindOf(tags)}`);
 }

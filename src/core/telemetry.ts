@@ -108,8 +108,8 @@ function reportConflict(registered: RegisteredApi): void {
   if (slot.conflictReported) return;
   slot.conflictReported = true;
   const message =
-    `${SCOPE_NAME} sees no spans: the application registered @opentelemetry/api ${registered.version}, and ` +
-    "this library found a newer copy. Install one version for both.";
+    `${SCOPE_NAME} sees no spans: the application registered @opentelemetry/api ${registered.version}, ` +
+    "this library found a newer copy. Install one version.";
   if (registered.diag === undefined) process.emitWarning(message, { code: "OTEL_TASKFLOW_API_CONFLICT" });
   else registered.diag.warn(message);
 }

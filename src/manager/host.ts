@@ -70,7 +70,7 @@ export class Host implements EngineHost {
 
   /** @throws TaskConfigError for an engine of another manager. */
   constructor(engine: TaskEngine, registry: Registry, shared: SharedSettings) {
-    if (taken.has(engine)) throw new TaskConfigError("engine: this engine belongs to another TaskManager");
+    if (taken.has(engine)) throw new TaskConfigError("engine: it belongs to another TaskManager");
     taken.add(engine);
     this.#registry = registry;
     this.#shared = shared;

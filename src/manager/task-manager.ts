@@ -27,14 +27,7 @@ import {
   type TaskOptions,
 } from "./options.js";
 import { Registry } from "./registry.js";
-import {
-  type AddTaskRest,
-  HeldTasks,
-  HoldingScope,
-  type Prepare,
-  type PreparedTask,
-  type TaskScope,
-} from "./task-scope.js";
+import { type AddTaskRest, HeldTasks, HoldingScope, type PreparedTask, type TaskScope } from "./task-scope.js";
 import { voiceOf } from "./voice.js";
 
 /** For so long beyond its timeout a shutdown waits for a store. */
@@ -168,10 +161,7 @@ export class TaskManager {
    * `release()` says that the work is done, with a durable engine `addTask` sends them at once.
    */
   scope(): TaskScope {
-    const door = {
-      prepare: (...task: Parameters<Prepare>) => this.#prepare(...task),
-      enqueue: (prepared: PreparedTask) => this.#enqueue(prepared),
-    };
+    const door = { prepare: this.#prepare.bind(this), enqueue: this.#enqueue.bind(this) };
     return new HoldingScope(door, this.#shared.durable, this.#held);
   }
 
