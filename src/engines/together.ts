@@ -1,3 +1,5 @@
+import { within } from "../core/within.js";
+
 /** A request's share of a larger one. */
 interface Share<T, R> {
   readonly item: T;
@@ -13,40 +15,59 @@ export class Together<T, R> {
   readonly #request: (items: readonly T[]) => Promise<readonly R[]>;
   readonly #isRefusal: (error: unknown) => boolean;
   readonly #most: number;
+  readonly #patience: number;
+  /** The last request, until it is answered. */
+  #underWay: Promise<void> | undefined;
   #shares: Share<T, R>[] = [];
 
   /**
    * `request` answers for each item, in their order, and carries out all of them or none: where it is refused, which
    * `isRefusal` says of its error, each item is asked for alone, as one of them may be the cause. `most` items go in one.
+   * With `patience`, what is asked while a request is under way waits for its answer, for so many milliseconds at most:
+   * the busier a store is, the more goes in one.
    */
   constructor(
     request: (items: readonly T[]) => Promise<readonly R[]>,
     isRefusal: (error: unknown) => boolean,
     most: number,
+    patience: number = 0,
   ) {
     this.#request = request;
     this.#isRefusal = isRefusal;
     this.#most = most;
+    this.#patience = patience;
   }
 
   ask(item: T): Promise<R> {
     return new Promise((resolve, reject) => {
       const shares = this.#shares;
       shares.push({ item, resolve, reject });
-      if (shares.length === 1) process.nextTick(() => this.#send(shares));
+      if (shares.length === 1) this.#soon(() => this.#send(shares));
       if (shares.length === this.#most) this.#shares = [];
     });
   }
 
-  async #send(shares: Share<T, R>[]): Promise<void> {
+  #soon(send: () => void): void {
+    if (this.#patience === 0 || this.#underWay === undefined) process.nextTick(send);
+    else void within(this.#patience, this.#underWay, undefined).then(send);
+  }
+
+  #send(shares: Share<T, R>[]): void {
     if (this.#shares === shares) this.#shares = [];
+    const answered = this.#answer(shares).then(() => {
+      if (this.#underWay === answered) this.#underWay = undefined;
+    });
+    this.#underWay = answered;
+  }
+
+  async #answer(shares: readonly Share<T, R>[]): Promise<void> {
     try {
       const answers = await this.#request(shares.map(({ item }) => item));
       for (const [index, { resolve }] of shares.entries()) resolve(answers[index] as R); // one answer an item
     } catch (error) {
       const isCauseAmongMany = shares.length > 1 && this.#isRefusal(error);
       for (const share of shares) {
-        if (isCauseAmongMany) void this.#send([share]);
+        if (isCauseAmongMany) this.#send([share]);
         else share.reject(error);
       }
     }

@@ -11,6 +11,8 @@ const CONTENT = /^(22|54)/;
 const UNDEFINED = /^(42P01|3F000|42883|42704)$/;
 const NO_QUEUE = /^Queue .+ does not exist/;
 const NO_DATABASE = "3D000";
+/** Beyond what PostgreSQL can add to a date. */
+const MAX_DELAY_MS = 1e13;
 /** How many engines use an instance of pg-boss. */
 const users = new WeakMap<PgBossInstance, number>();
 
@@ -127,6 +129,12 @@ export function claimsOf(jobs: readonly FetchedJob[]): JobClaims {
 export function dueTime(startAfter: unknown): number | undefined {
   const isTime = startAfter instanceof Date || typeof startAfter === "string";
   return isTime ? wireTime(new Date(startAfter).getTime()) : undefined;
+}
+
+/** The seconds from now until `dueAt`, in epoch milliseconds, as pg-boss takes them; 0 for a time that has passed. */
+export function secondsUntil(dueAt: number): number {
+  const delay = Math.min(dueAt - Date.now(), MAX_DELAY_MS);
+  return Math.max(0, Math.ceil(delay)) / 1000;
 }
 
 /**

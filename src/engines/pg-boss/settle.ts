@@ -11,13 +11,10 @@ import {
   isRefusal,
   type JobClaim,
   type PgBossInstance,
+  secondsUntil,
 } from "./library.js";
-import { lostRuns, type Progress, progressIn, type StoredTask, withProgress } from "./stored-task.js";
+import { ENDLESS, lostRuns, type Progress, progressIn, type StoredTask, withProgress } from "./stored-task.js";
 
-/** More claims than any task has: the host says how many runs may be lost, and pg-boss fails a job of ours for none. */
-export const ENDLESS = 1_000_000_000;
-/** Beyond what PostgreSQL can add to a date. */
-const MAX_DELAY_MS = 1e13;
 const NO_RETRY = { retryLimit: 0 };
 /** Errors that a failed task keeps below the one that was thrown. */
 const MAX_CAUSES = 4;
@@ -87,12 +84,6 @@ export function failureOutput(error: unknown, causes: number = MAX_CAUSES): Fail
     ...(stack !== undefined && { stack: storable(stack) }),
     ...(cause !== undefined && { cause: failureOutput(cause, causes - 1) }),
   };
-}
-
-/** The seconds from now until `dueAt`, in epoch milliseconds, as pg-boss takes them; 0 for a time that has passed. */
-export function secondsUntil(dueAt: number): number {
-  const delay = Math.min(dueAt - Date.now(), MAX_DELAY_MS);
-  return Math.max(0, Math.ceil(delay)) / 1000;
 }
 
 interface GivenBack {

@@ -17,17 +17,14 @@ import {
   type JobQuery,
   listenTo,
   type PgBossInstance,
+  secondsUntil,
 } from "./library.js";
 import type { PgBossEngineSettings } from "./options.js";
-import { type Ask, ENDLESS, resettle, type Statements, secondsUntil, settle } from "./settle.js";
-import { carrierIn, dataOf, readJob, type StoredTask } from "./stored-task.js";
+import { type Ask, resettle, type Statements, settle } from "./settle.js";
+import { carrierIn, type NewJob, newJob, readJob, type StoredTask } from "./stored-task.js";
 
 /** At most one live job of a singletonKey, which is the task's id. */
 const POLICY = "exclusive";
-/** pg-boss waits this long before a lost job starts again. */
-const RETRY_DELAY_SECONDS = 1;
-/** Ten years: pg-boss deletes what waited for longer than this, and tells no one. */
-const RETENTION_SECONDS = 315_360_000;
 /** For so long a task that is about to be cancelled cannot start. */
 const CANCELLING_SECONDS = 60;
 /** pg-boss may first have to make its tables, and PGlite itself. */
@@ -37,12 +34,8 @@ const STOPPING_MS = 5_000;
 const LOOKING_MS = 500;
 /** Tasks in one statement. */
 const MOST_AT_ONCE = 100;
-
-/** A job as it is inserted; seconds. */
-interface NewJob {
-  readonly id: string;
-  readonly [field: string]: unknown;
-}
+/** For so long an end waits for those before it to be stored, so that it goes in one statement with others. */
+const PATIENCE_MS = 10;
 
 /**
  * The pg-boss queue that holds an engine's tasks. Everything but `stop` rejects when pg-boss does, and with a
@@ -56,7 +49,12 @@ export class Store {
   readonly #carriers: Carriers;
   readonly #stopListening: () => void;
   readonly #adding = new Together<NewJob, boolean>((jobs) => this.#insert(jobs), isRefused, MOST_AT_ONCE);
-  readonly #completing = new Together<FetchedJob, boolean>((jobs) => this.#complete(jobs), isRefused, MOST_AT_ONCE);
+  readonly #completing = new Together<FetchedJob, boolean>(
+    (jobs) => this.#complete(jobs),
+    isRefused,
+    MOST_AT_ONCE,
+    PATIENCE_MS,
+  );
   /** The queue's name, where a task that is registered here has it too. */
   #ownTask: string | undefined;
   #started: Promise<void> | undefined;
@@ -97,23 +95,7 @@ export class Store {
 
   /** Stores a task; false where one of its id is live. */
   add(message: TaskMessage): Promise<boolean> {
-    const { expireInSeconds, heartbeatSeconds } = this.#settings;
-    const { id, name, enqueuedAt = 0, dueAt = enqueuedAt } = message.origin;
-    return this.#adding.ask({
-      // pg-boss takes UUIDs only, and keeps the job of a task that has ended
-      id: message.fresh ? id : crypto.randomUUID(),
-      data: dataOf(message),
-      ...(dueAt > enqueuedAt && { startAfter: secondsUntil(dueAt) }),
-      singletonKey: id,
-      // as the column is called: older versions drop the `group` of what is inserted
-      groupId: name,
-      retryLimit: ENDLESS,
-      retryDelay: RETRY_DELAY_SECONDS,
-      retryBackoff: false,
-      retentionSeconds: RETENTION_SECONDS,
-      expireInSeconds,
-      heartbeatSeconds,
-    });
+    return this.#adding.ask(newJob(message, this.#settings));
   }
 
   /** Claims tasks that are due, however late the store answers. */

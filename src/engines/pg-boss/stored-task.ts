@@ -5,7 +5,24 @@ import { fieldsOf, wireCount } from "../../core/wire.js";
 import type { Delivery, EngineHost, TaskMessage } from "../engine.js";
 import { argsOf, ENVELOPE_KEY, type NextAttempt, nextAttempt, readNextAttempt, seal } from "../envelope.js";
 import { takeApart } from "./carriers.js";
-import { dueTime, type FetchedJob } from "./library.js";
+import { dueTime, type FetchedJob, secondsUntil } from "./library.js";
+import type { PgBossEngineSettings } from "./options.js";
+
+/** More claims than any task has: the host says how many runs may be lost, and pg-boss fails a job of ours for none. */
+export const ENDLESS = 1_000_000_000;
+/** pg-boss waits this long before a lost job starts again. */
+const RETRY_DELAY_SECONDS = 1;
+/** Ten years: pg-boss deletes what waited for longer than this, and tells no one. */
+const RETENTION_SECONDS = 315_360_000;
+
+/** A job as pg-boss inserts it. */
+export interface NewJob {
+  readonly id: string;
+  readonly [field: string]: unknown;
+}
+
+/** How long an attempt may take, or give no sign of life. */
+type Limits = Pick<PgBossEngineSettings, "expireInSeconds" | "heartbeatSeconds">;
 
 /** How far a task that was given back has come: kept in the job's data, and in its output until the data is written. */
 export interface Progress {
@@ -48,9 +65,25 @@ export interface ReadingRules {
   readonly trusted: boolean;
 }
 
-/** The data of a job: `{ name, args }` is enough for a producer without this library. */
-export function dataOf({ origin, args }: TaskMessage): object {
-  return { name: origin.name, ...seal({ origin, args }) };
+/** The job of a task that is added; `{ name, args }` as its data is enough for a producer without this library. */
+export function newJob(message: TaskMessage, { expireInSeconds, heartbeatSeconds }: Limits): NewJob {
+  const { origin, args, fresh } = message;
+  const { id, name, enqueuedAt = 0, dueAt = enqueuedAt } = origin;
+  return {
+    // pg-boss takes UUIDs only, and keeps the job of a task that has ended
+    id: fresh ? id : crypto.randomUUID(),
+    data: { name, ...seal({ origin, args }) },
+    ...(dueAt > enqueuedAt && { startAfter: secondsUntil(dueAt) }),
+    singletonKey: id,
+    // as the column is called: older versions drop the `group` of what is inserted
+    groupId: name,
+    retryLimit: ENDLESS,
+    retryDelay: RETRY_DELAY_SECONDS,
+    retryBackoff: false,
+    retentionSeconds: RETENTION_SECONDS,
+    expireInSeconds,
+    heartbeatSeconds,
+  };
 }
 
 /** The carrier in a job's data, wherever it is; `undefined` where there is none. */

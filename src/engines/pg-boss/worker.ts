@@ -5,6 +5,7 @@ import { InFlight } from "../../core/in-flight.js";
 import { whenAborted } from "../../core/when-aborted.js";
 import { within } from "../../core/within.js";
 import type { EngineHost, Settlement, StoreAnswer } from "../engine.js";
+import { inNextTurn } from "../turn.js";
 import { untraced } from "../untraced.js";
 import type { FetchedJob } from "./library.js";
 import type { PgBossEngineSettings } from "./options.js";
@@ -23,7 +24,9 @@ export class Worker {
   readonly #host: EngineHost;
   readonly #store: Store;
   readonly #settings: PgBossEngineSettings;
-  /** Tasks that the host has. Their ends may still be on their way into the store. */
+  /** Tasks that the host has. */
+  readonly #held = new Set<StoredTask>();
+  /** Those of them whose success is not yet on its way into the store. */
   readonly #running = new Set<StoredTask>();
   readonly #runs = new InFlight();
   /** Names that no task here has, and until when theirs are left to others. */
@@ -81,12 +84,13 @@ export class Worker {
       this.#look = this.#fetch();
       await within(ANSWER_MS, this.#look, undefined);
       if (!this.#nudged && !this.#stopped) await this.#pause();
+      // what else ends at this moment makes room for the same look
+      await new Promise<void>(inNextTurn);
     }
   }
 
   async #fetch(): Promise<void> {
-    const { concurrency } = this.#settings;
-    const room = concurrency - this.#running.size;
+    const room = this.#room();
     this.#hungry = room <= 0;
     if (this.#hungry) return;
     const look = (): Promise<StoredTask[]> => untraced(() => this.#store.fetch(room, this.#foreignNames()));
@@ -94,7 +98,13 @@ export class Worker {
     this.fetched += tasks.length;
     this.#hungry = tasks.length === room;
     await Promise.all(tasks.map((task) => this.#handOver(task)));
-    if (this.#hungry && this.#running.size < concurrency) this.nudge();
+    if (this.#hungry && this.#room() > 0) this.nudge();
+  }
+
+  // The next tasks start while the successes before them are being stored, unless these pile up.
+  #room(): number {
+    const { concurrency } = this.#settings;
+    return Math.min(concurrency - this.#running.size, 2 * concurrency - this.#held.size);
   }
 
   // The host hears neither of a task whose last end was stored by half, nor of a job that names none, nor of one for
@@ -120,16 +130,24 @@ export class Worker {
   }
 
   async #run(task: StoredTask): Promise<void> {
+    this.#held.add(task);
     this.#running.add(task);
     this.#heartbeat.add(task.job);
     await this.#host.run(deliveryOf(task, this.#host), (end) => this.#end(task, end));
     this.#heartbeat.delete(task.job);
+    this.#held.delete(task);
+    this.#gone(task);
+  }
+
+  #gone(task: StoredTask): void {
     this.#running.delete(task);
     if (this.#hungry) this.nudge();
   }
 
   #end(task: StoredTask, end: Settlement): Promise<StoreAnswer> {
     if (end.outcome === "deferred") this.#leave(task, end.delay);
+    // a job that is given back could be claimed here while that is stored by half
+    if (end.outcome === "success") this.#gone(task);
     return this.#store.settle(task, end);
   }
 

@@ -4,6 +4,7 @@ import { pgBossEngine } from "otel-taskflow/pg-boss";
 import { PgBoss } from "pg-boss";
 import { afterAll, describe, expect, onTestFinished, test, vi } from "vitest";
 import { postgresMissing, startPostgres } from "../../support/servers.js";
+import { deferred } from "../../support/tasks.js";
 import { collectDiag } from "../../support/telemetry.js";
 import { describeUnavailable } from "../../support/unavailable.js";
 import { type Backend, postgresBackend, query } from "./backends.js";
@@ -18,13 +19,20 @@ function describeLoad(): void {
   test("two workers run each of 1,000 tasks once", async () => {
     const managers = [managerOn(backend, "shared", 50), managerOn(backend, "shared", 50)] as const;
     const runs: string[][] = [[], []];
+    const both = deferred();
     const work = managers.map((tasks, n) =>
-      tasks.task("task", () => void runs[n]?.push(getTaskContext()?.taskId ?? "")),
+      tasks.task("task", () => {
+        runs[n]?.push(getTaskContext()?.taskId ?? "");
+        if (runs.every(({ length }) => length > 0)) both.resolve();
+        return both.promise;
+      }),
     );
     const ids: string[] = [];
     // each waits for those before it, and no longer than ten seconds
     for (let slice = 0; slice < 10; slice += 1) {
-      const adding = Array.from({ length: 100 }, () => managers[0].addTask(work[0] as () => void));
+      const adding = Array.from({ length: 100 }, (_, n) =>
+        managers[n % 2 ? 0 : 1].addTask(work[n % 2 ? 0 : 1] as () => void),
+      );
       ids.push(...(await Promise.all(adding)));
     }
     await Promise.all(managers.map((tasks) => tasks.work()));

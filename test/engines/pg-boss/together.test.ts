@@ -1,5 +1,6 @@
 import { diag } from "@opentelemetry/api";
-import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
+import type { CommandResponse } from "pg-boss";
+import { afterAll, beforeAll, describe, expect, type TestContext, test, vi } from "vitest";
 import { startMetrics } from "../../support/metrics.js";
 import { deferred } from "../../support/tasks.js";
 import { describeUnavailable } from "../../support/unavailable.js";
@@ -77,4 +78,55 @@ function describeTogether(): void {
     expect(states).toMatchObject([[{ state: "active" }], [{ state: "completed" }], [{ state: "completed" }]]);
     expect(kept.flatMap((id) => endsNotStored(id))).toEqual([]);
   });
+
+  test("end together where an end before them is still being stored", async (context) => {
+    const { ends, complete, answer } = await storing(context, 6);
+    const [first, ...others] = ends;
+    first?.();
+    await vi.waitFor(() => expect(complete).toHaveBeenCalled(), PATIENT);
+    for (const end of others) {
+      end();
+      // later than the one before, and before any timer
+      for (let tick = 0; tick < 10; tick += 1) await new Promise<void>((resolve) => process.nextTick(resolve));
+    }
+    answer();
+    await vi.waitFor(() => expect(complete).toHaveBeenCalledTimes(2), PATIENT);
+    expect(complete.mock.calls.map(([, claims]) => [claims].flat().length)).toEqual([1, 5]);
+  });
+
+  test("do not wait for an end before them whose answer never comes", async (context) => {
+    const { ends, ids, queue, beside, complete } = await storing(context, 2);
+    ends[0]?.();
+    await vi.waitFor(() => expect(complete).toHaveBeenCalled(), PATIENT);
+    ends[1]?.();
+    const [, id = ""] = ids;
+    await vi.waitFor(
+      async () => expect(await beside.findJobs(queue, { id })).toMatchObject([{ state: "completed" }]),
+      // after ten seconds without an answer that request fails
+      { timeout: 8_000 },
+    );
+  });
+}
+
+/** Tasks that run until they are told to end; the first end that is stored is answered when the test says so. */
+async function storing(context: TestContext, count: number) {
+  const { manager, visitor, queue } = openTasks(backend, context);
+  const { tasks, boss } = manager({ concurrency: count });
+  const gates = Array.from({ length: count }, () => deferred());
+  const run = vi.fn((n: number) => gates[n]?.promise);
+  const task = tasks.task("task", run);
+  const ids = await Promise.all(gates.map((_gate, n) => tasks.addTask(task, [n])));
+  const beside = await visitor();
+  await tasks.work();
+  await vi.waitFor(() => expect(run).toHaveBeenCalledTimes(count), PATIENT);
+  const answer = deferred();
+  const original = boss.complete.bind(boss) as (...args: unknown[]) => Promise<CommandResponse>;
+  const complete = vi.spyOn(boss, "complete").mockImplementation(original);
+  complete.mockImplementationOnce(async (...args: unknown[]) => {
+    const answered = await original(...args);
+    await answer.promise;
+    return answered;
+  });
+  context.onTestFinished(() => answer.resolve());
+  return { ids, queue, beside, complete, answer: answer.resolve, ends: gates.map(({ resolve }) => resolve) };
 }
