@@ -1,5 +1,6 @@
 import { setTimeout as pause } from "node:timers/promises";
 import { HOME } from "../../core/home.js";
+import { isThenable } from "../../core/thenable.js";
 import { whenAborted } from "../../core/when-aborted.js";
 import { within } from "../../core/within.js";
 import type { Delivery, EngineHost, OpenEngine, TaskEngine, TaskMessage } from "../engine.js";
@@ -71,7 +72,7 @@ class GraphileQueue implements OpenEngine {
     return this.#connection.isOpen ? undefined : this.#connection.open().then(() => {});
   }
 
-  async enqueue({ origin, args }: TaskMessage): Promise<boolean> {
+  async enqueue({ origin, args, fresh }: TaskMessage): Promise<boolean> {
     const { id, enqueuedAt = 0, dueAt = enqueuedAt } = origin;
     // what is left of the delay, measured by one clock
     const delay = dueAt > enqueuedAt ? dueAt - Date.now() : 0;
@@ -80,6 +81,7 @@ class GraphileQueue implements OpenEngine {
       identifier: this.#identify(origin.name),
       payload: seal({ args, origin }),
       delay,
+      fresh,
     });
   }
 
@@ -131,9 +133,13 @@ class GraphileQueue implements OpenEngine {
     const delivery = this.#deliveryOf(job, name);
     const held: HeldJob = { taskId: delivery.id, end: undefined };
     this.#held.add(held);
-    await this.#host.run(delivery, async (end) => {
-      held.end = await settle(this.#store, job, delivery, end);
-      return held.end.job === "lost" ? "lost" : undefined;
+    const stored = (end: JobEnd): "lost" | undefined => {
+      held.end = end;
+      return end.job === "lost" ? "lost" : undefined;
+    };
+    await this.#host.run(delivery, (end) => {
+      const settled = settle(this.#store, job, delivery, end);
+      return isThenable(settled) ? settled.then(stored) : stored(settled);
     });
     this.#held.delete(held);
     this.#worker.putDown(job, held.end);

@@ -1,7 +1,6 @@
 import { EventEmitter } from "node:events";
 import { setTimeout as pause } from "node:timers/promises";
 import { debug } from "../../core/guard.js";
-import { Recent } from "../../core/recent.js";
 import { within } from "../../core/within.js";
 import type { EngineHost } from "../engine.js";
 import type { GraphileEvent, GraphilePool, GraphileRunner } from "./library.js";
@@ -22,13 +21,15 @@ const FIRST_MS = 100;
 const LONGEST_MS = 3_000;
 /** After so long without a pause, what was in trouble is taken to have recovered. */
 const QUIET_MS = 10_000;
+/** So many of the jobs that have ended are known: more than can be on their way to be completed. */
+const MOST_ENDED = 1_000;
 
 /** One start of graphile-worker's runner, followed by the events it emits. */
 export class Generation {
   /** The ids under which it locks its jobs: its workers' (0.16), or their pool's (0.18). */
   readonly workers: string[] = [];
-  /** Jobs whose tasks have ended, most of which graphile-worker has completed by now. */
-  readonly ended: Recent<true> = new Recent();
+  /** Ids of the last jobs whose tasks have ended, most of which graphile-worker has completed by now. In no order. */
+  readonly ended: string[] = [];
   /** Resolves when it should be replaced. */
   readonly troubled: Promise<void>;
   /** It runs nothing any more. */
@@ -39,6 +40,7 @@ export class Generation {
   /** It was told to stop, or is stopping by itself. */
   #halted = false;
   #running = 0;
+  #oldest = 0;
   #onDrained: (() => void) | undefined;
 
   constructor(host: Pick<EngineHost, "storeBack">) {
@@ -64,6 +66,12 @@ export class Generation {
   /** Whether another job may be handed over. */
   get fetches(): boolean {
     return !this.#halted || this.#fetching.size > 0;
+  }
+
+  /** Keeps that the task of a job has ended, in place of what was kept longest. */
+  keepEnded(job: string): void {
+    this.ended[this.#oldest] = job;
+    this.#oldest = (this.#oldest + 1) % MOST_ENDED;
   }
 
   /** Starts it, once. */

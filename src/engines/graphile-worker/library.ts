@@ -1,4 +1,6 @@
+import { setTimeout as pause } from "node:timers/promises";
 import { debug, warn } from "../../core/guard.js";
+import { sqlStateOf } from "../outage.js";
 
 /** The value of `task.engine`, and of `messaging.system`, for which there is no convention. */
 export const GRAPHILE_WORKER = "graphile-worker";
@@ -14,6 +16,15 @@ const HELD = "job.id = $1 and job.locked_by = $2";
 const UNSETTLED = `${HELD} and job.attempts = $3 and job.key is not distinct from $4`;
 /** By an earlier call of the same statement, or because another producer has put a job in its place. */
 const SETTLED = `${HELD} and (job.attempts = ${MOST_ATTEMPTS} or job.key is distinct from $4)`;
+
+/**
+ * Processes that start at once make the schema at once, and graphile-worker 0.16 gives up where another was first
+ * (https://github.com/graphile/worker/issues/496). 0.18 tries again by itself, so this may go with 0.16.
+ */
+const RIVALS = 10;
+const RIVAL_PAUSE_MS = 100;
+/** SQLSTATEs of a schema that is just made by another process: a unique violation, a changed row of the catalogue. */
+const MADE_ELSEWHERE: readonly unknown[] = ["23505", "XX000"];
 
 const OPENED: readonly string[] = ["connect", "acquire"];
 
@@ -112,6 +123,7 @@ export interface GraphileLogger {
 /** SQL of the engine, in one schema. */
 export interface Statements {
   readonly add: string;
+  readonly addFresh: string;
   readonly putBack: string;
   readonly giveUp: string;
   readonly find: string;
@@ -169,6 +181,13 @@ export function statementsOf(name: string): Statements {
     add: `select revision, locked_at, attempts, max_attempts from ${schema}.add_job(
       identifier => $1::text, payload => $2::json, run_at => now() + $3::float8 * interval '1 millisecond',
       max_attempts => ${MOST_ATTEMPTS}, job_key => $4::text, job_key_mode => $5::text)`,
+    // whoever stores names at the same moment for the first time does so in the same order
+    addFresh: `select from (
+        select * from unnest($1::text[], $2::json[], $3::float8[], $4::text[]) as task(identifier, payload, delay, id)
+        order by identifier) as task,
+      lateral ${schema}.add_job(
+        identifier => task.identifier, payload => task.payload, run_at => now() + task.delay * interval '1 millisecond',
+        max_attempts => ${MOST_ATTEMPTS}, job_key => task.id, job_key_mode => 'unsafe_dedupe') as added`,
     // the next run is a job of its own, which keeps what another producer gave this one
     putBack: `with spent as (${spend("")}), next as (
       select added.id from spent, lateral ${schema}.add_job(
@@ -189,6 +208,18 @@ export function statementsOf(name: string): Statements {
     free: `with done as (delete from ${jobs} where locked_by = any($1) and id = any($2::bigint[]) returning id)
       select ${schema}.force_unlock_workers($1) from (select count(*) from done) as counted`,
   };
+}
+
+/** Makes the schema, again where another process was just making it. */
+export async function amongRivals<T>(make: () => Promise<T>): Promise<T> {
+  for (let rival = 1; ; rival += 1) {
+    try {
+      return await make();
+    } catch (error) {
+      if (rival === RIVALS || !MADE_ELSEWHERE.includes(sqlStateOf(error))) throw error;
+      await pause(RIVAL_PAUSE_MS);
+    }
+  }
 }
 
 /**

@@ -16,21 +16,31 @@ const LOST: JobEnd = { job: "lost" };
 
 /**
  * Stores the end of an attempt, while its job is still locked. May be called again after a rejection. graphile-worker
- * stores a success itself, by completing the job.
+ * stores a success itself, by completing the job, so nothing is asked for it.
  */
-export async function settle(store: Store, job: GraphileJob, received: ReceivedTask, end: Settlement): Promise<JobEnd> {
+export function settle(
+  store: Store,
+  job: GraphileJob,
+  received: ReceivedTask,
+  end: Settlement,
+): JobEnd | Promise<JobEnd> {
   switch (end.outcome) {
     case "success":
       return COMPLETE;
-    case "retry": {
-      const payload = payloadWithNext(received, nextAttempt(received.attempt, end));
-      return (await store.putBack(job, payload, end.delay)) ? COMPLETE : LOST;
-    }
+    case "retry":
+      return putBack(store, job, payloadWithNext(received, nextAttempt(received.attempt, end)), end.delay);
     case "deferred":
-      return (await store.putBack(job, givenBack(job, received), end.delay)) ? COMPLETE : LOST;
-    default: {
-      const reason = await store.giveUp(job, reasonOf(end.error));
-      return reason === undefined ? LOST : { job: "fail", reason };
-    }
+      return putBack(store, job, givenBack(job, received), end.delay);
+    default:
+      return giveUp(store, job, reasonOf(end.error));
   }
+}
+
+async function putBack(store: Store, job: GraphileJob, payload: unknown, delay: number): Promise<JobEnd> {
+  return (await store.putBack(job, payload, delay)) ? COMPLETE : LOST;
+}
+
+async function giveUp(store: Store, job: GraphileJob, why: string): Promise<JobEnd> {
+  const reason = await store.giveUp(job, why);
+  return reason === undefined ? LOST : { job: "fail", reason };
 }

@@ -1,10 +1,11 @@
-import { setTimeout as pause } from "node:timers/promises";
 import { quietly, warn } from "../../core/guard.js";
 import { HOME } from "../../core/home.js";
 import type { StoreLink } from "../link.js";
 import { isUnavailable, sqlStateOf } from "../outage.js";
+import { Together } from "../together.js";
 import { untraced } from "../untraced.js";
 import {
+  amongRivals,
   type GraphileClient,
   type GraphileJob,
   type GraphileUtils,
@@ -13,16 +14,8 @@ import {
   statementsOf,
 } from "./library.js";
 import type { EngineSettings } from "./options.js";
-import { keyOf, LATEST } from "./stored-task.js";
+import { keyOf, LATEST, type NewTask } from "./stored-task.js";
 
-/**
- * Processes that start at once make the schema at once, and graphile-worker 0.16 gives up where another was first
- * (https://github.com/graphile/worker/issues/496). 0.18 tries again by itself, so this may go with 0.16.
- */
-const RIVALS = 10;
-const RIVAL_PAUSE_MS = 100;
-/** SQLSTATEs of a schema that is just made by another process: a unique violation, a changed row of the catalogue. */
-const MADE_ELSEWHERE: readonly unknown[] = ["23505", "XX000"];
 /** SQLSTATEs of a schema that is gone, as where the database was dropped and made again. */
 const SCHEMA_MISSING: readonly unknown[] = ["3F000", "42P01", "42883"];
 /** SQLSTATE of a database that is gone. */
@@ -32,15 +25,8 @@ const REFUSED = /^22/;
 /** The reason of a job whose own the database cannot hold. */
 const UNSAID = "the task failed; the database cannot hold the text of its error";
 
-/** A task to be stored. */
-export interface NewTask {
-  /** The task's id, and the job's key. */
-  readonly id: string;
-  readonly identifier: string;
-  readonly payload: unknown;
-  /** Milliseconds from now. */
-  readonly delay: number;
-}
+/** So many tasks go in one statement. */
+const MOST_TOGETHER = 100;
 
 /** Where a task is. */
 export interface LiveJob extends Pick<GraphileJob, "task_identifier"> {
@@ -136,14 +122,19 @@ export class Store {
   readonly #sql: Statements;
   /** Removals whose answer has not come, by job; whoever deletes one from here has the task. */
   readonly #removals = new Map<string, Removal>();
+  readonly #fresh: Together<NewTask, true>;
 
   constructor(connection: Connection, schema: string) {
     this.#connection = connection;
     this.#sql = statementsOf(schema);
+    // an answer with an SQLSTATE refuses the statement as a whole
+    const isRefusal = (error: unknown): boolean => sqlStateOf(error) !== undefined;
+    this.#fresh = new Together((tasks) => this.#addFresh(tasks), isRefusal, MOST_TOGETHER);
   }
 
   /** Stores a task; false where one of that id is queued, waiting or running. */
   async add(task: NewTask): Promise<boolean> {
+    if (task.fresh) return await this.#fresh.ask(task);
     const stored = await this.#addJob(task, "unsafe_dedupe");
     if (stored?.revision === 0) return true;
     if (stored === undefined || stored.locked_at !== null || stored.attempts < stored.max_attempts) return false;
@@ -238,6 +229,23 @@ export class Store {
     return stored;
   }
 
+  // Jobs that are there are not asked for together: statements that lock several of them might wait for each other.
+  async #addFresh(tasks: readonly NewTask[]): Promise<true[]> {
+    const [task] = tasks;
+    if (task !== undefined && tasks.length === 1) {
+      await this.#addJob(task, "unsafe_dedupe");
+      return [true];
+    }
+    await this.#query(this.#sql.addFresh, [
+      tasks.map(({ identifier }) => identifier),
+      tasks.map(({ payload }) => JSON.stringify(payload)),
+      // a microsecond apart, so that they start in their order
+      tasks.map(({ delay }, place) => (millisecondsOf(delay) ?? 0) + place / 1_000),
+      tasks.map(({ id }) => id),
+    ]);
+    return tasks.map(() => true);
+  }
+
   // The number of attempts tells this delivery from a later one to the same worker.
   async #settle(text: string, { id, locked_by, attempts, key }: GraphileJob, values: unknown[]): Promise<boolean> {
     const [answer] = await this.#query<{ stored: boolean }>(text, [id, locked_by, attempts, key, ...values]);
@@ -271,17 +279,6 @@ async function inTransaction<T>(client: GraphileClient, run: () => Promise<T>): 
 // Without a delay, a job is due at once by the server's clock.
 function millisecondsOf(delay: number): number | null {
   return delay > 0 ? Math.min(delay, LATEST - Date.now()) : null;
-}
-
-async function amongRivals<T>(make: () => Promise<T>): Promise<T> {
-  for (let rival = 1; ; rival += 1) {
-    try {
-      return await make();
-    } catch (error) {
-      if (rival === RIVALS || !MADE_ELSEWHERE.includes(sqlStateOf(error))) throw error;
-      await pause(RIVAL_PAUSE_MS);
-    }
-  }
 }
 
 async function release(utils: GraphileUtils): Promise<void> {

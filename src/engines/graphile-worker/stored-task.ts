@@ -19,6 +19,18 @@ const MAX_REASON = 2_000;
 /** Epoch milliseconds; PostgreSQL knows no later year than JavaScript writes with four digits. */
 export const LATEST: number = Date.UTC(9999, 11, 31);
 
+/** A task to be stored. */
+export interface NewTask {
+  /** The task's id, and the job's key. */
+  readonly id: string;
+  readonly identifier: string;
+  readonly payload: unknown;
+  /** Milliseconds from now. */
+  readonly delay: number;
+  /** No task that lives has this id. */
+  readonly fresh: boolean;
+}
+
 /** A job as a delivery of a task, but for its origin. */
 export interface ReceivedTask extends StoredTask, Pick<Delivery, "args" | "attempt" | "redelivered" | "previous"> {
   /** Runs of this attempt that were lost before this one. */

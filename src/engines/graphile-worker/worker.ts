@@ -75,7 +75,7 @@ export class Worker {
     if (end.job === "fail") throw new Error(end.reason);
     // graphile-worker completes a job by its id alone, whoever has locked it by now
     if (end.job === "lost") Object.assign(job, { id: NO_JOB });
-    else this.#generationOf(job)?.ended.keep(String(job.id), true);
+    else this.#generationOf(job)?.keepEnded(String(job.id));
   }
 
   /** Fetches nothing more. Resolves when no fetch is under way, or soon after `deadline` aborts. Never rejects. */
@@ -188,9 +188,8 @@ export class Worker {
   // False where it has to be tried again.
   async #putAway({ workers, ended, isOver }: Generation, tell: typeof warn): Promise<boolean> {
     const { store } = this.#parts;
-    const jobs = ended.entries().map(([id]) => id);
     try {
-      if (workers.length > 0) await (isOver ? store.free(workers, jobs) : store.complete(workers, jobs));
+      if (workers.length > 0) await (isOver ? store.free(workers, ended) : store.complete(workers, ended));
       return true;
     } catch (error) {
       tell("what a stopped worker held could not be freed yet", error);
