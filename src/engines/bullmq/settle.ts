@@ -12,12 +12,6 @@ const REFUSES_SUCCESS: readonly unknown[] = [-4, -9];
 
 type Failure = Exclude<Settlement, { outcome: "success" | "deferred" }>;
 
-/** BullMQ's own ways to store an end; each gives the job that BullMQ's worker is to run next, where it asks for one. */
-interface BullmqWays {
-  readonly complete: (fetchNext: boolean) => Promise<unknown>;
-  readonly fail: (error: Error, fetchNext: boolean) => Promise<unknown>;
-}
-
 /**
  * A job in the hands of the host, until its end is stored. BullMQ's worker stores it when the processor has ended, by two
  * methods of the job; here these tell exactly whether it is stored, and are carried out again where it is not.
@@ -32,7 +26,9 @@ export class HeldJob {
   readonly #store: Store;
   readonly #lockDuration: number;
   readonly #attemptsMade: number;
-  readonly #ways: BullmqWays;
+  /** The job's own methods, while it has others in their place. */
+  readonly #complete: BullmqWorkerJob["moveToCompleted"];
+  readonly #giveUp: BullmqWorkerJob["moveToFailed"];
   readonly #left: () => void;
   /** Resolves when BullMQ's worker stores the end: whether it asks for the next job. */
   readonly #asked: Promise<boolean>;
@@ -62,12 +58,17 @@ export class HeldJob {
     this.#answered = new Promise((resolve) => {
       this.#answer = resolve;
     });
-    this.#ways = this.#takeOver();
+    this.#complete = job.moveToCompleted;
+    this.#giveUp = job.moveToFailed;
+    this.#takeOver();
   }
 
   /** Stores the end, as the host asks for it, and as often: only one call at a time. */
   async store(end: Settlement): Promise<"lost" | undefined> {
-    const claim = this.#isTried ? await this.#look() : await this.#claim(end);
+    let claim: "ours" | "stored" | "lost" = "ours";
+    if (this.#isTried) claim = await this.#look();
+    // BullMQ stores each end for the holder of the lock alone, but writes a job's data whoever that is
+    else if (end.outcome === "retry") claim = await this.#claim();
     this.#isTried = true;
     this.leave(claim === "ours" ? await this.#move(end) : undefined);
     return claim === "lost" ? "lost" : undefined;
@@ -87,20 +88,15 @@ export class HeldJob {
   }
 
   // BullMQ's worker never hears of a failure to store: for one to store a success, it would store that the job has failed.
-  #takeOver(): BullmqWays {
+  #takeOver(): void {
     const { job } = this;
-    const [complete, fail] = [job.moveToCompleted.bind(job), job.moveToFailed.bind(job)];
-    const asked = (fetchNext = false): Promise<unknown> => {
+    const asked = (_end: unknown, _token: string, fetchNext = false): Promise<unknown> => {
       this.#isAsked = true;
       this.#ask(fetchNext);
       return this.#answered;
     };
-    job.moveToCompleted = (_result, _token, fetchNext) => asked(fetchNext);
-    job.moveToFailed = (_error, _token, fetchNext) => asked(fetchNext);
-    return {
-      complete: (fetchNext) => complete(undefined, this.#token, fetchNext),
-      fail: (error, fetchNext) => fail(error, this.#token, fetchNext),
-    };
+    job.moveToCompleted = asked;
+    job.moveToFailed = asked;
   }
 
   async #move(end: Settlement): Promise<unknown> {
@@ -117,11 +113,11 @@ export class HeldJob {
     const fetchNext = (await this.#asked) && isFirst;
     try {
       if (end.outcome !== "success") return await link.await(() => this.#fail(end, fetchNext));
-      return await link.await(() => this.#ways.complete(fetchNext));
+      return await link.await(() => this.#complete.call(this.job, undefined, this.#token, fetchNext));
     } catch (error) {
       if (end.outcome !== "success" || !refusesSuccess(error)) throw error;
       warn(`BullMQ takes task ${this.job.id}, which has succeeded, for a failed one`, error);
-      return await link.await(() => this.#ways.fail(error, fetchNext));
+      return await link.await(() => this.#giveUp.call(this.job, error, this.#token, fetchNext));
     }
   }
 
@@ -138,7 +134,7 @@ export class HeldJob {
     const before = Array.isArray(stacktrace) ? [...stacktrace] : stacktrace;
     if (end.outcome === "retry") askHere(job);
     try {
-      return await this.#ways.fail(thrownFor(end) ?? moved(), fetchNext);
+      return await this.#giveUp.call(job, thrownFor(end) ?? moved(), this.#token, fetchNext);
     } catch (error) {
       // BullMQ adds the stack to the job before it is stored
       job.stacktrace = before;
@@ -146,13 +142,9 @@ export class HeldJob {
     }
   }
 
-  #extend(): Promise<number> {
-    return this.#store.link.ask(() => this.job.extendLock(this.#token, this.#lockDuration));
-  }
-
-  // BullMQ stores each end for the holder of the lock alone, but writes a job's data whoever that is.
-  async #claim({ outcome }: Settlement): Promise<"ours" | "lost"> {
-    return outcome === "retry" && (await this.#extend()) !== 1 ? "lost" : "ours";
+  async #claim(): Promise<"ours" | "lost"> {
+    const extended = await this.#store.link.ask(() => this.job.extendLock(this.#token, this.#lockDuration));
+    return extended === 1 ? "ours" : "lost";
   }
 
   // A try before may have been carried out, and its answer lost.
@@ -161,8 +153,8 @@ export class HeldJob {
     const found = await this.#store.find(String(job.id));
     const isOver = found === undefined || !isSameTask(found, job) || found.attemptsMade > this.#attemptsMade;
     if (isOver) return "stored";
-    // BullMQ no longer renews it once the processor has ended
-    return (await this.#extend()) === 1 ? "ours" : "lost";
+    // BullMQ no longer renews the lock once the processor has ended
+    return await this.#claim();
   }
 }
 

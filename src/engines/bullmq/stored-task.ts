@@ -168,6 +168,7 @@ export function dataWithNext(job: BullmqJob, next: NextAttempt): object {
 /** What was noted of the attempt a job is to be run as. */
 function planned(job: BullmqJob): NextAttempt | undefined {
   const { next, now } = fieldsOf(job.data);
+  if (next === undefined) return undefined;
   return [next, now].map(readNextAttempt).find((noted) => noted?.attempt === attemptOf(job));
 }
 
@@ -210,9 +211,7 @@ export function deliveryOf(job: BullmqJob, host: EngineHost, mostAttempts: numbe
 
 // A flow or a scheduler carries it in the job's options, as addJob does.
 function carrierOf({ data, opts }: BullmqJob): Carrier | undefined {
-  return unseal(data) === undefined || fieldsOf(data).carrier === undefined
-    ? opts[ENVELOPE_KEY]
-    : unseal(data)?.carrier;
+  return (fieldsOf(data).carrier === undefined ? undefined : unseal(data)?.carrier) ?? opts[ENVELOPE_KEY];
 }
 
 // A task that was given back has been due all the time; of others' jobs that is not known.

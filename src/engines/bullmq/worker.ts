@@ -8,7 +8,7 @@ import { type BullmqWorker, type BullmqWorkerJob, hearConnections } from "./libr
 import type { BullmqEngineSettings } from "./options.js";
 import { HeldJob, moved } from "./settle.js";
 import type { Store } from "./store.js";
-import { type BullmqJob, deliveryOf } from "./stored-task.js";
+import { deliveryOf } from "./stored-task.js";
 
 /** A backoff strategy answers this where no attempt is to follow. */
 const GIVE_UP = -1;
@@ -19,6 +19,13 @@ const TOLD_LATE_MS = 50;
 const FETCHED_MS = 5_000;
 const CLOSE_MS = 5_000;
 
+/** Leads from a job that was in the hands of the host to how it was held: BullMQ tells of it afterwards. */
+const HELD = Symbol("otel-taskflow");
+
+interface RunJob extends BullmqWorkerJob {
+  [HELD]?: HeldJob;
+}
+
 /** Runs the tasks of one queue in this process. */
 export class TaskWorker {
   readonly #settings: BullmqEngineSettings;
@@ -27,8 +34,6 @@ export class TaskWorker {
   /** The ids of jobs that BullMQ has fetched, and not given to the processor yet. */
   readonly #fetched = new Set<string | undefined>();
   readonly #held = new Set<HeldJob>();
-  /** Jobs that were in the hands of the host: BullMQ tells of them afterwards. */
-  readonly #ran = new WeakMap<BullmqJob, HeldJob>();
   readonly #stopped = new AbortController();
   readonly #worker: BullmqWorker;
   readonly #started: Promise<void>;
@@ -82,7 +87,7 @@ export class TaskWorker {
   #open(): BullmqWorker {
     const { Worker, queue, workerOptions } = this.#settings;
     const { settings } = workerOptions as { settings?: object }; // as the application gave them
-    const backoffStrategy = (_attempts: number, _type: string, _error: Error, job: BullmqJob): number =>
+    const backoffStrategy = (_attempts: number, _type: string, _error: Error, job: RunJob): number =>
       this.#delayOf(job);
     const process = (job: BullmqWorkerJob, token?: string): Promise<void> => this.#process(job, token);
     const options = { ...workerOptions, autorun: false, settings: { ...settings, backoffStrategy } };
@@ -90,7 +95,7 @@ export class TaskWorker {
     const worker = new Worker(queue, process, options as never);
     hearConnections(worker);
     worker.on("active", ({ id }) => this.#fetched.add(id));
-    worker.on("completed", (job) => this.#ran.get(job)?.toldByWorker());
+    worker.on("completed", (job: RunJob) => job[HELD]?.toldByWorker());
     worker.on("failed", (job, error) => this.#failed(job, error));
     worker.on("error", (error) => this.#store.reported(`the BullMQ worker of ${queue}`, error));
     return worker;
@@ -104,26 +109,26 @@ export class TaskWorker {
     this.#worker.run().catch((error: unknown) => warn("the BullMQ worker has stopped", error));
   }
 
-  async #process(job: BullmqWorkerJob, token: string | undefined): Promise<void> {
-    while (this.#store.removals.isLeaving(job)) await this.#store.removals.left(job);
+  #process(job: BullmqWorkerJob, token: string | undefined): Promise<void> {
+    const { removals } = this.#store;
+    if (removals.isLeaving(job)) return removals.left(job).then(() => this.#process(job, token));
     this.#fetched.delete(job.id);
-    if (this.#store.removals.hasLeft(job)) throw moved();
-    await this.#run(job, token);
+    return removals.hasLeft(job) ? Promise.reject(moved()) : this.#run(job, token);
   }
 
   // This follows in the same turn as the look whether the job has left, since whoever takes a task out looks here first.
-  #run(job: BullmqWorkerJob, token = ""): Promise<void> {
+  #run(job: RunJob, token = ""): Promise<void> {
     const held = new HeldJob(job, token, this.#store, this.#settings, () => this.#held.delete(held));
     this.#held.add(held);
-    this.#ran.set(job, held);
+    job[HELD] = held;
     const delivery = deliveryOf(job, this.#host, this.#settings.mostAttempts);
     void this.#host.run(delivery, (end) => held.store(end));
     return held.processed;
   }
 
-  #failed(job: BullmqWorkerJob | undefined, error: Error): void {
+  #failed(job: RunJob | undefined, error: Error): void {
     this.#fetched.delete(job?.id);
-    const held = job && this.#ran.get(job);
+    const held = job?.[HELD];
     if (held === undefined) warn(`BullMQ gave up task ${job?.id} without running it`, error);
     else held.toldByWorker();
   }
@@ -134,8 +139,8 @@ export class TaskWorker {
   }
 
   // BullMQ asks for each job that failed by an error which leaves room for another attempt.
-  #delayOf(job: BullmqJob): number {
-    const nextAt = this.#ran.get(job)?.nextAt;
+  #delayOf(job: RunJob): number {
+    const nextAt = job[HELD]?.nextAt;
     return nextAt === undefined ? GIVE_UP : Math.max(0, Math.ceil(nextAt - Date.now()));
   }
 }
