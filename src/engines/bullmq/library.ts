@@ -1,4 +1,6 @@
+import { isTaskStoreError } from "../../core/errors.js";
 import { debug } from "../../core/guard.js";
+import { within } from "../../core/within.js";
 import { isUnavailable, sqlStateOf } from "../outage.js";
 import type { BullmqJob } from "./stored-task.js";
 
@@ -13,8 +15,16 @@ export interface BullmqStoredJob extends BullmqJob {
   getState(): Promise<string>;
 }
 
+/** A job as it is added. */
+export interface NewJob {
+  readonly name: string;
+  readonly data: object;
+  readonly opts: object;
+}
+
 export interface BullmqQueue {
   add(name: string, data: object, options: object): Promise<unknown>;
+  addBulk(jobs: NewJob[]): Promise<unknown[]>;
   getJob(id: string): Promise<BullmqStoredJob | undefined>;
   getJobCounts(): Promise<Readonly<Record<string, number>>>;
   /** 1 when the job is gone, 0 while a worker holds it. */
@@ -86,6 +96,7 @@ const OUTAGE_TEXTS = [
   ...["Connection terminated", "timeout"],
   ...["LOADING", "CLUSTERDOWN"],
 ].map((text) => text.toLowerCase());
+const CLOSE_MS = 5_000;
 const WITHDRAW = "otelTaskflowWithdraw";
 const WITHDRAW_FROM = ["wait", "paused", "delayed", "prioritized"] as const;
 /** A field of a job that has been withdrawn: by whom. */
@@ -159,4 +170,25 @@ export function isOutage(error: unknown): boolean {
   if (typeof code === "string" && OUTAGE_CODE.test(code)) return true;
   const text = typeof message === "string" ? message.toLowerCase() : "";
   return OUTAGE_TEXTS.some((one) => text.includes(one));
+}
+
+/** Whether none of the jobs of a request was added: PostgreSQL, which says why by an SQLSTATE, adds all of them or none. */
+export function isRefusalOfAll(error: unknown): boolean {
+  return !isTaskStoreError(error) && sqlStateOf(error) !== undefined;
+}
+
+/** Gives up a queue's connections; a `graceful` close lets BullMQ come to its end, for some seconds. */
+export async function closeQueue(queue: BullmqQueue, graceful: boolean): Promise<void> {
+  if (
+    graceful &&
+    (await within(
+      CLOSE_MS,
+      queue.close().then(() => true),
+      false,
+    ))
+  )
+    return;
+  // a connection that was never made is given up by the one, a lost one by the other; neither may ever resolve
+  queue.disconnect().catch(() => {});
+  queue.close().catch(() => {});
 }

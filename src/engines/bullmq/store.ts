@@ -5,8 +5,19 @@ import { HOME } from "../../core/home.js";
 import { within } from "../../core/within.js";
 import type { EngineHost, TaskMessage } from "../engine.js";
 import { StoreLink } from "../link.js";
+import { Together } from "../together.js";
 import { untraced } from "../untraced.js";
-import { type BullmqQueue, type BullmqStoredJob, hearConnections, isConnected, isOutage, redisOf } from "./library.js";
+import {
+  type BullmqQueue,
+  type BullmqStoredJob,
+  closeQueue,
+  hearConnections,
+  isConnected,
+  isOutage,
+  isRefusalOfAll,
+  type NewJob,
+  redisOf,
+} from "./library.js";
 import type { BullmqEngineSettings } from "./options.js";
 import { LATE_MS, Removals, WITHDRAWN } from "./removals.js";
 import { BACKOFF, hasStamp, jobIdsOf, taskData } from "./stored-task.js";
@@ -16,7 +27,10 @@ const ENDED: readonly string[] = ["completed", "failed"];
 const WRONG_TYPE = "WRONGTYPE";
 const POLL_MS = 1_000;
 const ANSWER_MS = 1_000;
-const CLOSE_MS = 5_000;
+/** Options of jobs that have no part in whether BullMQ takes them. */
+const SAY_WHAT_IS_KEPT: readonly string[] = ["removeOnComplete", "removeOnFail"];
+/** Tasks in one request. */
+const MOST_AT_ONCE = 100;
 
 /** The tasks of one queue, seen from outside of any worker. Connects when it is first used. */
 export class Store {
@@ -24,6 +38,7 @@ export class Store {
   readonly removals: Removals;
   readonly #outages: Outages;
   readonly #settings: BullmqEngineSettings;
+  readonly #adding: Together<NewJob, unknown>;
   /** By the id under which a job is being added or removed here: until when. */
   readonly #changing = new Map<string, Promise<unknown>>();
   #queue: BullmqQueue | undefined;
@@ -37,6 +52,7 @@ export class Store {
     this.#outages = new Outages(host, () => this.countLive());
     this.link = new StoreLink(this.#outages, isOutage);
     this.removals = new Removals(this);
+    this.#adding = new Together((jobs) => this.#addAll(jobs), isRefusalOfAll, mostAtOnce(settings));
   }
 
   get isOpen(): boolean {
@@ -130,9 +146,10 @@ export class Store {
     const { name, maxAttempts = 1, enqueuedAt = 0, dueAt = enqueuedAt } = message.origin;
     // rounded up: no task starts early
     const delay = Math.ceil(dueAt - enqueuedAt);
-    const options = { jobId, attempts: maxAttempts, backoff: BACKOFF, delay };
+    const opts = { jobId, attempts: maxAttempts, backoff: BACKOFF, delay };
+    const job = { name, data: taskData(message, stamp), opts };
     try {
-      await this.#ask((queue) => queue.add(name, taskData(message, stamp), options));
+      await (stamp === undefined ? this.#adding.ask(job) : this.#addAll([job]));
     } catch (error) {
       // it may be there all the same
       if (!isTaskStoreError(error) || error.stored === false) throw error;
@@ -141,6 +158,20 @@ export class Store {
       return hasStamp(job, stamp);
     }
     return stamp === undefined || (await this.#isStored(jobId, stamp));
+  }
+
+  async #addAll(jobs: readonly NewJob[]): Promise<unknown[]> {
+    const [job] = jobs;
+    try {
+      return await this.#ask(async (queue) => {
+        if (job === undefined || jobs.length > 1) return await queue.addBulk([...jobs]);
+        return [await queue.add(job.name, job.data, job.opts)];
+      });
+    } catch (error) {
+      if (jobs.length === 1 || isTaskStoreError(error) || isRefusalOfAll(error)) throw error;
+      // Redis takes each job by itself: some may be there, though another was refused
+      throw new TaskStoreError("the store refused tasks that were added at the same moment", { cause: error });
+    }
   }
 
   async #makeAllFree(ids: readonly string[]): Promise<boolean> {
@@ -216,6 +247,13 @@ async function storingNothing<T>(look: () => Promise<T>): Promise<T> {
   }
 }
 
+// BullMQ's own telemetry gives all jobs of a request one trace, and a job may have options by which it alone is refused.
+function mostAtOnce({ queueOptions }: BullmqEngineSettings): number {
+  const { telemetry, defaultJobOptions } = queueOptions as { telemetry?: unknown; defaultJobOptions?: object };
+  const isPlain = Object.keys({ ...defaultJobOptions }).every((key) => SAY_WHAT_IS_KEPT.includes(key));
+  return telemetry === undefined && isPlain ? MOST_AT_ONCE : 1;
+}
+
 /** Tells the host that the server has gone, and then asks until it answers again. */
 class Outages implements Pick<EngineHost, "storeLost" | "storeBack"> {
   readonly #host: EngineHost;
@@ -257,19 +295,4 @@ class Outages implements Pick<EngineHost, "storeLost" | "storeBack"> {
     }
     this.#asking = false;
   }
-}
-
-async function closeQueue(queue: BullmqQueue, graceful: boolean): Promise<void> {
-  if (
-    graceful &&
-    (await within(
-      CLOSE_MS,
-      queue.close().then(() => true),
-      false,
-    ))
-  )
-    return;
-  // a connection that was never made is given up by the one, a lost one by the other; neither may ever resolve
-  queue.disconnect().catch(() => {});
-  queue.close().catch(() => {});
 }
