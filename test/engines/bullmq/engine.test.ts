@@ -311,6 +311,84 @@ await describeVersions("the engine's jobs", (open) => {
     expect(onCancel).not.toHaveBeenCalled();
   });
 
+  test("are cancelled as what they are, though another of their id was to be removed before", async () => {
+    const lab = open();
+    const worker = managerOn(lab);
+    const task = worker.task("task", () => {});
+    let asked = 0;
+    class Losing extends lab.bullmq.Queue {
+      override async waitUntilReady(): Promise<never> {
+        const client = await clientOf(this);
+        const carryOut = client.runCommand.bind(client);
+        client.runCommand = async (name, args) => {
+          if (!name.startsWith("otelTask")) return await carryOut(name, args);
+          asked += 1;
+          if (asked > 1) return await carryOut(name, args);
+          await finish(worker);
+          await worker.addTask(task, [], { taskId: "order-7", delay: 60_000, tags: { which: "second" } });
+          throw new Error("it never arrived");
+        };
+        return (await super.waitUntilReady()) as never;
+      }
+    }
+    const cancelled: unknown[] = [];
+    const onCancel = ({ context }: TaskEvent): void => void cancelled.push(context.tags.which);
+    const tasks = managerOn(lab, { onCancel }, { Queue: Losing });
+    await tasks.addTask(tasks.task("task", task), [], { taskId: "order-7", tags: { which: "first" } });
+    expect(await tasks.cancel("order-7")).toBe(true);
+    await tasks.idle();
+    expect(cancelled).toEqual(["second"]);
+  });
+
+  test("that a worker here has got, and not told of yet, are waited for by a cancel", async () => {
+    const lab = open();
+    const [got, looked] = [deferred(), deferred()];
+    class Untold extends (lab.bullmq.Worker as unknown as BullmqWorkerClass) {
+      constructor(name: string, processor: BullmqProcessor, options: never) {
+        const late: BullmqProcessor = async (job, token) => {
+          got.resolve();
+          await looked.promise;
+          await processor(job, token);
+        };
+        super(name, late, options);
+      }
+      emit(event: string, ...args: unknown[]): boolean {
+        return event === "active" || Reflect.apply(lab.bullmq.Worker.prototype.emit, this, [event, ...args]);
+      }
+    }
+    class Looking extends lab.bullmq.Queue {
+      override async getJob(id: string): Promise<never> {
+        const job = await super.getJob(id);
+        const getState = job?.getState.bind(job);
+        const look = async (): Promise<unknown> => {
+          const state = await getState?.();
+          looked.resolve();
+          return state;
+        };
+        return Object.assign(job ?? {}, { getState: look }) as never;
+      }
+    }
+    const tasks = managerOn(lab, {}, { Worker: Untold, Queue: Looking });
+    const id = await tasks.addTask(tasks.task("stuck", () => new Promise(() => {})));
+    await tasks.work();
+    await got.promise;
+    expect(await tasks.cancel(id)).toBe(true);
+  });
+
+  test("of a flow are cancelled with their children, as BullMQ removes them", async () => {
+    const lab = open();
+    const tasks = managerOn(lab);
+    for (const name of ["parent", "child"]) tasks.task(name, () => {});
+    const queueName = lab.queue.name;
+    const child = { name: "child", queueName, data: {}, opts: { removeOnComplete: false } };
+    const parent = { name: "parent", queueName, data: {}, opts: { delay: 60_000 } };
+    const flow = await lab.flow().add({ ...parent, children: [child] });
+    await tasks.work();
+    const { id = "" } = await lab.reaches("delayed", flow.job.id);
+    expect([await lab.queue.getCompletedCount(), await tasks.cancel(id)]).toEqual([1, true]);
+    expect(await lab.queue.getCompletedCount()).toBe(0);
+  });
+
   test("that BullMQ failed without running them leave their id to others, which can be cancelled", async () => {
     collectDiag();
     const lab = open();

@@ -43,7 +43,7 @@ await describeVersions("the policy of who runs a task", (open) => {
     });
     tasks.task({ name: "once", retries: 0 }, no);
     const { id } = await lab.queue.add("thrice", { args: [] });
-    const once = await lab.queue.add("once", { args: [] }, { attempts: 9, backoff: { type: "nobody" } });
+    const once = await lab.queue.add("once", { args: [] }, { attempts: 9, backoff: { type: "fixed", delay: 10 } });
     await finish(tasks);
     expect([outcomes(telemetry, "thrice"), outcomes(telemetry, "once")]).toEqual([
       ["retry", "retry", "failure"],
