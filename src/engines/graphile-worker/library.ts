@@ -166,7 +166,8 @@ export function spendAttempts(schema: string): string {
 
 /**
  * graphile-worker's own SQL functions wherever it has one: https://worker.graphile.org/docs/sql-add-job. None of them
- * depends on who has locked a job, so those that store the end of an attempt use the table behind its view as well.
+ * depends on who has locked a job, or on whether it has ended, so those that store the end of an attempt, or take a job
+ * that waits, use the table behind its view as well.
  * Times are the server's.
  */
 export function statementsOf(name: string): Statements {
@@ -199,7 +200,8 @@ export function statementsOf(name: string): Statements {
     giveUp: `with spent as (${spend(", last_error = $5::text")})
       select exists (select from spent) or ${isSettled} as stored`,
     find: `select id::text, task_identifier, locked_by from ${schema}.jobs where key = $1 and (${live})`,
-    take: `select taken.*, txid_current()::text as transaction from ${schema}.complete_jobs(array[$1::bigint]) as taken`,
+    take: `delete from ${jobs} where id = $1 and key = $2 and locked_at is null and attempts < max_attempts
+      returning job.*, txid_current()::text as transaction`,
     countLive: `select count(*)::int from ${schema}.jobs where task_identifier = any($1)
       and (attempts < max_attempts or (locked_at is not null and (key is not null or locked_by = any($2))))`,
     unlockAll: `select ${schema}.force_unlock_workers(array(

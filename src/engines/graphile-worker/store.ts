@@ -173,13 +173,13 @@ export class Store {
   }
 
   /**
-   * Removes a job unless it runs, and returns it as it was stored. Of several callers one gets it. Where the answer is
+   * Removes a job if it still waits, and returns it as it was stored. Of several callers one gets it. Where the answer is
    * lost, {@link recall} tells.
    */
   async take(taskId: string, { id, task_identifier }: LiveJob): Promise<GraphileJob | undefined> {
     const removal = await this.#connection.use((client) =>
       inTransaction(client, async () => {
-        const { rows } = await client.query(this.#sql.take, [id]);
+        const { rows } = await client.query(this.#sql.take, [id, taskId]);
         // a row of graphile-worker's table, which has a number in place of the identifier
         const [row] = rows as (GraphileJob & { transaction: string })[];
         if (row === undefined) return undefined;

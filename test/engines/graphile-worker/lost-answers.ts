@@ -34,6 +34,29 @@ export function losing(make: typeof makeWorkerUtils, ...lost: readonly LostAnswe
     await next.meanwhile?.();
     throw new Error("connection lost");
   };
+  return asking(make, query);
+}
+
+/** graphile-worker's function of this name; something happens before its utilities send a statement, once. */
+export function waiting(
+  make: typeof makeWorkerUtils,
+  of: RegExp,
+  first: () => Promise<unknown>,
+): typeof makeWorkerUtils {
+  let isOver = false;
+  return asking(make, async (client, text, values) => {
+    if (!isOver && of.test(text)) {
+      isOver = true;
+      await first();
+    }
+    return await client.query(text, values);
+  });
+}
+
+function asking(
+  make: typeof makeWorkerUtils,
+  query: (client: Client, text: string, values?: unknown[]) => Promise<{ rows: unknown[] }>,
+): typeof makeWorkerUtils {
   return async (options) => {
     const utils = await make(options);
     const lend = utils.withPgClient.bind(utils) as unknown as (use: (client: Client) => unknown) => Promise<unknown>;

@@ -4,7 +4,7 @@ import { postgresUrl } from "../../support/servers.js";
 import { deferred } from "../../support/tasks.js";
 import { collectDiag, startTelemetry } from "../../support/telemetry.js";
 import { describeUnavailable } from "../../support/unavailable.js";
-import { losing } from "./lost-answers.js";
+import { losing, waiting } from "./lost-answers.js";
 import { openRig, type Rig, UNLOCK_ALL } from "./rig.js";
 import { VERSIONS, type Version } from "./versions.js";
 
@@ -62,6 +62,26 @@ function settlingCases(version: Version): void {
   const givesUp = (): never => {
     throw new NonRetryableError("never");
   };
+
+  test("a task that gives up while a cancel is on its way to it is not told as cancelled as well, and is kept", async () => {
+    const told: string[] = [];
+    const tell = (what: string) => (): void => void told.push(what);
+    const hooks = { onFailure: tell("failure"), onCancel: tell("cancelled") };
+    const gaveUp = async (): Promise<void> => {
+      await tasks.work();
+      await vi.waitFor(
+        async () => expect((await rig.jobs())[0]).toMatchObject({ key: null, locked_by: null }),
+        SHORTLY,
+      );
+    };
+    const makeWorkerUtils = waiting(rig.make, /txid_current/, gaveUp);
+    const tasks = rig.open({ makeWorkerUtils }, hooks);
+    const id = await tasks.addTask(tasks.task("task", givesUp));
+    expect(await tasks.cancel(id)).toBe(false);
+    await tasks.idle();
+    expect(told).toEqual(["failure"]);
+    expect(await rig.jobs()).toMatchObject([{ last_error: expect.stringContaining("never"), attempts: MOST }]);
+  });
 
   test.each([
     ["retry", fails],
