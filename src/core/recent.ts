@@ -1,23 +1,25 @@
 const MAX_RECENT = 1_000;
 
-/** Values by key, of which the oldest is forgotten when there are more than 1,000. */
+/**
+ * Values by key, of which at least the last 1,000 are kept, and fewer than 2,001. Two generations take turns, because a
+ * Map finds its oldest entry only by passing over all that have gone before.
+ */
 export class Recent<V> {
-  readonly #entries = new Map<string, V>();
+  #young = new Map<string, V>();
+  #old = this.#young;
 
   keep(key: string, value: V): void {
-    this.#entries.set(key, value);
-    if (this.#entries.size <= MAX_RECENT) return;
-    const [oldest = ""] = this.#entries.keys();
-    this.#entries.delete(oldest);
+    if (this.#young.size === MAX_RECENT) {
+      this.#old = this.#young;
+      this.#young = new Map();
+    }
+    this.#young.set(key, value);
   }
 
   take(key: string): V | undefined {
-    const value = this.#entries.get(key);
-    this.#entries.delete(key);
+    const value = this.#young.get(key) ?? this.#old.get(key);
+    this.#young.delete(key);
+    this.#old.delete(key);
     return value;
-  }
-
-  entries(): [string, V][] {
-    return [...this.#entries];
   }
 }
