@@ -362,7 +362,8 @@ await describeVersions("the engine's jobs", (open) => {
         const getState = job?.getState.bind(job);
         const look = async (): Promise<unknown> => {
           const state = await getState?.();
-          looked.resolve();
+          // a moment later than whoever looks has gone on
+          setTimeout(looked.resolve, 5);
           return state;
         };
         return Object.assign(job ?? {}, { getState: look }) as never;
