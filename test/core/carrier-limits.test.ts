@@ -74,6 +74,47 @@ describe("a carrier is read", () => {
   });
 });
 
+describe("a carrier that says odd things", () => {
+  const factsOf = async (entry: object): Promise<unknown[]> => {
+    const telemetry = startTelemetry();
+    const carrier = { "otel-taskflow": own(entry) };
+    const maxAttempts = await runAttempt({ carrier }, () => getTaskContext()?.maxAttempts);
+    return [maxAttempts, telemetry.span("process job").attributes["task.wait.duration"]];
+  };
+
+  test.each([1, 2_147_483_647])("is believed in a count that a database can hold: %d", async (max) => {
+    expect((await factsOf({ max }))[0]).toBe(max);
+  });
+
+  test.each([0, -1, 1.5, 2_147_483_648, "3", null])("is not believed in a number of attempts of %j", async (max) => {
+    expect((await factsOf({ max }))[0]).toBeUndefined();
+  });
+
+  test("is believed in a time that has long passed", async () => {
+    expect((await factsOf({ due: 1 }))[1]).toBeGreaterThan(1_000_000);
+  });
+
+  test("is believed in the last time that a Date can tell", async () => {
+    expect((await factsOf({ due: 8_640_000_000_000_000 }))[1]).toBe(0);
+  });
+
+  test.each([0, -1, 8_640_000_000_000_001, "1", null])("is not believed in a time of %j", async (due) => {
+    expect((await factsOf({ due }))[1]).toBeUndefined();
+  });
+
+  test.each(["null", "7", '"text"', "[]"])("is of no known version where its entry is %s", async (entry) => {
+    const { id, diag } = await readOf({ "otel-taskflow": entry });
+    expect(id).toHaveLength(36);
+    expect(diag).toEqual([expect.stringContaining("no known version")]);
+  });
+
+  test.each([[null], [7], ["text"], [["text"]]])("is none where it is %j, and says nothing", async (odd) => {
+    const diag = collectDiag();
+    expect(await runAttempt({ funcName: "job", carrier: odd as never }, () => getTaskContext()?.tags)).toEqual({});
+    expect(diag).toEqual([]);
+  });
+});
+
 describe("a task's own baggage", () => {
   beforeEach(() => void startTelemetry());
 
