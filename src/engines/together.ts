@@ -1,3 +1,4 @@
+import { isTaskStoreError } from "../core/errors.js";
 import { within } from "../core/within.js";
 
 /** A request's share of a larger one. */
@@ -72,4 +73,9 @@ export class Together<T, R> {
       }
     }
   }
+}
+
+/** Whether a request was not made because its items together are too long for one text. Each may be asked for alone. */
+export function areTooLong(error: unknown): boolean {
+  return isTaskStoreError(error) && error.cause instanceof RangeError;
 }

@@ -2,7 +2,7 @@ import { quietly, warn } from "../../core/guard.js";
 import { HOME } from "../../core/home.js";
 import type { StoreLink } from "../link.js";
 import { isUnavailable, sqlStateOf } from "../outage.js";
-import { Together } from "../together.js";
+import { areTooLong, Together } from "../together.js";
 import { untraced } from "../untraced.js";
 import {
   amongRivals,
@@ -128,7 +128,7 @@ export class Store {
     this.#connection = connection;
     this.#sql = statementsOf(schema);
     // an answer with an SQLSTATE refuses the statement as a whole
-    const isRefusal = (error: unknown): boolean => sqlStateOf(error) !== undefined;
+    const isRefusal = (error: unknown): boolean => sqlStateOf(error) !== undefined || areTooLong(error);
     this.#fresh = new Together((tasks) => this.#addFresh(tasks), isRefusal, MOST_TOGETHER);
   }
 

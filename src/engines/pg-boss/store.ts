@@ -6,7 +6,7 @@ import { HOME } from "../../core/home.js";
 import { whenAborted } from "../../core/when-aborted.js";
 import type { EngineHost, Settlement, StoreAnswer, TaskMessage } from "../engine.js";
 import { StoreLink } from "../link.js";
-import { Together } from "../together.js";
+import { areTooLong, Together } from "../together.js";
 import { Carriers } from "./carriers.js";
 import {
   claimsOf,
@@ -270,7 +270,7 @@ export class Store {
   }
 }
 
-// A store that gives no answer gives none to each of them. Jobs that are too long together to be one text are sent alone.
+// A store that gives no answer gives none to each of them.
 function isRefused(error: unknown): boolean {
-  return !isTaskStoreError(error) || error.cause instanceof RangeError;
+  return !isTaskStoreError(error) || areTooLong(error);
 }

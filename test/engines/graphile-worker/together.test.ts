@@ -3,7 +3,7 @@ import { beforeEach, describe, expect, test } from "vitest";
 import { postgresUrl } from "../../support/servers.js";
 import { collectDiag } from "../../support/telemetry.js";
 import { describeUnavailable } from "../../support/unavailable.js";
-import { losing } from "./lost-answers.js";
+import { losing, waiting } from "./lost-answers.js";
 import { openRig, type Rig } from "./rig.js";
 import { VERSIONS, type Version } from "./versions.js";
 
@@ -62,6 +62,17 @@ function togetherCases(version: Version): void {
     await tasks.idle();
     expect(new Set(seen)).toEqual(new Set(["first", "one", 'a "b", \\c {d}']));
     expect(seen).toHaveLength(3);
+  });
+
+  test("tasks that are too long together for one text are stored one by one", async () => {
+    const tooLong = (): Promise<never> => Promise.reject(new RangeError("Invalid string length"));
+    const tasks = rig.open({ makeWorkerUtils: waiting(rig.make, /unnest/, tooLong) });
+    const seen: unknown[] = [];
+    const task = tasks.task("task", (n: number) => void seen.push(n));
+    await Promise.all([1, 2, 3].map((n) => tasks.addTask(task, [n])));
+    await tasks.work();
+    await tasks.idle();
+    expect(seen.toSorted()).toEqual([1, 2, 3]);
   });
 
   test("where the answer to their statement is lost, each says so, and none is stored twice", async () => {
