@@ -229,9 +229,13 @@ function settlingCases(version: Version): void {
     expect([run.mock.calls.length, onFailure.mock.calls.length]).toEqual([1, 1]);
   });
 
-  test.each(["commit", "complete_jobs"])("cancel() tells, once, though the answer of %s is lost", async (statement) => {
+  test.each([
+    ["commit", /^commit/],
+    ["the removal", /txid_current/],
+  ])("cancel() tells, once, though the answer of %s is lost", async (_statement, of) => {
     const onCancel = vi.fn();
-    const tasks = rig.open({ makeWorkerUtils: losing(rig.make, { of: new RegExp(statement) }) }, { onCancel });
+    const meanwhile = vi.fn(async () => {});
+    const tasks = rig.open({ makeWorkerUtils: losing(rig.make, { of, meanwhile }) }, { onCancel });
     const id = await tasks.addTask(
       tasks.task("task", () => {}),
       [],
@@ -240,6 +244,7 @@ function settlingCases(version: Version): void {
     expect(await tasks.cancel(id)).toBe(true);
     await tasks.idle();
     expect([await tasks.cancel(id), onCancel.mock.calls.length, await rig.jobs()]).toEqual([false, 1, []]);
+    expect(meanwhile).toHaveBeenCalledOnce();
   });
 
   test("cancel() tells, once, though the connection breaks while the removal is being stored", async () => {
