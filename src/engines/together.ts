@@ -1,6 +1,9 @@
 import { isTaskStoreError } from "../core/errors.js";
 import { within } from "../core/within.js";
 
+/** Most items of one request, unless an engine has a reason for fewer. */
+export const MOST_TOGETHER = 100;
+
 /** A request's share of a larger one. */
 interface Share<T, R> {
   readonly item: T;

@@ -19,7 +19,7 @@ export interface PreparedTask extends Pick<TaskMessage, "args" | "fresh"> {
 }
 
 /** Checks a task that is to be added; throws where it cannot be. */
-export type Prepare = (fn: TaskFunction, args?: readonly unknown[], options?: AddTaskOptions) => PreparedTask;
+type Prepare = (fn: TaskFunction, args?: readonly unknown[], options?: AddTaskOptions) => PreparedTask;
 
 /** The way of a task into the engine. */
 interface Door {

@@ -5,7 +5,7 @@ import { HOME } from "../../core/home.js";
 import { within } from "../../core/within.js";
 import type { EngineHost, TaskMessage } from "../engine.js";
 import { StoreLink } from "../link.js";
-import { Together } from "../together.js";
+import { MOST_TOGETHER, Together } from "../together.js";
 import { untraced } from "../untraced.js";
 import {
   type BullmqQueue,
@@ -29,8 +29,6 @@ const POLL_MS = 1_000;
 const ANSWER_MS = 1_000;
 /** Options of jobs that have no part in whether BullMQ takes them. */
 const SAY_WHAT_IS_KEPT: readonly string[] = ["removeOnComplete", "removeOnFail"];
-/** Tasks in one request. */
-const MOST_AT_ONCE = 100;
 
 /** The tasks of one queue, seen from outside of any worker. Connects when it is first used. */
 export class Store {
@@ -251,7 +249,7 @@ async function storingNothing<T>(look: () => Promise<T>): Promise<T> {
 function mostAtOnce({ queueOptions }: BullmqEngineSettings): number {
   const { telemetry, defaultJobOptions } = queueOptions as { telemetry?: unknown; defaultJobOptions?: object };
   const isPlain = Object.keys({ ...defaultJobOptions }).every((key) => SAY_WHAT_IS_KEPT.includes(key));
-  return telemetry === undefined && isPlain ? MOST_AT_ONCE : 1;
+  return telemetry === undefined && isPlain ? MOST_TOGETHER : 1;
 }
 
 /** Tells the host that the server has gone, and then asks until it answers again. */

@@ -167,8 +167,7 @@ export function spendAttempts(schema: string): string {
 /**
  * graphile-worker's own SQL functions wherever it has one: https://worker.graphile.org/docs/sql-add-job. None of them
  * depends on who has locked a job, or on whether it has ended, so those that store the end of an attempt, or take a job
- * that waits, use the table behind its view as well.
- * Times are the server's.
+ * that waits, use the table behind its view as well. Times are the server's.
  */
 export function statementsOf(name: string): Statements {
   const schema = quoted(name);

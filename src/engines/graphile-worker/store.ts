@@ -2,7 +2,7 @@ import { quietly, warn } from "../../core/guard.js";
 import { HOME } from "../../core/home.js";
 import type { StoreLink } from "../link.js";
 import { isUnavailable, sqlStateOf } from "../outage.js";
-import { areTooLong, Together } from "../together.js";
+import { areTooLong, MOST_TOGETHER, Together } from "../together.js";
 import { untraced } from "../untraced.js";
 import {
   amongRivals,
@@ -24,9 +24,6 @@ const DATABASE_MISSING = "3D000";
 const REFUSED = /^22/;
 /** The reason of a job whose own the database cannot hold. */
 const UNSAID = "the task failed; the database cannot hold the text of its error";
-
-/** So many tasks go in one statement. */
-const MOST_TOGETHER = 100;
 
 /** Where a task is. */
 export interface LiveJob extends Pick<GraphileJob, "task_identifier"> {

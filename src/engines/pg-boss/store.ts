@@ -6,7 +6,7 @@ import { HOME } from "../../core/home.js";
 import { whenAborted } from "../../core/when-aborted.js";
 import type { EngineHost, Settlement, StoreAnswer, TaskMessage } from "../engine.js";
 import { StoreLink } from "../link.js";
-import { areTooLong, Together } from "../together.js";
+import { areTooLong, MOST_TOGETHER, Together } from "../together.js";
 import { Carriers } from "./carriers.js";
 import {
   claimsOf,
@@ -32,8 +32,6 @@ const STARTING_MS = 60_000;
 const STOPPING_MS = 5_000;
 /** Between two looks for what became of a request that was not answered. */
 const LOOKING_MS = 500;
-/** Tasks in one statement. */
-const MOST_AT_ONCE = 100;
 /** For so long an end waits for those before it to be stored, so that it goes in one statement with others. */
 const PATIENCE_MS = 10;
 
@@ -48,11 +46,11 @@ export class Store {
   readonly #fetching: StoreLink;
   readonly #carriers: Carriers;
   readonly #stopListening: () => void;
-  readonly #adding = new Together<NewJob, boolean>((jobs) => this.#insert(jobs), isRefused, MOST_AT_ONCE);
+  readonly #adding = new Together<NewJob, boolean>((jobs) => this.#insert(jobs), isRefused, MOST_TOGETHER);
   readonly #completing = new Together<FetchedJob, boolean>(
     (jobs) => this.#complete(jobs),
     isRefused,
-    MOST_AT_ONCE,
+    MOST_TOGETHER,
     PATIENCE_MS,
   );
   /** The queue's name, where a task that is registered here has it too. */

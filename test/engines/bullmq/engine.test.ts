@@ -57,6 +57,25 @@ async function clientOf(queue: object): Promise<Client> {
   return found;
 }
 
+/** A queue whose first step of a cancel never arrives; `meanwhile` happens in its place. */
+function losingFirstStep(lab: Lab, meanwhile: () => Promise<void>): Lab["bullmq"]["Queue"] {
+  let asked = 0;
+  return class extends lab.bullmq.Queue {
+    override async waitUntilReady(): Promise<never> {
+      const client = await clientOf(this);
+      const carryOut = client.runCommand.bind(client);
+      client.runCommand = async (name, args) => {
+        if (!name.startsWith("otelTask")) return await carryOut(name, args);
+        asked += 1;
+        if (asked > 1) return await carryOut(name, args);
+        await meanwhile();
+        throw new Error("it never arrived");
+      };
+      return (await super.waitUntilReady()) as never;
+    }
+  };
+}
+
 async function finish(tasks: Pick<TaskManager, "work" | "idle">): Promise<void> {
   await tasks.work();
   await tasks.idle();
@@ -288,21 +307,7 @@ await describeVersions("the engine's jobs", (open) => {
     const worker = managerOn(lab);
     const run = vi.fn();
     worker.task("task", run);
-    let asked = 0;
-    class Losing extends lab.bullmq.Queue {
-      override async waitUntilReady(): Promise<never> {
-        const client = await clientOf(this);
-        const carryOut = client.runCommand.bind(client);
-        client.runCommand = async (name, args) => {
-          if (!name.startsWith("otelTask")) return await carryOut(name, args);
-          asked += 1;
-          if (asked > 1) return await carryOut(name, args);
-          await finish(worker);
-          throw new Error("it never arrived");
-        };
-        return (await super.waitUntilReady()) as never;
-      }
-    }
+    const Losing = losingFirstStep(lab, () => finish(worker));
     const onCancel = vi.fn();
     const tasks = managerOn(lab, { onCancel }, { Queue: Losing });
     const id = await tasks.addTask(tasks.task("task", () => {}));
@@ -315,22 +320,10 @@ await describeVersions("the engine's jobs", (open) => {
     const lab = open();
     const worker = managerOn(lab);
     const task = worker.task("task", () => {});
-    let asked = 0;
-    class Losing extends lab.bullmq.Queue {
-      override async waitUntilReady(): Promise<never> {
-        const client = await clientOf(this);
-        const carryOut = client.runCommand.bind(client);
-        client.runCommand = async (name, args) => {
-          if (!name.startsWith("otelTask")) return await carryOut(name, args);
-          asked += 1;
-          if (asked > 1) return await carryOut(name, args);
-          await finish(worker);
-          await worker.addTask(task, [], { taskId: "order-7", delay: 60_000, tags: { which: "second" } });
-          throw new Error("it never arrived");
-        };
-        return (await super.waitUntilReady()) as never;
-      }
-    }
+    const Losing = losingFirstStep(lab, async () => {
+      await finish(worker);
+      await worker.addTask(task, [], { taskId: "order-7", delay: 60_000, tags: { which: "second" } });
+    });
     const cancelled: unknown[] = [];
     const onCancel = ({ context }: TaskEvent): void => void cancelled.push(context.tags.which);
     const tasks = managerOn(lab, { onCancel }, { Queue: Losing });
