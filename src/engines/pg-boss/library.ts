@@ -84,6 +84,8 @@ export interface PgBossInstance extends Scheduler {
 interface FetchQuery {
   readonly batchSize: number;
   readonly includeMetadata: true;
+  readonly minPriority: number;
+  readonly maxPriority: number;
   ignoreGroups: string[];
 }
 

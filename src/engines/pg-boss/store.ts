@@ -25,6 +25,11 @@ import { carrierIn, type NewJob, newJob, readJob, type StoredTask } from "./stor
 
 /** At most one live job of a singletonKey, which is the task's id. */
 const POLICY = "exclusive";
+/**
+ * All there are. Said so, PostgreSQL reads the tasks that are due in their order from the index also where it has no
+ * statistics of the table yet; it would else sort the whole backlog in each look.
+ */
+const ANY_PRIORITY = { minPriority: -2_147_483_648, maxPriority: 2_147_483_647 };
 /** For so long a task that is about to be cancelled cannot start. */
 const CANCELLING_SECONDS = 60;
 /** pg-boss may first have to make its tables, and PGlite itself. */
@@ -98,7 +103,7 @@ export class Store {
 
   /** Claims tasks that are due, however late the store answers. */
   async fetch(limit: number, exceptNames: string[]): Promise<StoredTask[]> {
-    const query = { batchSize: limit, includeMetadata: true, ignoreGroups: exceptNames } as const;
+    const query = { batchSize: limit, includeMetadata: true, ignoreGroups: exceptNames, ...ANY_PRIORITY } as const;
     const fetching = this.#onQueue((boss, queue) => boss.fetch(queue, query));
     const jobs = await this.#fetching.await(fetching);
     return await Promise.all(jobs.map((job) => this.#read(job)));
