@@ -35,17 +35,23 @@ export interface AddressedJob {
   readonly sourceRootId?: string | null;
 }
 
-/** The part of a fetched job that is read, with its metadata. */
-export interface FetchedJob extends AddressedJob {
+/** The part of a fetched job that is read, where it comes without its metadata. */
+export interface BriefJob extends Pick<AddressedJob, "id"> {
   /** Anything: a producer of another kind may have stored it. */
   readonly data: unknown;
-  /** `created`, `retry`, `active`, `completed`, `cancelled` or `failed`. */
-  readonly state: string;
   /** Claims before this one: failures, crashes and jobs given back alike. */
   readonly retryCount: number;
-  readonly retryLimit: number;
   /** Seconds without a {@link PgBossInstance.touch} after which pg-boss takes a claim for lost; `null`: it never does. */
   readonly heartbeatSeconds: number | null;
+  readonly groupId?: string | null;
+}
+
+/** The part of a fetched job that is read, with its metadata. */
+export interface FetchedJob extends BriefJob, AddressedJob {
+  /** `created`, `retry`, `active`, `completed`, `cancelled` or `failed`. */
+  readonly state: string;
+  /** `undefined` until it is asked for, where the job came without its metadata. */
+  retryLimit: number | undefined;
   /** A Date, unless the application has told its database driver otherwise. */
   readonly startAfter: unknown;
   readonly singletonKey: string | null;
@@ -71,7 +77,8 @@ export interface PgBossInstance extends Scheduler {
     jobs: { readonly id: string }[],
     options: { readonly returnId: true },
   ): Promise<readonly string[] | null>;
-  fetch(name: string, options: FetchQuery): Promise<readonly FetchedJob[]>;
+  fetch(name: string, options: FetchQuery & { readonly includeMetadata: true }): Promise<readonly FetchedJob[]>;
+  fetch(name: string, options: FetchQuery): Promise<readonly BriefJob[]>;
   findJobs(name: string, options: JobQuery): Promise<readonly FetchedJob[]>;
   update(name: string, data: object | undefined, options: JobUpdate): Promise<{ readonly jobs: readonly string[] }>;
   touch(name: string, claims: JobClaims): Promise<unknown>;
@@ -81,9 +88,9 @@ export interface PgBossInstance extends Scheduler {
   retry(name: string, id: string): Promise<unknown>;
 }
 
-interface FetchQuery {
+export interface FetchQuery {
   readonly batchSize: number;
-  readonly includeMetadata: true;
+  readonly includeMetadata?: true;
   readonly minPriority: number;
   readonly maxPriority: number;
   ignoreGroups: string[];
@@ -116,8 +123,13 @@ export function routeOf(queue: string): TaskRoute {
 
 /** Names the very claim of a fetched job, so that nothing is settled which another worker has claimed since. */
 export function claimOf(job: FetchedJob): JobClaim {
-  // pg-boss takes claims since the version whose jobs have this field
-  return "sourceRootId" in job ? { id: job.id, retryCount: job.retryCount } : job.id;
+  return takesClaims(job) ? { id: job.id, retryCount: job.retryCount } : job.id;
+}
+
+/** Whether the job's pg-boss takes claims, and counts them in a job without its metadata. */
+export function takesClaims(job: FetchedJob): boolean {
+  // it does since the version whose jobs have this field
+  return "sourceRootId" in job;
 }
 
 /** The claims of several jobs, as {@link claimOf} names each. */

@@ -104,13 +104,14 @@ async function endedAs(state: "completed" | "cancelled", ask: Ask, job: FetchedJ
 // the time. Should that be lost, the output of the first one says what is to follow.
 async function giveBack(ask: Ask, task: StoredTask, { next, dueAt, output, lost }: GivenBack): Promise<StoreAnswer> {
   const { job } = task;
+  const limit = await limitOf(ask, job);
   const progress: Progress = { claims: job.retryCount, next, lost };
   const { affected } = await fail(ask, claimOf(job), output, progress);
   if (affected === 0 && !isFailedBy(job, await look(ask, job))) return "lost";
-  if (job.retryCount >= job.retryLimit) await ask((boss, queue) => boss.retry(queue, job.id));
+  if (job.retryCount >= limit) await ask((boss, queue) => boss.retry(queue, job.id));
   const data = withProgress(task, progress);
   // a job that does not say how many of its runs were lost keeps the limit that its producer gave it
-  const retryLimit = data === undefined ? job.retryLimit + 1 : ENDLESS;
+  const retryLimit = data === undefined ? limit + 1 : ENDLESS;
   const change = { id: job.id, startAfter: secondsUntil(dueAt), retryLimit };
   await ask((boss, queue) => boss.update(queue, data, change));
 }
@@ -119,7 +120,7 @@ async function giveBack(ask: Ask, task: StoredTask, { next, dueAt, output, lost 
 async function giveUp(ask: Ask, task: StoredTask, output: object): Promise<StoreAnswer> {
   const { job } = task;
   const progress: Progress = { claims: job.retryCount, next: task.progress?.next, ended: true };
-  const isLast = job.retryCount >= job.retryLimit;
+  const isLast = job.retryCount >= (await limitOf(ask, job));
   const { affected } = await fail(ask, claimOf(job), output, isLast ? undefined : progress);
   if (affected === 0) {
     const found = await look(ask, job);
@@ -144,6 +145,12 @@ async function fail(ask: Ask, claim: JobClaim, output: object, progress?: Progre
     warn("pg-boss refused what an attempt failed with; storing the failure without it", error);
     return await ask((boss, queue) => boss.fail(queue, claim, { ...own }));
   }
+}
+
+// Asked for once: an end that is stored changes it.
+async function limitOf(ask: Ask, job: FetchedJob): Promise<number> {
+  job.retryLimit ??= (await look(ask, job))?.retryLimit ?? ENDLESS;
+  return job.retryLimit;
 }
 
 async function look(ask: Ask, { id }: FetchedJob): Promise<FetchedJob | undefined> {

@@ -1,5 +1,4 @@
 import { setTimeout as pause } from "node:timers/promises";
-import { addressee } from "../../core/carrier.js";
 import { isTaskStoreError, TaskConfigError, TaskStoreError } from "../../core/errors.js";
 import { quietly } from "../../core/guard.js";
 import { HOME } from "../../core/home.js";
@@ -7,21 +6,23 @@ import { whenAborted } from "../../core/when-aborted.js";
 import type { EngineHost, Settlement, StoreAnswer, TaskMessage } from "../engine.js";
 import { StoreLink } from "../link.js";
 import { areTooLong, MOST_TOGETHER, Together } from "../together.js";
-import { Carriers } from "./carriers.js";
 import {
+  type BriefJob,
   claimsOf,
   dueTime,
   type FetchedJob,
+  type FetchQuery,
   isMissing,
   isOutage,
   type JobQuery,
   listenTo,
   type PgBossInstance,
   secondsUntil,
+  takesClaims,
 } from "./library.js";
 import type { PgBossEngineSettings } from "./options.js";
 import { type Ask, resettle, type Statements, settle } from "./settle.js";
-import { carrierIn, type NewJob, newJob, readJob, type StoredTask } from "./stored-task.js";
+import { isNew, type NewJob, newJob, Reader, type StoredTask, wholeJob } from "./stored-task.js";
 
 /** At most one live job of a singletonKey, which is the task's id. */
 const POLICY = "exclusive";
@@ -49,7 +50,7 @@ export class Store {
   readonly #link: StoreLink;
   /** A store in which no task can be looked for is not there, whatever it says to that. */
   readonly #fetching: StoreLink;
-  readonly #carriers: Carriers;
+  readonly #reader: Reader;
   readonly #stopListening: () => void;
   readonly #adding = new Together<NewJob, boolean>((jobs) => this.#insert(jobs), isRefused, MOST_TOGETHER);
   readonly #completing = new Together<FetchedJob, boolean>(
@@ -58,8 +59,8 @@ export class Store {
     MOST_TOGETHER,
     PATIENCE_MS,
   );
-  /** The queue's name, where a task that is registered here has it too. */
-  #ownTask: string | undefined;
+  /** The tasks that were fetched last are new, and there may be more of them. */
+  #areNew = false;
   #started: Promise<void> | undefined;
   /** pg-boss may have connections. */
   #isUsed = false;
@@ -70,13 +71,13 @@ export class Store {
     this.#settings = settings;
     this.#link = new StoreLink(host, isOutage);
     this.#fetching = new StoreLink(host, () => true);
-    this.#carriers = new Carriers(settings.boss, settings.queue);
+    this.#reader = new Reader(settings);
     this.#stopListening = listenTo(settings.boss);
   }
 
   /** Says which tasks are registered here. */
   serve(names: readonly string[]): void {
-    this.#ownTask = names.find((name) => name === this.#settings.queue);
+    this.#reader.serve(names);
   }
 
   /** Starts pg-boss and makes the queue, once; another call after a failure tries again. `undefined` once it has. */
@@ -103,10 +104,9 @@ export class Store {
 
   /** Claims tasks that are due, however late the store answers. */
   async fetch(limit: number, exceptNames: string[]): Promise<StoredTask[]> {
-    const query = { batchSize: limit, includeMetadata: true, ignoreGroups: exceptNames, ...ANY_PRIORITY } as const;
-    const fetching = this.#onQueue((boss, queue) => boss.fetch(queue, query));
-    const jobs = await this.#fetching.await(fetching);
-    return await Promise.all(jobs.map((job) => this.#read(job)));
+    const query = { batchSize: limit, ignoreGroups: exceptNames, ...ANY_PRIORITY };
+    const jobs = await (this.#areNew ? this.#fetchNew(query) : this.#fetchAny(query));
+    return await Promise.all(jobs.map((job) => this.#reader.read(job)));
   }
 
   /** Says that claimed tasks are still running. */
@@ -167,7 +167,7 @@ export class Store {
   // A task that gave up is queued for a moment, until the rest of that is stored.
   async #findWaiting(query: JobQuery): Promise<StoredTask | undefined> {
     const job = await this.#find({ ...query, queued: true });
-    const task = job && (await this.#read(job));
+    const task = job && (await this.#reader.read(job));
     return task?.unsettled === true && task.progress?.ended === true ? undefined : task;
   }
 
@@ -190,6 +190,28 @@ export class Store {
       if (job?.state === "cancelled") return true;
       throw error;
     }
+  }
+
+  async #fetchAny(query: FetchQuery): Promise<readonly FetchedJob[]> {
+    const whole = { ...query, includeMetadata: true } as const;
+    const jobs = await this.#fetching.await(this.#onQueue((boss, queue) => boss.fetch(queue, whole)));
+    this.#areNew = jobs.length === query.batchSize && jobs.every((job) => takesClaims(job) && isNew(job));
+    return jobs;
+  }
+
+  // Metadata are most of a job's columns, and say nothing of a new one. Of the others in between they are asked for.
+  async #fetchNew(query: FetchQuery): Promise<readonly FetchedJob[]> {
+    const jobs = await this.#fetching.await(this.#onQueue((boss, queue) => boss.fetch(queue, query)));
+    this.#areNew = jobs.length === query.batchSize;
+    const whole = await Promise.all(jobs.map((job) => (isNew(job) ? wholeJob(job) : this.#findClaimed(job))));
+    return whole.filter((job) => job !== undefined);
+  }
+
+  async #findClaimed({ id, retryCount }: BriefJob): Promise<FetchedJob | undefined> {
+    this.#areNew = false;
+    const find = (): Promise<FetchedJob | undefined> => this.untilAnswered(() => this.#find({ id }));
+    const job = await quietly("looking for a task that was fetched", find, undefined);
+    return job?.state === "active" && job.retryCount === retryCount ? job : undefined;
   }
 
   async #find(query: JobQuery): Promise<FetchedJob | undefined> {
@@ -228,20 +250,6 @@ export class Store {
         return await statement(boss, queue);
       }
     };
-  }
-
-  // Whoever may store in a queue of tasks says what runs. In a queue that was one of jobs, data may be a stranger's.
-  async #read(job: FetchedJob): Promise<StoredTask> {
-    const ownTask = this.#ownTask;
-    const trusted = ownTask === undefined || (await this.#bearsOwnCarrier(job));
-    return readJob(job, { ownTask, trusted });
-  }
-
-  async #bearsOwnCarrier(job: FetchedJob): Promise<boolean> {
-    const carrier = carrierIn(job.data);
-    const { id } = addressee(carrier);
-    if (id !== undefined && id === job.singletonKey) return true;
-    return await quietly("looking for schedules", () => this.#carriers.areOf(job, carrier), false);
   }
 
   // pg-boss makes its tables where it starts, and starts once: it is stopped before, which others who use it would feel.

@@ -1,11 +1,12 @@
 import { ROOT_CONTEXT, type SpanContext } from "@opentelemetry/api";
 import { addressee, inject } from "../../core/carrier.js";
+import { quietly } from "../../core/guard.js";
 import { NO_TAGS } from "../../core/tags.js";
 import { fieldsOf, wireCount } from "../../core/wire.js";
 import type { Delivery, EngineHost, TaskMessage } from "../engine.js";
 import { argsOf, ENVELOPE_KEY, type NextAttempt, nextAttempt, readNextAttempt, seal } from "../envelope.js";
-import { takeApart } from "./carriers.js";
-import { dueTime, type FetchedJob, secondsUntil } from "./library.js";
+import { Carriers, takeApart } from "./carriers.js";
+import { type BriefJob, dueTime, type FetchedJob, secondsUntil } from "./library.js";
 import type { PgBossEngineSettings } from "./options.js";
 
 /** More claims than any task has: the host says how many runs may be lost, and pg-boss fails a job of ours for none. */
@@ -58,7 +59,7 @@ export interface StoredTask extends Call {
 }
 
 /** The circumstances under which a job is read. */
-export interface ReadingRules {
+interface ReadingRules {
   /** The queue's name, where a task here has it too: data that another producer stored is that task's one argument. */
   readonly ownTask: string | undefined;
   /** The data is believed where it names a task. */
@@ -86,13 +87,59 @@ export function newJob(message: TaskMessage, { expireInSeconds, heartbeatSeconds
   };
 }
 
+/** Whether nobody has claimed this job before, and an engine has stored it under its task's id. Never throws. */
+export function isNew({ id, data, retryCount, groupId }: BriefJob): boolean {
+  const { name, args, carrier, progress } = fieldsOf(data);
+  // only an engine's jobs have all of these
+  const isOwn = typeof groupId === "string" && groupId === name && Array.isArray(args) && progress === undefined;
+  return isOwn && retryCount === 0 && addressee(carrier).id === id;
+}
+
+/** Adds the metadata of a job that {@link isNew}, but for its limit, which somebody may have changed while it waited. */
+export function wholeJob(job: BriefJob): FetchedJob {
+  const { id: singletonKey } = job;
+  const untouched = { retryLimit: undefined, startAfter: undefined, output: null, sourceRootId: null };
+  return { ...job, ...untouched, state: "active", singletonKey };
+}
+
 /** The carrier in a job's data, wherever it is; `undefined` where there is none. */
-export function carrierIn(data: unknown): unknown {
+function carrierIn(data: unknown): unknown {
   return takeApart(data)?.carrier ?? fieldsOf(data).carrier;
 }
 
+/** Reads the jobs of an engine's queue. */
+export class Reader {
+  readonly #queue: string;
+  readonly #carriers: Carriers;
+  #ownTask: string | undefined;
+
+  constructor({ boss, queue }: Pick<PgBossEngineSettings, "boss" | "queue">) {
+    this.#queue = queue;
+    this.#carriers = new Carriers(boss, queue);
+  }
+
+  /** Says which tasks are registered here. */
+  serve(names: readonly string[]): void {
+    this.#ownTask = names.find((name) => name === this.#queue);
+  }
+
+  /** Whoever may store in a queue of tasks says what runs. In a queue that was one of jobs, data may be a stranger's. */
+  async read(job: FetchedJob): Promise<StoredTask> {
+    const ownTask = this.#ownTask;
+    const trusted = ownTask === undefined || (await this.#bearsOwnCarrier(job));
+    return readJob(job, { ownTask, trusted });
+  }
+
+  async #bearsOwnCarrier(job: FetchedJob): Promise<boolean> {
+    const carrier = carrierIn(job.data);
+    const { id } = addressee(carrier);
+    if (id !== undefined && id === job.singletonKey) return true;
+    return await quietly("looking for schedules", () => this.#carriers.areOf(job, carrier), false);
+  }
+}
+
 /** Reads a job whose data and output may be anything. */
-export function readJob(job: FetchedJob, rules: ReadingRules): StoredTask {
+function readJob(job: FetchedJob, rules: ReadingRules): StoredTask {
   const call = callOf(job.data, rules);
   const settled = call.sealed ? readProgress(fieldsOf(job.data).progress) : undefined;
   const left = progressIn(job.output);

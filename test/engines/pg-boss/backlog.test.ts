@@ -1,3 +1,4 @@
+import { getTaskContext } from "otel-taskflow";
 import { afterAll, describe, expect, test, vi } from "vitest";
 import { describeUnavailable } from "../../support/unavailable.js";
 import { postgresBackend } from "./backends.js";
@@ -11,6 +12,30 @@ if (backend.unavailable !== undefined) describeUnavailable(backend.title, backen
 else describe("a backlog", { timeout: 60_000 }, describeBacklog);
 
 function describeBacklog(): void {
+  test("is fetched without its jobs' metadata, and what happens to a task between two looks counts", async (context) => {
+    const { manager, visitor, queue } = openTasks(backend, context);
+    const { tasks, boss } = manager({ concurrency: 2 });
+    const runs = new Map<string, unknown[]>();
+    const task = tasks.task({ name: "task", retries: 1, delay: 0 }, (fails: boolean) => {
+      const { taskId = "", attempt, redelivered } = getTaskContext() ?? {};
+      runs.set(taskId, [...(runs.get(taskId) ?? []), [attempt, redelivered]]);
+      if (fails && attempt === 0) throw new Error("not yet");
+    });
+    const ids: string[] = [];
+    for (let n = 0; n < 20; n += 1) ids.push(await tasks.addTask(task, [n % 5 === 4]));
+    const beside = await visitor();
+    const limited = ids[9] ?? "";
+    await beside.update(queue, undefined, { id: limited, retryLimit: 0 });
+    const fetch = vi.spyOn(boss, "fetch");
+    await tasks.work();
+    await tasks.idle();
+    const looks = fetch.mock.calls.map(([, options]) => options?.includeMetadata ?? false);
+    expect(looks.slice(0, 3)).toEqual([true, false, false]);
+    const all = ids.map((_id, n) => [[0, false], ...(n % 5 === 4 ? [[1, false]] : [])]);
+    expect(ids.map((id) => runs.get(id))).toEqual(all);
+    expect(await beside.findJobs(queue, { id: limited })).toMatchObject([{ state: "completed" }]);
+  });
+
   test("is read in its order from an index, also where PostgreSQL has no statistics of it", async (context) => {
     const { manager } = openTasks(backend, context);
     const { tasks, boss } = manager({ concurrency: 10 });
