@@ -58,10 +58,12 @@ class PgBossQueue implements OpenEngine {
 
   async take(taskId: string): Promise<Delivery | undefined> {
     await this.#store.start();
+    const { givenBack } = this.#worker;
     const task = await this.#store.take(taskId);
     if (task !== undefined) return deliveryOf(task, this.#host);
     await this.#worker.looked();
-    return undefined;
+    // one that was on its way may wait again
+    return this.#worker.givenBack === givenBack ? undefined : await this.take(taskId);
   }
 
   // Looks twice, an interval apart: a task that another process is just giving back is in the store again by then.

@@ -22,7 +22,7 @@ import {
 } from "./library.js";
 import type { PgBossEngineSettings } from "./options.js";
 import { type Ask, resettle, type Statements, settle } from "./settle.js";
-import { isNew, type NewJob, newJob, Reader, type StoredTask, wholeJob } from "./stored-task.js";
+import { isNew, type NewJob, newJob, Reader, type StoredTask } from "./stored-task.js";
 
 /** At most one live job of a singletonKey, which is the task's id. */
 const POLICY = "exclusive";
@@ -38,6 +38,8 @@ const STARTING_MS = 60_000;
 const STOPPING_MS = 5_000;
 /** Between two looks for what became of a request that was not answered. */
 const LOOKING_MS = 500;
+/** As many as a look brings of short tasks at a concurrency of 50. */
+const MOST_ENDS = 200;
 /** For so long an end waits for those before it to be stored, so that it goes in one statement with others. */
 const PATIENCE_MS = 10;
 
@@ -56,7 +58,7 @@ export class Store {
   readonly #completing = new Together<FetchedJob, boolean>(
     (jobs) => this.#complete(jobs),
     isRefused,
-    MOST_TOGETHER,
+    MOST_ENDS,
     PATIENCE_MS,
   );
   /** The tasks that were fetched last are new, and there may be more of them. */
@@ -105,8 +107,7 @@ export class Store {
   /** Claims tasks that are due, however late the store answers. */
   async fetch(limit: number, exceptNames: string[]): Promise<StoredTask[]> {
     const query = { batchSize: limit, ignoreGroups: exceptNames, ...ANY_PRIORITY };
-    const jobs = await (this.#areNew ? this.#fetchNew(query) : this.#fetchAny(query));
-    return await Promise.all(jobs.map((job) => this.#reader.read(job)));
+    return await (this.#areNew ? this.#fetchNew(query) : this.#fetchAny(query));
   }
 
   /** Says that claimed tasks are still running. */
@@ -192,26 +193,29 @@ export class Store {
     }
   }
 
-  async #fetchAny(query: FetchQuery): Promise<readonly FetchedJob[]> {
+  async #fetchAny(query: FetchQuery): Promise<StoredTask[]> {
     const whole = { ...query, includeMetadata: true } as const;
     const jobs = await this.#fetching.await(this.#onQueue((boss, queue) => boss.fetch(queue, whole)));
     this.#areNew = jobs.length === query.batchSize && jobs.every((job) => takesClaims(job) && isNew(job));
-    return jobs;
+    return await Promise.all(jobs.map((job) => this.#reader.read(job)));
   }
 
   // Metadata are most of a job's columns, and say nothing of a new one. Of the others in between they are asked for.
-  async #fetchNew(query: FetchQuery): Promise<readonly FetchedJob[]> {
+  async #fetchNew(query: FetchQuery): Promise<StoredTask[]> {
     const jobs = await this.#fetching.await(this.#onQueue((boss, queue) => boss.fetch(queue, query)));
     this.#areNew = jobs.length === query.batchSize;
-    const whole = await Promise.all(jobs.map((job) => (isNew(job) ? wholeJob(job) : this.#findClaimed(job))));
-    return whole.filter((job) => job !== undefined);
+    const read = (job: BriefJob): StoredTask | Promise<StoredTask | undefined> => {
+      if (isNew(job)) return this.#reader.readNew(job);
+      this.#areNew = false;
+      return this.#readClaimed(job);
+    };
+    return (await Promise.all(jobs.map(read))).filter((task) => task !== undefined);
   }
 
-  async #findClaimed({ id, retryCount }: BriefJob): Promise<FetchedJob | undefined> {
-    this.#areNew = false;
+  async #readClaimed({ id, retryCount }: BriefJob): Promise<StoredTask | undefined> {
     const find = (): Promise<FetchedJob | undefined> => this.untilAnswered(() => this.#find({ id }));
     const job = await quietly("looking for a task that was fetched", find, undefined);
-    return job?.state === "active" && job.retryCount === retryCount ? job : undefined;
+    return job?.state === "active" && job.retryCount === retryCount ? await this.#reader.read(job) : undefined;
   }
 
   async #find(query: JobQuery): Promise<FetchedJob | undefined> {

@@ -95,13 +95,6 @@ export function isNew({ id, data, retryCount, groupId }: BriefJob): boolean {
   return isOwn && retryCount === 0 && addressee(carrier).id === id;
 }
 
-/** Adds the metadata of a job that {@link isNew}, but for its limit, which somebody may have changed while it waited. */
-export function wholeJob(job: BriefJob): FetchedJob {
-  const { id: singletonKey } = job;
-  const untouched = { retryLimit: undefined, startAfter: undefined, output: null, sourceRootId: null };
-  return { ...job, ...untouched, state: "active", singletonKey };
-}
-
 /** The carrier in a job's data, wherever it is; `undefined` where there is none. */
 function carrierIn(data: unknown): unknown {
   return takeApart(data)?.carrier ?? fieldsOf(data).carrier;
@@ -128,6 +121,14 @@ export class Reader {
     const ownTask = this.#ownTask;
     const trusted = ownTask === undefined || (await this.#bearsOwnCarrier(job));
     return readJob(job, { ownTask, trusted });
+  }
+
+  /** Reads a job that {@link isNew}, without its metadata: somebody may have changed its limit while it waited. */
+  readNew(job: BriefJob): StoredTask {
+    const unknown = { retryLimit: undefined, startAfter: undefined };
+    const untouched = { state: "active", output: null, sourceRootId: null };
+    const whole = { ...job, ...unknown, ...untouched, singletonKey: job.id };
+    return readJob(whole, { ownTask: this.#ownTask, trusted: true });
   }
 
   async #bearsOwnCarrier(job: FetchedJob): Promise<boolean> {

@@ -16,11 +16,21 @@ import { deliveryOf, type StoredTask } from "./stored-task.js";
 const ANSWER_MS = 10_000;
 /** After a sign of life that failed. */
 const NEXT_BEAT_MS = 1_000;
+/** So many milliseconds' worth of tasks are fetched beyond those for which there is room. */
+const AHEAD_MS = 20;
+/** At most so many times the concurrency. */
+const MOST_AHEAD = 3;
+/** At most so many times the concurrency, with those whose success is being stored. */
+const MOST_HELD = 4;
+/** A fetched task for which there is no room for so long is given back. */
+const WAITING_MS = 200;
 
 /** Fetches tasks as there is room for them, and gives them to the host: after an interval, or at once when nudged. */
 export class Worker {
   /** Tasks fetched so far. */
   fetched = 0;
+  /** Those of them that were given back without having been given to the host. */
+  givenBack = 0;
   readonly #host: EngineHost;
   readonly #store: Store;
   readonly #settings: PgBossEngineSettings;
@@ -39,6 +49,9 @@ export class Worker {
   /** There may be more to run than there was room for. */
   #hungry = false;
   #wake: (() => void) | undefined;
+  #makeRoom: (() => void) | undefined;
+  /** How many tasks the last look has brought, and when, on performance.now()'s axis. */
+  #last = { count: 0, at: 0 };
 
   constructor(host: EngineHost, store: Store, settings: PgBossEngineSettings) {
     this.#host = host;
@@ -68,6 +81,7 @@ export class Worker {
   async stop(deadline: AbortSignal): Promise<void> {
     this.#stopped = true;
     this.#wake?.();
+    this.#makeRoom?.();
     await Promise.race([this.#loop, whenAborted(deadline)]);
   }
 
@@ -93,22 +107,55 @@ export class Worker {
     const room = this.#room();
     this.#hungry = room <= 0;
     if (this.#hungry) return;
-    const look = (): Promise<StoredTask[]> => untraced(() => this.#store.fetch(room, this.#foreignNames()));
+    const limit = room + this.#ahead();
+    const look = (): Promise<StoredTask[]> => untraced(() => this.#store.fetch(limit, this.#foreignNames()));
     const tasks = await quietly("looking for tasks", look, []);
     this.fetched += tasks.length;
-    this.#hungry = tasks.length === room;
-    await Promise.all(tasks.map((task) => this.#handOver(task)));
+    this.#last = { count: tasks.length, at: performance.now() };
+    this.#hungry = tasks.length === limit;
+    await this.#handOverAll(tasks);
     if (this.#hungry && this.#room() > 0) this.nudge();
   }
 
   // The next tasks start while the successes before them are being stored, unless these pile up.
   #room(): number {
     const { concurrency } = this.#settings;
-    return Math.min(concurrency - this.#running.size, 2 * concurrency - this.#held.size);
+    return Math.min(concurrency - this.#running.size, MOST_HELD * concurrency - this.#held.size);
+  }
+
+  // The fewer looks there are, the less a short task costs. Where one is still running that takes longer, the next ones
+  // could have to wait for it, which others may have room for.
+  #ahead(): number {
+    const { count, at } = this.#last;
+    if (count === 0 || this.#running.size > 0) return 0;
+    const perMs = count / (performance.now() - at);
+    return Math.min(MOST_AHEAD * this.#settings.concurrency, Math.floor(perMs * AHEAD_MS));
+  }
+
+  async #handOverAll(tasks: readonly StoredTask[]): Promise<void> {
+    const until = performance.now() + WAITING_MS;
+    const handedOver: Promise<void>[] = [];
+    for (const task of tasks) {
+      while (this.#room() <= 0 && !this.#stopped && performance.now() < until) await this.#untilRoom(until);
+      handedOver.push(this.#handOver(task));
+    }
+    await Promise.all(handedOver);
+  }
+
+  async #untilRoom(until: number): Promise<void> {
+    await new Promise<void>((resolve) => {
+      const timer = setTimeout(resolve, until - performance.now());
+      this.#makeRoom = () => {
+        clearTimeout(timer);
+        resolve();
+      };
+    });
+    // what else ends at this moment makes room for more
+    await new Promise<void>(inNextTurn);
   }
 
   // The host hears neither of a task whose last end was stored by half, nor of a job that names none, nor of one for
-  // which there is no room, because an earlier look was answered late.
+  // which there is no room, because those before it take longer, or an earlier look was answered late.
   async #handOver(task: StoredTask): Promise<void> {
     const { concurrency } = this.#settings;
     if (task.unsettled) {
@@ -119,6 +166,7 @@ export class Worker {
         this.#store.settle(task, { outcome: "failure", error }),
       );
     } else if (this.#running.size >= concurrency) {
+      this.givenBack += 1;
       await this.#untilStored("giving back a task", () => this.#store.settle(task, { outcome: "deferred", delay: 0 }));
     } else {
       void this.#runs.add(this.#run(task));
@@ -141,6 +189,7 @@ export class Worker {
 
   #gone(task: StoredTask): void {
     this.#running.delete(task);
+    this.#makeRoom?.();
     if (this.#hungry) this.nudge();
   }
 

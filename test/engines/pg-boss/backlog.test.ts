@@ -1,5 +1,6 @@
 import { getTaskContext } from "otel-taskflow";
 import { afterAll, describe, expect, test, vi } from "vitest";
+import { deferred } from "../../support/tasks.js";
 import { describeUnavailable } from "../../support/unavailable.js";
 import { postgresBackend } from "./backends.js";
 import { openTasks } from "./managers.js";
@@ -52,5 +53,50 @@ function describeBacklog(): void {
     const plan = rows.map((row: Record<string, string>) => row["QUERY PLAN"]).join("\n");
     expect(plan).toContain("LockRows");
     expect(plan).not.toContain("Sort");
+  });
+
+  test("of short tasks is fetched in larger parts, and no more run at once than may", async (context) => {
+    const { manager } = openTasks(backend, context);
+    const { tasks, boss } = manager({ concurrency: 5 });
+    let running = 0;
+    let most = 0;
+    const task = tasks.task("task", async () => {
+      running += 1;
+      most = Math.max(most, running);
+      await new Promise(setImmediate);
+      running -= 1;
+    });
+    const run = await Promise.all(Array.from({ length: 500 }, () => tasks.addTask(task)));
+    const fetch = vi.spyOn(boss, "fetch");
+    await tasks.work();
+    await tasks.idle();
+    expect(most).toBe(5);
+    expect(fetch.mock.calls.length).toBeLessThan(run.length / 5 / 2);
+  });
+
+  test("keeps nothing that was fetched too early: others run it, and it can be cancelled", async (context) => {
+    const { manager } = openTasks(backend, context);
+    const [busy, free] = [manager({ concurrency: 2 }), manager({ concurrency: 2 })];
+    const gate = deferred();
+    context.onTestFinished(() => gate.resolve());
+    const givingBack = vi.spyOn(busy.boss, "fail");
+    const run = vi.fn(() => gate.promise);
+    const [short, long] = [busy.tasks.task("short", () => {}), busy.tasks.task("long", run)];
+    const runs: string[] = [];
+    free.tasks.task("long", () => {
+      const { taskId, attempt, redelivered } = getTaskContext() ?? {};
+      runs.push(`${taskId} ${attempt} ${redelivered}`);
+    });
+    await Promise.all(Array.from({ length: 100 }, () => busy.tasks.addTask(short)));
+    const ids: string[] = [];
+    for (let n = 0; n < 8; n += 1) ids.push(await busy.tasks.addTask(long));
+    await busy.tasks.work();
+    await vi.waitFor(() => expect(run).toHaveBeenCalled(), { timeout: 20_000, interval: 1 });
+    expect(await busy.tasks.cancel(ids[7] ?? "")).toBe(true);
+    await free.tasks.work();
+    await vi.waitFor(() => expect(runs).toHaveLength(5), PATIENT);
+    expect(givingBack).toHaveBeenCalled();
+    const others = ids.slice(2, 7).map((id) => `${id} 0 false`);
+    expect(runs.sort()).toEqual(others.sort());
   });
 }
