@@ -23,6 +23,8 @@ class OwnBaggage implements Baggage {
   /** Entries of others, which follow the task's own. */
   readonly foreign: Entry[];
   #made: Baggage | undefined;
+  /** As of attempts, one stays alive. */
+  static readonly kept: object = new OwnBaggage(NO_TAGS, true, []);
 
   constructor(tags: TaskTags, travelling: TaskBaggage, foreign: Entry[]) {
     this.#tags = tags;

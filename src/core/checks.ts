@@ -44,7 +44,7 @@ export function checkOptional(option: string, value: unknown, range: NumberRange
  */
 export function checkText(option: string, value: unknown): string {
   if (typeof value === "string" && value !== "" && value.length <= MAX_TEXT && isStorable(value)) return value;
-  const expected = `a non-empty string of at most ${MAX_TEXT} characters, well-formed and without NUL`;
+  const expected = `a well-formed string of 1 to ${MAX_TEXT} characters without NUL`;
   throw new TaskConfigError(`${option}: expected ${expected}, received ${show(value)}`);
 }
 

@@ -189,11 +189,10 @@ function plain(): (key: string, value: unknown) => unknown {
   };
 }
 
-// Returns the first entries as JSON would read them. A Map or a Set is read by its class's own iterator, not its own.
+// Returns the first entries as JSON would read them. A Map or a Set is read by its class's iterator, not its own.
 function entriesOf(value: object, most: number): [string, unknown][] {
-  if (Array.isArray(value)) return firstEntries(firstOf(value, most).entries(), most);
-  if (value instanceof Map) return firstEntries(Map.prototype.entries.call(value), most);
-  if (value instanceof Set) return firstEntries(Set.prototype.entries.call(value), most);
+  const collection = [Array, Map, Set].find((one) => value instanceof one);
+  if (collection !== undefined) return firstEntries(collection.prototype.entries.call(value as never), most);
   const keys = Object.keys(value).slice(0, most);
   const fields = fieldsOf(value);
   return keys.map((key) => [key, fields[key]]);

@@ -36,7 +36,7 @@ export type Notify = (end: AttemptEnd<unknown>, task: TaskContext) => Promise<vo
 /** An attempt that is over, with what its span and its measures still have to say. */
 export interface EndedAttempt extends LiveAttempt {
   readonly settings: { readonly route: TaskRoute };
-  /** The moment it settled, on performance.now()'s axis; hooks ran after that. 0 where nobody measures. */
+  /** The moment it settled, on performance.now()'s axis; hooks ran after that. NaN where nobody measures. */
   readonly endedAt: number;
   /** Gives that moment for the span; `undefined` where the span ends now. */
   readonly clock: SpanClock | undefined;

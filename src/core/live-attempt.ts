@@ -54,7 +54,7 @@ export class LiveAttempt {
   readonly span: OwnSpan;
   readonly telemetry: Telemetry;
   /** `undefined` where nothing is measured. */
-  measures: AttemptMeasures | undefined;
+  measures: AttemptMeasures | undefined = undefined;
   /** Lines that `taskLog` left out, because the span holds enough of them. */
   dropped = 0;
   #resource: AsyncResource | undefined = new AsyncResource("otel-taskflow.attempt", { requireManualDestroy: true });
@@ -90,11 +90,7 @@ export class LiveAttempt {
 
   /** Calls `fn`, which does not throw, inside the attempt, from wherever this is called. */
   run(fn: () => void): void {
-    if (registeredApi()?.context === undefined) {
-      this.#resource?.runInAsyncScope(runInFallback, undefined, this, fn);
-    } else {
-      this.#resource?.runInAsyncScope(this.#runByManager, this, fn);
-    }
+    this.#resource?.runInAsyncScope(this.#enter, this, fn);
   }
 
   /**
@@ -107,11 +103,15 @@ export class LiveAttempt {
     this.#within = undefined;
   }
 
-  #runByManager(fn: () => void): void {
-    if (this.#within === undefined) return;
-    insideOnce(this.#within.setValue(ATTEMPT, this), () => {
-      runInFallback(activeValue(ATTEMPT) === this ? undefined : this, fn);
-    });
+  #enter(fn: () => void): void {
+    const within = this.#within;
+    if (within === undefined || registeredApi()?.context === undefined) {
+      runInFallback(this, fn);
+    } else {
+      insideOnce(within.setValue(ATTEMPT, this), () => {
+        runInFallback(activeValue(ATTEMPT) === this ? undefined : this, fn);
+      });
+    }
   }
 }
 

@@ -1,4 +1,4 @@
-import type { SpanContext, SpanOptions } from "@opentelemetry/api";
+import { ROOT_CONTEXT, type SpanContext, type SpanOptions } from "@opentelemetry/api";
 import type { TaskRoute } from "./attributes.js";
 import type { TaskOrigin } from "./carrier.js";
 import { CurrentTask } from "./current-task.js";
@@ -10,6 +10,7 @@ import { AttemptMeasures } from "./metrics.js";
 import { onAbort } from "./on-abort.js";
 import type { RetryDecision } from "./retry.js";
 import { OPERATION_PROCESS } from "./semconv.js";
+import { NO_SPAN } from "./span.js";
 import { type SpanClock, spanClock } from "./span-clock.js";
 import { attemptSpanOptions, parentContext } from "./span-start.js";
 import type { Telemetry } from "./telemetry.js";
@@ -63,8 +64,8 @@ export class RunningAttempt<T> extends LiveAttempt implements EndedAttempt {
   /** Tells the span's times where hooks run before it ends, or a test has replaced the global clock. */
   readonly clock: SpanClock | undefined;
   /** Set when the attempt has settled; hooks may still be running then. */
-  outcome: TaskOutcome | undefined;
-  endedAt = 0;
+  outcome: TaskOutcome | undefined = undefined;
+  endedAt: number = Number.NaN;
   /** Seconds from due to start. */
   readonly #wait: number | undefined;
   #store: StartOptions<T>["store"];
@@ -74,6 +75,14 @@ export class RunningAttempt<T> extends LiveAttempt implements EndedAttempt {
   #unwatch: (() => void) | undefined;
   #stopWaiting: (() => void) | undefined;
   #abandoned = false;
+  /**
+   * One attempt stays alive, with values of the kinds that others have: V8 forgets the shape of a class that has no
+   * instance left, and all code that was compiled for it, so that a process with pauses would compile it again and again.
+   */
+  static readonly kept: object = new RunningAttempt<void>(
+    { origin: { maxAttempts: 1, context: ROOT_CONTEXT }, attempt: 0, dueAt: 0 } as AttemptRun,
+    { telemetry: { startSpan: () => NO_SPAN } } as unknown as AttemptSettings,
+  );
 
   constructor(run: AttemptRun, settings: AttemptSettings) {
     const { origin, dueAt } = run;

@@ -34,7 +34,7 @@ export function copyTags(tags: unknown, told: (key: string) => void = tellCut): 
     count += 1;
   }
   if (count === 0) return NO_TAGS;
-  if (count > MAX_TAGS) throw new TaskConfigError(`tags: expected at most ${MAX_TAGS} tags, received ${count}`);
+  if (count > MAX_TAGS) throw new TaskConfigError(`tags: expected at most ${MAX_TAGS}, received ${count}`);
   return Object.freeze(copy);
 }
 

@@ -134,9 +134,10 @@ function checkProvider(option: string, provider: unknown, method: string): void 
 function copyBaggage(baggage: unknown): TaskBaggage {
   if (typeof baggage === "boolean") return baggage;
   const keys = Array.isArray(baggage) ? firstOf(baggage, MAX_TRAVELLING + 1) : [undefined];
-  if (keys.length > MAX_TRAVELLING) throw new TaskConfigError(`baggage: expected at most ${MAX_TRAVELLING} tag keys`);
-  if (keys.every((key) => typeof key === "string")) return Object.freeze(keys);
-  throw new TaskConfigError(`baggage: expected true, false or an array of tag keys, received ${show(baggage)}`);
+  if (keys.length <= MAX_TRAVELLING && keys.every((key) => typeof key === "string")) return Object.freeze(keys);
+  throw new TaskConfigError(
+    `baggage: expected true, false or an array of at most ${MAX_TRAVELLING} tag keys, received ${show(baggage)}`,
+  );
 }
 
 /** Returns the identity of a context's span; `undefined` where it has none, or one that cannot be read. */

@@ -44,9 +44,11 @@ class Job implements Delivery, Rostered {
   started = false;
   attempt = 0;
   dueAt: number | undefined;
-  previous: SpanContext | undefined;
-  timer: NodeJS.Timeout | undefined;
+  previous: SpanContext | undefined = undefined;
+  timer: NodeJS.Timeout | undefined = undefined;
   readonly redelivered = false;
+  /** As of attempts, one stays alive. */
+  static readonly kept: object = new Job({ origin: { dueAt: 0.5 } } as TaskMessage);
 
   constructor({ origin, args }: TaskMessage) {
     this.origin = origin;

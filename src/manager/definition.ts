@@ -83,15 +83,14 @@ export function callOf({ fn }: TaskDefinition, args: readonly unknown[] | undefi
 }
 
 function holdsNoTask(): never {
-  throw new NonRetryableError("what is stored holds no arguments of a task, or is damaged");
+  throw new NonRetryableError("what is stored is no task, or is damaged");
 }
 
 function nameOf({ name }: TaskOptions, fn: TaskFunction): string {
   if (name !== undefined) return checkText("name", name);
   if (fn.name !== "") return fn.name;
   throw new TaskConfigError(
-    "task(): a function without a name, as minifiers may leave it, needs one given: " +
-      'task({ name: "send-email", … }, fn)',
+    'task(): a function without a name (minifiers may take it) needs one: task({ name: "send-email" }, fn)',
   );
 }
 
@@ -99,13 +98,13 @@ function policyOf(options: TaskOptions): RetryPolicy {
   const { delay = 0, backoff = 1, maxDelay = Number.POSITIVE_INFINITY, jitter = 0, retryIf } = options;
   if (retryIf !== undefined) checkFunction("retryIf", retryIf);
   const unlimited = maxDelay === Number.POSITIVE_INFINITY;
-  return Object.freeze({
+  return {
     delay: checkNumber("delay", delay, { min: 0 }),
     backoff: checkNumber("backoff", backoff, { min: 1 }),
     maxDelay: unlimited ? Number.MAX_SAFE_INTEGER : checkNumber("maxDelay", maxDelay, { min: 0 }),
     jitter: checkNumber("jitter", jitter, { min: 0, max: 1 }),
     retryIf,
-  });
+  };
 }
 
 function tellCut(voice: Voice, funcName: string, tag: string): void {

@@ -28,20 +28,22 @@ export interface ToldEnd {
 export class HeldDelivery implements Rostered {
   place = -1;
   /** The end that counts, from when it is known. */
-  told: ToldEnd | undefined;
+  told: ToldEnd | undefined = undefined;
   /**
    * Whether the store has the end; where it has not, the task will run again. `undefined` until it has answered, or is not
    * waited for any more.
    */
-  isStored: boolean | undefined;
+  isStored: boolean | undefined = undefined;
   /** `undefined` where the delivery is given back without a run. */
-  attempt: RunningAttempt<unknown> | undefined;
+  attempt: RunningAttempt<unknown> | undefined = undefined;
   /** Resolves when the store has answered; `undefined` where it does so at once. */
-  stored: Promise<void> | undefined;
+  stored: Promise<void> | undefined = undefined;
   readonly delivery: Delivery;
   readonly #store: StoreEnd;
   readonly #closing: AbortSignal;
   #followers: ((told: ToldEnd) => void)[] | undefined;
+  /** As of attempts, one stays alive. */
+  static readonly kept: object = new HeldDelivery({} as Delivery, {} as StoreEnd, {} as AbortSignal);
 
   /** `closing` aborts when the store is not waited for any more. */
   constructor(delivery: Delivery, store: StoreEnd, closing: AbortSignal) {

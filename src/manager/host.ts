@@ -219,7 +219,7 @@ export class Host implements EngineHost {
 
   // The run that the store takes for lost is here, or was: it is not repeated.
   async #join(held: HeldDelivery, run: HeldDelivery | ToldEnd): Promise<void> {
-    debug(`task ${held.id} was delivered again, and is not run again`);
+    debug(`task ${held.id} was delivered again`);
     await held.follow(run);
     this.#leave(held);
   }

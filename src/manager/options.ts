@@ -132,7 +132,7 @@ export function checkOnNotice(onNotice: TaskManagerOptions["onNotice"]): TaskMan
 /** @throws TaskConfigError where a process ends what outlives the request that it was called for. */
 export function checkRuntime(): void {
   if (typeof navigator !== "object" || navigator.userAgent !== "Cloudflare-Workers") return;
-  throw new TaskConfigError("new TaskManager(): not for Cloudflare Workers, where enqueueTask() and runAttempt() work");
+  throw new TaskConfigError("TaskManager: not for Cloudflare Workers; use runAttempt()");
 }
 
 /** @throws TaskConfigError unless the value can be used as an engine. */

@@ -31,7 +31,7 @@ export class Registry {
     const definition = this.#byFunction.get(fn);
     if (definition !== undefined) return definition;
     const what = typeof fn === "function" ? `function ${fn.name || "(anonymous)"}` : show(fn);
-    throw new TaskConfigError(`addTask(): ${what} is not a task of this manager; pass what task() returned`);
+    throw new TaskConfigError(`addTask(): ${what} is no task of this manager; pass what task() returned`);
   }
 
   find(name: string): TaskDefinition | undefined {
@@ -52,8 +52,7 @@ export class Registry {
     if (known === undefined) return undefined;
     if (process.env.NODE_ENV !== "production" && isSameSource(known.fn, fn)) return known;
     throw new TaskConfigError(
-      `task(): the name "${name}" is taken by another task, which minifiers may cause. With hot reload, register tasks ` +
-        "in a module evaluated once",
+      `task(): the name "${name}" is taken by another task; with hot reload, register in a module evaluated once`,
     );
   }
 }

@@ -263,13 +263,8 @@ function heard(onLog: TaskTelemetryOptions["onLog"], pending: InFlight): TaskTel
 
 function checkDecorated(decorated: Pick<ClassMethodDecoratorContext, "kind" | "name" | "private">): void {
   // TypeScript's older decorators pass the method's name instead
-  if (typeof decorated !== "object" || decorated.kind !== "method") {
-    throw new TaskConfigError(
-      "method(): with TypeScript's experimentalDecorators, or for what is no method, use a field: " +
-        "readonly send = tasks.task(…)",
-    );
-  }
-  if (decorated.private) {
-    throw new TaskConfigError(`method(): expected a public method, received ${String(decorated.name)}`);
-  }
+  if (decorated.kind === "method" && !decorated.private) return;
+  throw new TaskConfigError(
+    "method(): expected a public method; with experimentalDecorators, use a field: send = tasks.task(…)",
+  );
 }

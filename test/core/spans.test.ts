@@ -315,7 +315,9 @@ describe("runAttempt", () => {
       carrier = sent;
     });
     expect(await runAttempt({ carrier }, () => getTaskContext()?.funcName)).toBe("named");
-    await expect(runAttempt({}, () => {})).rejects.toThrow(/funcName: expected a non-empty string/);
+    await expect(runAttempt({}, () => {})).rejects.toThrow(
+      /funcName: expected a well-formed string of 1 to 512 characters/,
+    );
   });
 
   test("runs under the function's name when the carrier's is damaged", async () => {

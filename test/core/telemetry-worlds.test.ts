@@ -146,7 +146,7 @@ describe("what is endless or huge", () => {
   const endless = new Proxy([], { get: (_, name) => (name === "length" ? Number.POSITIVE_INFINITY : "plan") });
 
   test("is refused as a list of tags that travel", () => {
-    expect(() => new TaskManager({ baggage: endless })).toThrow(/baggage: expected at most 1000 tag keys/);
+    expect(() => new TaskManager({ baggage: endless })).toThrow(/baggage: expected .* at most 1000 tag keys/);
     expect(() => new TaskManager({ baggage: Array(1_000).fill("plan") })).not.toThrow();
   });
 

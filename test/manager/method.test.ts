@@ -73,15 +73,15 @@ describe("method()", () => {
   });
 
   test.each([
-    [{ kind: "field" as never, name: "send" }, /use a field: readonly send = tasks\.task/],
-    [{ private: true, name: "#send" }, /method\(\): expected a public method, received #send/],
+    [{ kind: "field" as never, name: "send" }, /use a field: send = tasks\.task/],
+    [{ private: true, name: "#send" }, /method\(\): expected a public method/],
   ])("refuses %o when the class is made", (decorated, message) => {
     expect(() => decorate(createTasks(), decorated)).toThrow(message);
   });
 
   test("says what to do where TypeScript compiles its older decorators", () => {
     const older = createTasks().method() as unknown as (prototype: object, name: string) => void;
-    expect(() => older({}, "send")).toThrow(/with TypeScript's experimentalDecorators.* use a field/);
+    expect(() => older({}, "send")).toThrow(/with experimentalDecorators, use a field/);
   });
 
   test("is typed by the method", () => {

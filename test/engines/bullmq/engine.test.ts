@@ -99,7 +99,7 @@ describe("bullmqEngine", () => {
     [{ ...good, workerOptions: { maxStartedAttempts: -1 } }, /^workerOptions.maxStartedAttempts: expected an integer/],
     [{ ...good, maxLost: 0 }, /^maxLost: expected an integer from 1, received 0/],
     [{ ...good, concurrency: 0 }, /^concurrency: expected an integer from 1, received 0/],
-    [{ ...good, prefix: "" }, /^prefix: expected a non-empty string/],
+    [{ ...good, prefix: "" }, /^prefix: expected a well-formed string of 1 to 512 characters/],
     [{ ...good, workerOptions: 5 }, /^workerOptions: expected an object/],
     [undefined, /^bullmqEngine\(\): its options: expected an object/],
   ])("refuses %j", (options, message) => {
