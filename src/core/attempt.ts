@@ -89,7 +89,7 @@ function runOf(info: AttemptInfo, settings: AttemptSettings): AttemptRun {
 }
 
 function originOf(info: AttemptInfo, found: ExtractedOrigin, settings: AttemptSettings): TaskOrigin {
-  const { telemetry, functionName } = settings;
+  const { functionName } = settings;
   const facts = {
     id: info.taskId === undefined ? (found.id ?? crypto.randomUUID()) : checkText("taskId", info.taskId),
     name: nameOf(info, found, functionName),
@@ -97,7 +97,7 @@ function originOf(info: AttemptInfo, found: ExtractedOrigin, settings: AttemptSe
     maxAttempts: checkOptional("maxAttempts", info.maxAttempts ?? found.maxAttempts, { min: 1, integer: true }),
     relation: checkRelation(info.relation ?? found.relation ?? "parent"),
   };
-  return arrive(found, facts, telemetry.baggage);
+  return arrive(found, facts);
 }
 
 // A task whose name was damaged on the wire runs all the same.

@@ -1,12 +1,11 @@
 import { AsyncResource } from "node:async_hooks";
 import { type Context, propagation, ROOT_CONTEXT, trace } from "@opentelemetry/api";
-import { withTagBaggage } from "./baggage.js";
 import { isRelation, MAX_TEXT } from "./checks.js";
 import { activeContext, isContext, withContext } from "./context.js";
 import { atOnce, safely, warn } from "./guard.js";
 import { registeredApi } from "./slot.js";
 import { copyTags, NO_TAGS } from "./tags.js";
-import type { Carrier, TaskBaggage, TaskRelation, TaskTags } from "./types.js";
+import type { Carrier, TaskRelation, TaskTags } from "./types.js";
 import { fieldsOf, wireCount, wireTime } from "./wire.js";
 
 /** The carrier's one key that is this library's own; the others are the propagator's. */
@@ -34,7 +33,7 @@ export interface TaskOrigin {
   readonly dueAt: number | undefined;
   /** Id of the task that enqueued this one. */
   readonly parentId: string | undefined;
-  /** The enqueuer's context, which holds its enqueue span, its baggage and this task's tags as baggage. */
+  /** The enqueuer's context, which holds its enqueue span and its baggage; on its way into a carrier, the tags as well. */
   readonly context: Context;
 }
 
@@ -104,15 +103,14 @@ export function addressee(carrier: unknown): Pick<ExtractedOrigin, "id" | "name"
   }
 }
 
-/** Makes the origin of a task that has arrived from the given facts and the found context, with its tags as baggage. */
+/** Makes the origin of a task that has arrived from the given facts and the found context. */
 export function arrive(
   found: ExtractedOrigin,
   facts: Pick<TaskOrigin, "id" | "name" | "tags" | "maxAttempts" | "relation">,
-  travelling: TaskBaggage,
 ): TaskOrigin {
   const { id, name, tags, maxAttempts, relation } = facts;
   const { enqueuedAt, dueAt, parentId, retries } = found;
-  const context = withTagBaggage(relation === "none" ? ROOT_CONTEXT : found.context, tags, travelling);
+  const context = relation === "none" ? ROOT_CONTEXT : found.context;
   return { id, name, tags, maxAttempts, retries, relation, enqueuedAt, dueAt, parentId, context };
 }
 
@@ -161,7 +159,7 @@ function parse(json: string | undefined, context: Context): ExtractedOrigin {
     enqueuedAt: wireTime(at),
     dueAt: wireTime(due),
     parentId: text(parent),
-    tags: safely("reading the carrier's tags", () => copyTags(tags), NO_TAGS),
+    tags: safely("reading the carrier", () => copyTags(tags), NO_TAGS),
     attempt: wireCount(attempt),
     context,
   };

@@ -24,7 +24,7 @@ export interface ContinueInfo extends Omit<TaskTelemetryOptions, "meterProvider"
  * {@link continueAttempt} there. Outside a task it holds the active trace and baggage alone. Never throws.
  */
 export function carryAttempt(): Carrier {
-  return safely("carrying an attempt", carried, {});
+  return safely("carryAttempt", carried, {});
 }
 
 function carried(): Carrier {

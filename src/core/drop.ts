@@ -4,6 +4,7 @@ import { LiveAttempt } from "./live-attempt.js";
 import { countDropped } from "./metrics.js";
 import type { AttemptSettings } from "./running-attempt.js";
 import { NO_SPAN } from "./span.js";
+import { parentContext } from "./span-start.js";
 import type { Telemetry } from "./telemetry.js";
 
 /** Stands for the attempt that will not run while the hook is told of that, inside the task's context without a span. */
@@ -12,7 +13,7 @@ export class DroppedAttempt extends LiveAttempt {
 
   /** `attempt` will not run; zero-based. */
   constructor(origin: TaskOrigin, attempt: number, telemetry: Telemetry) {
-    super(new CurrentTask(origin, attempt), NO_SPAN, telemetry, origin.context);
+    super(new CurrentTask(origin, attempt), NO_SPAN, telemetry, parentContext(origin, telemetry));
     this.markEnded();
   }
 

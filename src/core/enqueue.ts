@@ -119,7 +119,7 @@ export function enqueue<T>(
   const around = activeContext();
   const attempt = attemptIn(around);
   const active = activeContextIn(attempt, around);
-  const { name, relation, route, telemetry } = settings;
+  const { name, relation, route, telemetry, inProcess = false } = settings;
   const maxAttempts = retries === undefined ? settings.maxAttempts : retries + 1;
   const parentId = attempt?.task.taskId;
   const span = telemetry.startSpan(OPERATION_ENQUEUE, name, active, () => ({
@@ -129,14 +129,16 @@ export function enqueue<T>(
   // inside a task the baggage entries are the task's own; outside, one that claims to be a task's must reach no broker
   const clean = parentId === undefined ? withTagBaggage(active, NO_TAGS, false) : active;
   const sending = span.within(clean);
-  const context = withTagBaggage(carriedContext(relation, sending), tags, telemetry.baggage);
+  const carried = carriedContext(relation, sending);
+  // an attempt has its tags as baggage in any case; they are needed here where a carrier takes them there
+  const context = inProcess ? carried : withTagBaggage(carried, tags, telemetry.baggage);
   const enqueuedAt = Date.now();
   const dueAt = enqueuedAt + delay;
   const origin = { id, name, tags, maxAttempts, retries, relation, enqueuedAt, dueAt, parentId, context };
   let sent: T;
   try {
     // where no span was started and no baggage removed, the right context is active already
-    const isHere = settings.inProcess === true || sending === around;
+    const isHere = inProcess || sending === around;
     const sentOrPending = isHere ? sendNow(send, origin) : withContext(sending, () => sendNow(send, origin));
     if (isThenable(sentOrPending)) return whenSent(sentOrPending, origin, span, settings, options);
     sent = sentOrPending;

@@ -52,14 +52,14 @@ export function createInstruments(provider: MeterProvider): TaskInstruments {
 /** Counts a task that its engine has accepted. */
 export function countEnqueued(instruments: TaskInstruments | undefined, name: string, route: TaskRoute): void {
   if (instruments === undefined) return;
-  safely("counting a task", () => instruments.enqueued.add(1, labels(name, route)));
+  safely("measuring", () => instruments.enqueued.add(1, labels(name, route)));
 }
 
 /** Counts a task that was cancelled while no attempt of it ran. */
 export function countDropped(instruments: TaskInstruments | undefined, name: string, route: TaskRoute): void {
   if (instruments === undefined) return;
   const attributes = { ...labels(name, route), [ATTR_TASK_OUTCOME]: "cancelled" };
-  safely("counting a task", () => instruments.finished.add(1, attributes));
+  safely("measuring", () => instruments.finished.add(1, attributes));
 }
 
 /** Measures one attempt from its start on. It is made and ended inside the attempt, so that exemplars point to it. */
@@ -72,7 +72,7 @@ export class AttemptMeasures {
   constructor(instruments: TaskInstruments, name: string, route: TaskRoute, wait: number | undefined) {
     this.#instruments = instruments;
     this.#labels = labels(name, route);
-    safely("measuring an attempt", () => {
+    safely("measuring", () => {
       instruments.active.add(1, this.#labels);
       if (wait !== undefined) instruments.waitDuration.record(wait, this.#labels);
     });
@@ -81,7 +81,7 @@ export class AttemptMeasures {
   /** `endedAt`: the moment it settled, on performance.now()'s axis. */
   end(outcome: TaskOutcome, errorType: string | undefined, endedAt: number): void {
     const instruments = this.#instruments;
-    safely("measuring an attempt", () => {
+    safely("measuring", () => {
       instruments.active.add(-1, this.#labels);
       const attributes: Attributes = { ...this.#labels, [ATTR_TASK_OUTCOME]: outcome };
       if (errorType !== undefined) attributes[ATTR_ERROR_TYPE] = errorType;

@@ -15,7 +15,7 @@ const watches = new WeakMap<AbortSignal, Watch>();
  */
 export function onAbort(signal: AbortSignal, follow: () => void): () => void {
   const one = (): void => safely("following a signal", follow);
-  if (safely("reading a signal", () => signal.aborted, false)) {
+  if (safely("using a signal", () => signal.aborted, false)) {
     one();
     return () => {};
   }
@@ -33,11 +33,11 @@ function listen(signal: AbortSignal): Watch {
   };
   const watch = { followers, listener };
   watches.set(signal, watch);
-  safely("watching a signal", () => signal.addEventListener("abort", listener, { once: true }));
+  safely("using a signal", () => signal.addEventListener("abort", listener, { once: true }));
   return watch;
 }
 
 function ignore(signal: AbortSignal, { listener }: Watch): void {
   watches.delete(signal);
-  safely("leaving a signal", () => signal.removeEventListener("abort", listener));
+  safely("using a signal", () => signal.removeEventListener("abort", listener));
 }

@@ -81,7 +81,7 @@ export class RunningAttempt<T> extends LiveAttempt implements EndedAttempt {
    */
   static readonly kept: object = new RunningAttempt<void>(
     { origin: { maxAttempts: 1, context: ROOT_CONTEXT }, attempt: 0, dueAt: 0 } as AttemptRun,
-    { telemetry: { startSpan: () => NO_SPAN } } as unknown as AttemptSettings,
+    { telemetry: { isHeard: () => false, startSpan: () => NO_SPAN } } as unknown as AttemptSettings,
   );
 
   constructor(run: AttemptRun, settings: AttemptSettings) {
@@ -89,7 +89,7 @@ export class RunningAttempt<T> extends LiveAttempt implements EndedAttempt {
     const { telemetry } = settings;
     const wait = dueAt === undefined ? undefined : Math.max(0, Date.now() - dueAt) / 1000;
     const clock = spanClock(settings.notify !== undefined);
-    const parent = parentContext(origin);
+    const parent = parentContext(origin, telemetry);
     const options = (): SpanOptions => attemptSpanOptions(run, settings, wait, clock?.start);
     const span = telemetry.startSpan(OPERATION_PROCESS, origin.name, parent, options);
     super(new CurrentTask(origin, run.attempt, run.redelivered), span, telemetry, span.within(parent));

@@ -10,6 +10,7 @@ import {
   trace,
 } from "@opentelemetry/api";
 import { taskAttributes } from "./attributes.js";
+import { withTagBaggage } from "./baggage.js";
 import type { TaskOrigin } from "./carrier.js";
 import type { AttemptRun, AttemptSettings } from "./running-attempt.js";
 import {
@@ -25,12 +26,17 @@ import {
   OPERATION_PROCESS,
   OPERATION_TYPE_PROCESS,
 } from "./semconv.js";
-import { spanContextIn } from "./telemetry.js";
+import { spanContextIn, type Telemetry } from "./telemetry.js";
 import type { TaskRelation } from "./types.js";
 
-/** Returns the context in which an attempt's span starts: under the enqueue span, or in a new trace. */
-export function parentContext({ relation, context }: TaskOrigin): Context {
-  return relation === "parent" || trace.getSpan(context) === undefined ? context : trace.deleteSpan(context);
+/**
+ * Returns the context in which an attempt's span starts: under the enqueue span, or in a new trace, and with the task's
+ * tags as baggage where anybody can read that.
+ */
+export function parentContext({ relation, context, tags }: TaskOrigin, telemetry: Telemetry): Context {
+  const isIn = relation === "parent" || trace.getSpan(context) === undefined;
+  const parent = isIn ? context : trace.deleteSpan(context);
+  return telemetry.isHeard() ? withTagBaggage(parent, tags, telemetry.baggage) : parent;
 }
 
 /** Makes the options of an attempt's span. `wait` is in seconds; without a `startTime` the span starts now. */

@@ -11,6 +11,7 @@ import { checkFunction, checkMethods, show } from "./checks.js";
 import { TaskConfigError } from "./errors.js";
 import { firstOf } from "./fields.js";
 import { safely } from "./guard.js";
+import { TELEMETRY_KEYS } from "./info-keys.js";
 import { createInstruments, type TaskInstruments } from "./metrics.js";
 import { SCOPE_NAME, SCOPE_VERSION } from "./semconv.js";
 import { type RegisteredApi, registeredApi, registeredLoggerProvider, sharedSlot } from "./slot.js";
@@ -29,6 +30,8 @@ export interface Telemetry {
   /** Starts the span `{operation} {task}`. Its options are asked for only where a tracer provider is registered. */
   startSpan(operation: string, task: string, parent: Context, options: () => SpanOptions): OwnSpan;
   emit(record: TaskLogRecord): void;
+  /** Whether a part of an SDK is registered or given: without one, nobody reads what a context holds. */
+  isHeard(): boolean;
   /** Returns the metric instruments; `undefined` where no meter provider is registered. */
   instruments(): TaskInstruments | undefined;
 }
@@ -70,18 +73,19 @@ export function createTelemetry(options: TaskTelemetryOptions): Telemetry {
       const span = safely("starting a span", start);
       return span === undefined ? silentSpan(parent) : new OwnSpan(span);
     },
-    instruments: () => safely("finding the meter provider", instruments),
-    emit: (record: TaskLogRecord) => safely("emitting a log record", () => logger()?.emit(record)),
+    isHeard: () => tracerProvider !== undefined || registeredApi() !== undefined,
+    instruments: () => safely("measuring", instruments),
+    emit: (record: TaskLogRecord) => safely("emitting a record", () => logger()?.emit(record)),
   });
 }
 
 const DEFAULTS = createTelemetry({});
+// the names of all of them
+const NAMES = Object.keys(TELEMETRY_KEYS) as (keyof TaskTelemetryOptions)[];
 
 /** Returns the telemetry of a call by its options; calls that give none share one. */
 export function telemetryOf(options: TaskTelemetryOptions): Telemetry {
-  const { tracerProvider, meterProvider, loggerProvider, baggage, logs, onLog } = options;
-  const given = [tracerProvider, meterProvider, loggerProvider, baggage, logs, onLog];
-  return given.every((one) => one === undefined) ? DEFAULTS : createTelemetry(options);
+  return NAMES.some((name) => options[name] !== undefined) ? createTelemetry(options) : DEFAULTS;
 }
 
 // Makes something of a provider once, and again when another provider is current.

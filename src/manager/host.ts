@@ -82,7 +82,7 @@ export class Host implements EngineHost {
   // --- called by the engine
 
   receive({ id, name, carrier, maxAttempts }: StoredTask): TaskOrigin {
-    const { relation, telemetry } = this.#shared;
+    const { relation } = this.#shared;
     const found = extract(carrier, activeContext());
     const policy = this.#registry.find(name)?.enqueue.maxAttempts ?? maxAttempts ?? found.maxAttempts;
     const facts = {
@@ -93,7 +93,7 @@ export class Host implements EngineHost {
       maxAttempts: found.retries === undefined ? policy : found.retries + 1,
       relation: found.relation ?? relation,
     };
-    return arrive(found, facts, telemetry.baggage);
+    return arrive(found, facts);
   }
 
   carrierOf(origin: TaskOrigin): Carrier {

@@ -132,7 +132,7 @@ export class TaskManager {
       const awaited = isThenable(given) ? await given : given;
       await this.#enqueue(this.#prepare(task, fn.length === 0 ? NO_ARGS : args, awaited));
     };
-    return (...args) => quietly("adding a task from a callback", () => outsideTasks(() => add(args)));
+    return (...args) => quietly("callback()", () => outsideTasks(() => add(args)));
   }
 
   /**

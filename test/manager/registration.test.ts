@@ -128,7 +128,7 @@ describe("addTask()", () => {
     await expect(adding).rejects.toThrow(/function stranger is no task of this manager/);
     await expect(adding).rejects.toSatisfy(isTaskConfigError);
     await expect(createTasks().addTask(() => {})).rejects.toThrow(/function \(anonymous\) is no task/);
-    await expect(createTasks().addTask(7 as unknown as () => void)).rejects.toThrow(/^addTask\(\): 7 is not a task/);
+    await expect(createTasks().addTask(7 as unknown as () => void)).rejects.toThrow(/^addTask\(\): 7 is no task/);
   });
 
   test("refuses arguments that are no array, and bad options", async () => {
