@@ -22,6 +22,8 @@ const AHEAD_MS = 20;
 const MOST_AHEAD = 3;
 /** At most so many times the concurrency, with those whose success is being stored. */
 const MOST_HELD = 4;
+/** So many milliseconds a success waits for those of tasks that are fetched and not started, to be stored with them. */
+const PATIENCE_MS = 10;
 /** A fetched task for which there is no room for so long is given back. */
 const WAITING_MS = 200;
 
@@ -50,6 +52,8 @@ export class Worker {
   #hungry = false;
   #wake: (() => void) | undefined;
   #makeRoom: (() => void) | undefined;
+  /** Resolves when all that was fetched together has started, or soon. */
+  #others: Promise<void> | undefined;
   /** How many tasks the last look has brought, and when, on performance.now()'s axis. */
   #last = { count: 0, at: 0 };
 
@@ -114,6 +118,7 @@ export class Worker {
     this.#last = { count: tasks.length, at: performance.now() };
     this.#hungry = tasks.length === limit;
     await this.#handOverAll(tasks);
+    this.#others = undefined;
     if (this.#hungry && this.#room() > 0) this.nudge();
   }
 
@@ -133,12 +138,17 @@ export class Worker {
   }
 
   async #handOverAll(tasks: readonly StoredTask[]): Promise<void> {
+    let started = (): void => {};
+    if (tasks.length > this.#room()) {
+      this.#others = within(PATIENCE_MS, new Promise<void>((resolve) => (started = resolve)), undefined);
+    }
     const until = performance.now() + WAITING_MS;
     const handedOver: Promise<void>[] = [];
     for (const task of tasks) {
       while (this.#room() <= 0 && !this.#stopped && performance.now() < until) await this.#untilRoom(until);
       handedOver.push(this.#handOver(task));
     }
+    started();
     await Promise.all(handedOver);
   }
 
@@ -196,8 +206,10 @@ export class Worker {
   #end(task: StoredTask, end: Settlement): Promise<StoreAnswer> {
     if (end.outcome === "deferred") this.#leave(task, end.delay);
     // a job that is given back could be claimed here while that is stored by half
-    if (end.outcome === "success") this.#gone(task);
-    return this.#store.settle(task, end);
+    if (end.outcome !== "success") return this.#store.settle(task, end);
+    this.#gone(task);
+    const store = (): Promise<StoreAnswer> => this.#store.settle(task, end);
+    return this.#others === undefined ? store() : this.#others.then(store);
   }
 
   // Otherwise this process would claim all that waits of a name which only others know, over and over.
