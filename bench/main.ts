@@ -1,4 +1,5 @@
-// npm run bench [-- p2 p5] [--against REF] [--node 24,26]: every measurement, or those named. See README.md.
+// npm run bench [-- p2 p5 growth] [--against REF] [--node 24,26]: the measurements with a target, or those named. See
+// README.md.
 import { spawnSync } from "node:child_process";
 import { existsSync, readdirSync } from "node:fs";
 import { fileURLToPath } from "node:url";
@@ -49,14 +50,17 @@ async function main(): Promise<void> {
 }
 
 function measurementFiles(): string[] {
-  const all = readdirSync(BENCHES).flatMap((file) => (/^p\d+-.*\.ts$/.test(file) ? [file.slice(0, -3)] : []));
-  const wanted = all.filter((name) => selection.length === 0 || selection.includes(numberOf(name)));
+  const all = readdirSync(BENCHES).flatMap((file) => (/^(p\d+-.*|growth)\.ts$/.test(file) ? [file.slice(0, -3)] : []));
+  // what has no number has no target, and is measured when it is asked for
+  const wanted = all.filter((name) =>
+    selection.length === 0 ? name.includes("-") : selection.includes(numberOf(name)),
+  );
   if (wanted.length === 0) throw new Error(`nothing is called ${selection.join(", ")}; there is ${all.join(", ")}`);
   return wanted.sort((a, b) => Number(numberOf(a).slice(1)) - Number(numberOf(b).slice(1)));
 }
 
 function numberOf(name: string): string {
-  return name.slice(0, name.indexOf("-"));
+  return name.split("-", 1)[0] ?? name;
 }
 
 function cells(
@@ -65,14 +69,14 @@ function cells(
   { ours, peer, judged }: Figures,
 ): string[] {
   const bound = judgement === "ratio" ? String(target) : `${judgement === "difference" ? "+" : ""}${target} ${unit}`;
+  const verdict = target === undefined ? ["", ""] : [`≤ ${bound}`, judged <= target ? "yes" : "NO"];
   return [
     numberOf(name).toUpperCase(),
     what,
     show(ours, unit),
     peer === undefined ? "" : show(peer, unit),
     { ratio: judged.toFixed(2), difference: `${judged < 0 ? "" : "+"}${show(judged, unit)}`, value: "" }[judgement],
-    `≤ ${bound}`,
-    judged <= target ? "yes" : "NO",
+    ...verdict,
   ];
 }
 

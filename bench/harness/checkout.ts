@@ -13,7 +13,7 @@ const ROOT = fileURLToPath(new URL("../../", import.meta.url));
  */
 export async function compileBenches(root: string = ROOT): Promise<URL> {
   const source = join(ROOT, "bench");
-  const entryPoints = [`${source}/p*.ts`, `${source}/harness/*.ts`];
+  const entryPoints = [`${source}/p*.ts`, `${source}/growth.ts`, `${source}/harness/*.ts`];
   const outdir = join(root, "dist/bench");
   await build({ entryPoints, outdir, outbase: source, format: "esm", target: "es2022", sourcemap: true });
   return pathToFileURL(`${outdir}/`);

@@ -12,8 +12,8 @@ export interface Measurement {
   readonly what: string;
   readonly unit: "ns" | "µs" | "ms" | "B" | "kB" | "MB";
   readonly judgement: Judgement;
-  /** Upper bound of the judgement, inclusive. */
-  readonly target: number;
+  /** Upper bound of the judgement, inclusive. Default: none, and the figure is shown alone. */
+  readonly target?: number;
   /** Counted rounds of each pair of processes. */
   readonly rounds: number;
   /** Rounds before those. Default 3. */

@@ -36,8 +36,9 @@ class OwnBaggage implements Baggage {
     return this.#baggage().getEntry(key);
   }
 
+  // The own entries stand before foreign ones, which therefore cannot crowd them out of what a propagator sends.
   getAllEntries(): Entry[] {
-    return this.#baggage().getAllEntries();
+    return [...ownEntries(this.#tags, this.#travelling), ...this.foreign];
   }
 
   setEntry(key: string, entry: BaggageEntry): Baggage {
@@ -56,12 +57,8 @@ class OwnBaggage implements Baggage {
     return this.#baggage().clear();
   }
 
-  // The own entries stand before foreign ones, which therefore cannot crowd them out of what a propagator sends.
   #baggage(): Baggage {
-    this.#made ??= this.foreign.reduce<Baggage>(
-      (baggage, [key, entry]) => baggage.setEntry(key, entry),
-      propagation.createBaggage(Object.fromEntries(ownEntries(this.#tags, this.#travelling))),
-    );
+    this.#made ??= propagation.createBaggage(Object.fromEntries(this.getAllEntries()));
     return this.#made;
   }
 }

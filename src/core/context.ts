@@ -4,8 +4,10 @@ import { warn } from "./guard.js";
 const PROBE = createContextKey("otel-taskflow.probe");
 /** The key by which OpenTelemetry's SDKs are told not to record. */
 export const SUPPRESS_TRACING: symbol = createContextKey("OpenTelemetry SDK Context Key SUPPRESS_TRACING");
-/** Classes whose instances are Contexts: the API's own, and those found to be. */
-const soundKinds = new WeakSet<object>([Object.getPrototypeOf(ROOT_CONTEXT)]);
+/** The class of the API's own Contexts. */
+const OWN_KIND: object = Object.getPrototypeOf(ROOT_CONTEXT);
+/** Classes whose instances were found to be Contexts. */
+const soundKinds = new WeakSet<object>();
 
 /** Returns the active context's value of a key; `undefined` where the context manager fails. Never throws. */
 export function activeValue(key: symbol): unknown {
@@ -46,7 +48,7 @@ export function withContext<T>(within: Context, fn: () => T): T {
 export function isContext(value: unknown): value is Context {
   if (typeof value !== "object" || value === null) return false;
   const kind: object | null = Object.getPrototypeOf(value);
-  if (kind !== null && soundKinds.has(kind)) return true;
+  if (kind === OWN_KIND || (kind !== null && soundKinds.has(kind))) return true;
   // tried as a Context, to see whether it is one
   const changed = (value as Context).setValue(PROBE, PROBE);
   const kept = changed.getValue(PROBE) === PROBE && changed.deleteValue(PROBE).getValue(PROBE) === undefined;

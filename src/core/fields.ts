@@ -123,8 +123,9 @@ function objectToAttribute(value: object, room: Room): AttributeValue {
 function take(text: string, room: Room): string {
   const most = Math.min(MAX_CHARACTERS, Math.max(room.left, 0));
   room.left -= Math.min(text.length, most);
+  if (text.length <= most) return text;
   // a value cut at the limit of one value says so in its own text
-  if (text.length > most && most < MAX_CHARACTERS) room.cut = true;
+  if (most < MAX_CHARACTERS) room.cut = true;
   return clip(text, most);
 }
 

@@ -67,7 +67,8 @@ function write(message: string, fields: Fields): void {
   const asRecord = attempt !== undefined && attempt.telemetry.logs !== "event";
   if (span !== undefined || asRecord) {
     // the level goes first, because SDKs keep a limited number of attributes and drop the last ones
-    const attributes: Attributes = { [ATTR_TASK_LOG_LEVEL]: levelOf(fields) };
+    const attributes: Attributes = {};
+    attributes[ATTR_TASK_LOG_LEVEL] = levelOf(fields);
     if (fields !== NO_FIELDS) addFields(attributes, fields, message);
     if (span !== undefined) addEvent(span, message, attributes);
     if (asRecord) {

@@ -83,7 +83,7 @@ export function callOf({ fn }: TaskDefinition, args: readonly unknown[] | undefi
 }
 
 function holdsNoTask(): never {
-  throw new NonRetryableError("what is stored is no task, or is damaged");
+  throw new NonRetryableError("what is stored holds no arguments of a task, or is damaged");
 }
 
 function nameOf({ name }: TaskOptions, fn: TaskFunction): string {
