@@ -5,7 +5,7 @@ import { HOME } from "../../core/home.js";
 import { within } from "../../core/within.js";
 import type { EngineHost, TaskMessage } from "../engine.js";
 import { StoreLink } from "../link.js";
-import { MOST_TOGETHER, Together } from "../together.js";
+import { Together } from "../together.js";
 import { untraced } from "../untraced.js";
 import {
   type BullmqQueue,
@@ -27,6 +27,8 @@ const ENDED: readonly string[] = ["completed", "failed"];
 const WRONG_TYPE = "WRONGTYPE";
 const POLL_MS = 1_000;
 const ANSWER_MS = 1_000;
+/** Jobs of one request: the server works on one request while this process makes the next. */
+const MOST_ADDED = 20;
 /** Options of jobs that have no part in whether BullMQ takes them. */
 const SAY_WHAT_IS_KEPT: readonly string[] = ["removeOnComplete", "removeOnFail"];
 
@@ -249,7 +251,7 @@ async function storingNothing<T>(look: () => Promise<T>): Promise<T> {
 function mostAtOnce({ queueOptions }: BullmqEngineSettings): number {
   const { telemetry, defaultJobOptions } = queueOptions as { telemetry?: unknown; defaultJobOptions?: object };
   const isPlain = Object.keys({ ...defaultJobOptions }).every((key) => SAY_WHAT_IS_KEPT.includes(key));
-  return telemetry === undefined && isPlain ? MOST_TOGETHER : 1;
+  return telemetry === undefined && isPlain ? MOST_ADDED : 1;
 }
 
 /** Tells the host that the server has gone, and then asks until it answers again. */
