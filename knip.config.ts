@@ -11,7 +11,7 @@ const config: KnipConfig = {
     ...sources,
     "examples/**/*.ts",
     // started as programs of their own
-    "bench/{main,p*,harness/*}.ts",
+    "bench/{main,growth,p*,harness/*}.ts",
     "chaos/{main,process,table}.ts",
     "soak/run.ts",
     "test/e2e/*.ts",
