@@ -6,9 +6,8 @@ export {
   type BullmqBulkJob,
   type BullmqJobOptions,
   type BullmqJobQueue,
-  type BullmqTaskOptions,
-  withTask,
-} from "../../adapters/bullmq.js";
+} from "../../adapters/bullmq-add.js";
+export { type BullmqTaskOptions, withTask } from "../../adapters/bullmq-run.js";
 export { bullmqEngine } from "./engine.js";
 export type {
   BullmqProcessor,

@@ -1,32 +1,23 @@
 import { inject, type TaskOrigin } from "../core/carrier.js";
-import { checkFunction, checkKeys, checkRelation, checkText, namesOf } from "../core/checks.js";
+import { checkRelation } from "../core/checks.js";
 import { type EnqueueRequest, type EnqueueSettings, enqueue, guarded, requestOf } from "../core/enqueue.js";
 import { TaskConfigError } from "../core/errors.js";
 import { quietly } from "../core/guard.js";
-import { type HandledJob, handlerRunner, type Verdict } from "../core/handler.js";
-import { splitProducerOptions, TELEMETRY_KEYS } from "../core/info-keys.js";
+import { splitProducerOptions } from "../core/info-keys.js";
 import { telemetryOf } from "../core/telemetry.js";
-import type { ProducerOptions, TaskTelemetryOptions } from "../core/types.js";
+import type { ProducerOptions } from "../core/types.js";
 import {
   ADDED_KEY,
-  attemptOf,
   type BullmqJob,
   carrierIn,
-  dueAtOf,
-  isRedelivered,
   labelOf,
-  maxAttemptsOf,
   routeOf,
   UNNAMED,
   withCarrier,
 } from "../engines/bullmq/stored-task.js";
-import { type JudgedJob, toldOf, verdictOf } from "./bullmq-verdict.js";
 
 /** Stands for the mark of a job that `addJob` did not add, which has none. */
 const UNMARKED = "";
-const CANCELLED = "the worker cancelled the job";
-
-const KEYS = namesOf<BullmqTaskOptions>({ ...TELEMETRY_KEYS, name: true });
 
 /** What a job can be told besides BullMQ's own options. */
 export type BullmqJobOptions = ProducerOptions;
@@ -61,22 +52,6 @@ type BulkItem<Q extends BullmqJobQueue> = Parameters<Q["addBulk"]>[0][number];
 export type BullmqBulkJob<Q extends BullmqJobQueue> = Omit<BulkItem<Q>, "opts"> & {
   readonly opts?: WithTags<BulkItem<Q>["opts"]> | undefined;
 };
-
-/** What all jobs of a processor have in common. */
-export interface BullmqTaskOptions extends TaskTelemetryOptions {
-  /** The task's name. Default: each job's own. An empty one is a `TaskConfigError`. */
-  readonly name?: string | undefined;
-}
-
-/** A job as a worker hands it to a processor. */
-interface ProcessedJob extends JudgedJob {
-  readonly queueName?: string | undefined;
-}
-
-/** What BullMQ calls a processor with besides the job. */
-type BullmqRest = [token?: string, signal?: AbortSignal];
-
-type Processor = (this: unknown, job: ProcessedJob, token?: string, signal?: AbortSignal) => unknown;
 
 /** A job about to be added. */
 interface Addition {
@@ -137,43 +112,6 @@ export async function addJobs<Q extends BullmqJobQueue>(
   await Promise.all(adding);
   // it is what this very queue's `addBulk` resolved to
   return (await stored) as Awaited<ReturnType<Q["addBulk"]>>;
-}
-
-/**
- * Wraps a processor, so that each job runs as an attempt: in its task's context, within a span that gets the outcome.
- * The wrapped one returns what the processor does, and throws the very error, unless BullMQ's store could not keep it.
- * It takes as many parameters, by which BullMQ decides whether to pass a signal; that one aborts the task's signal as
- * well, and how the job then ends is up to the processor. A `NonRetryableError` fails the job for good. Jobs of any
- * producer are welcome: without a carrier they have no tags.
- *
- * @throws TaskConfigError for an option out of range.
- */
-export function withTask<J extends BullmqJob, R, A extends BullmqRest = [token?: string]>(
-  processor: (job: J, ...rest: A) => R,
-  options: BullmqTaskOptions = {},
-): (job: J, ...rest: A) => R {
-  checkFunction("withTask(): its processor", processor);
-  checkKeys("withTask()", options, KEYS);
-  const { name, ...telemetry } = options;
-  if (name !== undefined) checkText("name", name);
-  // BullMQ calls it with a job, a token and perhaps a signal, whatever it declares, as a method of the worker
-  const process = processor as unknown as Processor;
-  const runHandler = handlerRunner(process.name, telemetry);
-  const run: Processor = async function (job, token, signal) {
-    let told: unknown;
-    const foresee = (thrown: unknown): Promise<Verdict> => {
-      told = toldOf(job, thrown);
-      return verdictOf(job, told);
-    };
-    const stop = signal && { signal, message: CANCELLED };
-    const call = (): unknown => process.call(this, job, token, signal);
-    const { end } = await runHandler(attemptInfo(job, name), call, { stop, foresee });
-    if (end.outcome === "success") return end.value;
-    throw told ?? end.error;
-  };
-  Object.defineProperty(run, "length", { value: process.length });
-  // it passes on what `processor` is called with, and what that returns
-  return run as unknown as typeof processor;
 }
 
 function enqueueOne(
@@ -237,20 +175,4 @@ function additionOf(queue: BullmqJobQueue, name: string, given: object = {}): Ad
 function checkJobId({ keys = {} }: BullmqJobQueue, jobId: unknown): void {
   if (typeof jobId !== "string" || !Object.hasOwn(keys, jobId)) return;
   throw new TaskConfigError("jobId: expected an id that is no key of BullMQ's own, such as wait, active or meta");
-}
-
-function attemptInfo(job: ProcessedJob, name: string | undefined): HandledJob {
-  const { engine, system, destination } = routeOf(job.queueName);
-  return {
-    engine,
-    system,
-    destination,
-    taskId: labelOf(job.id),
-    funcName: name ?? labelOf(job.name) ?? UNNAMED,
-    carrier: carrierIn(job),
-    attempt: attemptOf(job),
-    maxAttempts: maxAttemptsOf(job),
-    dueAt: dueAtOf(job),
-    redelivered: isRedelivered(job),
-  };
 }
