@@ -82,7 +82,7 @@ export const rules: readonly Rule[] = [
         'import { a } from "../pg-boss/engine.js";',
         'import { Queue } from "bullmq";',
         'const pg = await import("pg-boss");',
-        'import { addJob } from "../../adapters/bullmq-add.js";',
+        'import { addJob } from "../../adapters/bullmq.js";',
       ],
     },
   },
@@ -95,7 +95,7 @@ export const rules: readonly Rule[] = [
     title: "an adapter imports core and its own library's engine, and no library at run time",
     check: (source) => badImports(source, "adapters", mayAdapterImport),
     breach: {
-      path: "src/adapters/bullmq-run.ts",
+      path: "src/adapters/bullmq.ts",
       lines: [
         'import { workTask } from "./pg-boss.js";',
         'import { a } from "../engines/pg-boss/library.js";',
@@ -140,7 +140,7 @@ export const rules: readonly Rule[] = [
       lines: [
         'import { test } from "vitest";',
         'import { Host } from "../../manager/host.js";',
-        'import { addJob } from "../../adapters/bullmq-add.js";',
+        'import { addJob } from "../../adapters/bullmq.js";',
       ],
     },
   },

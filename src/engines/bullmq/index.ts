@@ -6,8 +6,9 @@ export {
   type BullmqBulkJob,
   type BullmqJobOptions,
   type BullmqJobQueue,
-} from "../../adapters/bullmq-add.js";
-export { type BullmqTaskOptions, withTask } from "../../adapters/bullmq-run.js";
+  type BullmqTaskOptions,
+  withTask,
+} from "../../adapters/bullmq.js";
 export { bullmqEngine } from "./engine.js";
 export type {
   BullmqProcessor,

@@ -15,6 +15,16 @@ import {
 } from "../engines/bullmq/stored-task.js";
 import { type JudgedJob, toldOf, verdictOf } from "./bullmq-verdict.js";
 
+export {
+  addJob,
+  addJobs,
+  type BullmqAddedJob,
+  type BullmqBulkItem,
+  type BullmqBulkJob,
+  type BullmqJobOptions,
+  type BullmqJobQueue,
+} from "./bullmq-add.js";
+
 const CANCELLED = "the worker cancelled the job";
 
 const KEYS = namesOf<BullmqTaskOptions>({ ...TELEMETRY_KEYS, name: true });
