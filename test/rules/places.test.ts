@@ -5,11 +5,12 @@ import { listFiles, root } from "./source-tree.js";
 
 // src/engines/bullmq/engine.ts is an engine, src/engines/memory.ts needs no entry of its own
 const engines = listFiles("src/engines").flatMap((path) => /^src\/engines\/([^/]+)\/engine\.ts$/.exec(path)?.[1] ?? []);
+const adapters = librariesIn("src/adapters").filter((name) => name !== "door");
 const web = librariesIn("src/web").filter((name) => name !== "settle-scope");
 
 const lists: [kind: string, names: readonly string[], places: readonly Place[]][] = [
   ["engine", engines, enginePlaces],
-  ["adapter", librariesIn("src/adapters"), adapterPlaces],
+  ["adapter", adapters, adapterPlaces],
   ["web adapter", web, webPlaces],
 ];
 

@@ -250,9 +250,11 @@ function adapterOf(index: string): string {
   return `src/adapters/${basename(dirname(index))}.ts`;
 }
 
-// A library's adapter is the file named after it, and files whose names begin with that.
+// A library's adapter is the file named after it, and files whose names begin with that. The settings that stand for a
+// call site are the same for every library.
 function mayAdapterImport({ file, target, typeOnly }: Import): boolean {
   const library = libraryOf(file);
+  if (target === "src/adapters/door.ts") return true;
   if (target.startsWith("src/adapters/")) return library !== undefined && libraryOf(target) === library;
   if (target.startsWith("src/engines/")) return dirname(target) === `src/engines/${library}`;
   return inLayers(target, ["core"]) || isPlatform(target) || (typeOnly && !target.startsWith("src/"));
