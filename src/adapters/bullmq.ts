@@ -1,9 +1,12 @@
+import { boundedName } from "../core/bounded-name.js";
 import { checkFunction, checkKeys, checkText, namesOf } from "../core/checks.js";
 import { type HandledJob, handlerRunner, type Verdict } from "../core/handler.js";
 import { TELEMETRY_KEYS } from "../core/info-keys.js";
 import type { TaskTelemetryOptions } from "../core/types.js";
+import { fieldsOf } from "../core/wire.js";
 import {
   attemptOf,
+  BULLMQ,
   type BullmqJob,
   carrierIn,
   dueAtOf,
@@ -73,7 +76,10 @@ export function withTask<J extends BullmqJob, R, A extends BullmqRest = [token?:
     };
     const stop = signal && { signal, message: CANCELLED };
     const call = (): unknown => process.call(this, job, token, signal);
-    const { end } = await runHandler(attemptInfo(job, name), call, { stop, foresee });
+    const info = attemptInfo(job, name);
+    const bounded = name ?? boundedName(BULLMQ, job.queueName ?? BULLMQ, info.funcName);
+    const label = bounded === info.funcName ? undefined : bounded;
+    const { end } = await runHandler(info, call, { stop, foresee, wishes: { label, isScheduled: isScheduled(job) } });
     if (end.outcome === "success") return end.value;
     throw told ?? end.error;
   };
@@ -82,7 +88,7 @@ export function withTask<J extends BullmqJob, R, A extends BullmqRest = [token?:
   return run as unknown as typeof processor;
 }
 
-function attemptInfo(job: ProcessedJob, name: string | undefined): HandledJob {
+function attemptInfo(job: ProcessedJob, name: string | undefined): HandledJob & { readonly funcName: string } {
   const { engine, system, destination } = routeOf(job.queueName);
   return {
     engine,
@@ -96,4 +102,9 @@ function attemptInfo(job: ProcessedJob, name: string | undefined): HandledJob {
     dueAt: dueAtOf(job),
     redelivered: isRedelivered(job),
   };
+}
+
+// Both majors' schedulers leave their key with each job; version 5's repeatable jobs have the options as well.
+function isScheduled({ repeatJobKey, opts }: ProcessedJob): boolean {
+  return typeof repeatJobKey === "string" || fieldsOf(opts).repeat !== undefined;
 }

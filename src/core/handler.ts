@@ -9,6 +9,7 @@ import { attemptsLeft } from "./retry.js";
 import { type AttemptSettings, RunningAttempt } from "./running-attempt.js";
 import { telemetryOf } from "./telemetry.js";
 import type { AttemptInfo, TaskContext, TaskTelemetryOptions } from "./types.js";
+import { type TelemetryWishes, wishedTelemetry } from "./wished-telemetry.js";
 
 /**
  * The fate that a library has for a job whose handler threw; `undefined` where it goes by the attempts that are left.
@@ -34,6 +35,8 @@ export interface HandlerOptions {
    * rejects, that is told to diag and the attempts that are left decide. Default: they always do.
    */
   readonly foresee?: ((thrown: unknown) => Promise<Verdict>) | undefined;
+  /** The library's wishes for this attempt's telemetry. Default: none. */
+  readonly wishes?: TelemetryWishes | undefined;
 }
 
 /** The end of a handler's attempt. */
@@ -68,10 +71,11 @@ export function handlerRunner(functionName: string, options: TaskTelemetryOption
 async function runHandler<T>(
   job: HandledJob,
   handler: (task: TaskContext) => T | Promise<T>,
-  { stop, foresee }: HandlerOptions,
-  shared: HandlerSettings,
+  { stop, foresee, wishes }: HandlerOptions,
+  { functionName, telemetry }: HandlerSettings,
 ): Promise<HandledEnd<T>> {
-  const { run, settings } = readAttempt(job, shared);
+  const wished = wishes === undefined ? telemetry : wishedTelemetry(telemetry, wishes);
+  const { run, settings } = readAttempt(job, { functionName, telemetry: wished });
   let verdict: Verdict;
   const decide: AttemptSettings["decide"] = (error, task) =>
     verdict === undefined ? attemptsLeft(error, task) : { outcome: verdict };

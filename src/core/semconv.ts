@@ -20,7 +20,9 @@ export const ATTR_TASK_PARENT_ID = "task.parent_id";
 export const ATTR_TASK_WAIT_DURATION = "task.wait.duration";
 export const ATTR_TASK_OUTCOME = "task.outcome";
 export const ATTR_TASK_RETRY_DELAY = "task.retry.delay";
-/** On a link: `enqueue`, `previous_attempt` or `surrounding`. */
+/** On a run that a schedule has added: `schedule`. */
+export const ATTR_TASK_TRIGGER = "task.trigger";
+/** On a link: `enqueue`, `previous_attempt`, `previous_run` or `surrounding`. */
 export const ATTR_TASK_LINK = "task.link";
 export const ATTR_TASK_LOG_LEVEL = "task.log.level";
 /** Log lines left out of an attempt span, so that the earliest ones and the exception fit. */
@@ -72,7 +74,10 @@ export const OPERATION_TYPE_PROCESS = "process";
 /** Values of `task.link`. */
 export const LINK_ENQUEUE = "enqueue";
 export const LINK_PREVIOUS_ATTEMPT = "previous_attempt";
+export const LINK_PREVIOUS_RUN = "previous_run";
 export const LINK_SURROUNDING = "surrounding";
+/** Value of `task.trigger`. */
+export const TRIGGER_SCHEDULE = "schedule";
 
 /** `error.type` of anything thrown that is not an Error, or that hides its name. */
 export const ERROR_TYPE_OTHER = "_OTHER";

@@ -1,6 +1,7 @@
 import type { AttributeValue } from "@opentelemetry/api";
 import type { ReadableSpan } from "@opentelemetry/sdk-trace";
 import { enqueueTask, getTaskContext, runAttempt, taskLog } from "otel-taskflow";
+import { withTask } from "otel-taskflow/bullmq";
 import { describe, expect, test, vi } from "vitest";
 import * as semconv from "../../src/core/semconv.js";
 import { startLogs } from "../support/logs.js";
@@ -44,6 +45,8 @@ async function emitEverything(): Promise<{ spans: ReadableSpan[]; metricNames: s
   const route = { engine: "sqs", system: "aws_sqs", destination: "jobs" };
   await enqueueTask({ funcName: "job", ...route }, () => Promise.reject(new Error("down"))).catch(() => {});
   await runAttempt({ funcName: "job", redelivered: true, ...route }, () => {});
+  const tick = { name: "tick", data: {}, opts: {}, timestamp: 1, attemptsMade: 0, repeatJobKey: "every-hour" };
+  await withTask(async (_job: typeof tick) => {})(tick);
   vi.unstubAllEnvs();
   const recordKeys = records.getFinishedLogRecords().flatMap(({ attributes }) => Object.keys(attributes));
   return { spans: telemetry.spans(), metricNames: [...(await collect()).keys()], recordKeys };

@@ -35,12 +35,13 @@ const OWN_TROUBLE: Readonly<Record<string, string>> = {
 export const LIBRARIES: readonly string[] = [
   ...new Set(listFiles("src/engines").flatMap((path) => /^src\/engines\/([^/]+)\//.exec(path)?.[1] ?? [])),
 ];
+const SPAN_KINDS = ["src/core/span.ts", "src/core/wished-telemetry.ts"];
 const CORE_MAY_IMPORT = ["@opentelemetry/api", "node:async_hooks"];
 
 export const rules: readonly Rule[] = [
   {
-    title: "only core/finish.ts ends a span or sets its status, by core/span.ts, which tells the provider's",
-    check: (source) => (source.fileName === "src/core/span.ts" ? [] : outside("src/core/finish.ts", source, endsSpan)),
+    title: "only core/finish.ts ends a span or sets its status, by core/span.ts and the kinds of span derived from it",
+    check: (source) => (SPAN_KINDS.includes(source.fileName) ? [] : outside("src/core/finish.ts", source, endsSpan)),
     breach: {
       path: "src/core/log.ts",
       lines: ["span.end();", "span?.end(now);", "span.setStatus(s);", 'span["end"]();'],
