@@ -14,6 +14,8 @@ export interface JudgedJob extends BullmqJob {
   readonly queue?: { readonly opts?: { readonly maxStartedAttempts?: number | undefined } } | undefined;
   /** Every job has this method outside of a sandbox. */
   readonly getState?: unknown;
+  /** The prefix of its queue's keys, which a copy in a sandbox has as well. */
+  readonly prefix?: unknown;
   /** A private method of BullMQ's: 5.40 and 6.0 to 6.7 have it, 5.20 does not. */
   readonly shouldRetryJob?: ShouldRetryJob | undefined;
 }
@@ -43,6 +45,7 @@ export function toldOf(job: JudgedJob, thrown: unknown): unknown {
   const error = storableError(thrown, "the processor");
   if (!isNonRetryableError(error) || giveUp(job, error)) return error;
   if (isInSandbox(job)) return unrecoverable(error);
+  if (!isInWorker(job)) return error;
   // the worker is about to ask this copy of the job whether attempts are left; the stored one keeps its number
   job.opts.attempts = job.attemptsMade + 1;
   return error;
@@ -92,8 +95,13 @@ function isStartedTooOften({ queue, attemptsStarted = 0 }: JudgedJob): boolean {
   return typeof most === "number" && most > 0 && most <= attemptsStarted;
 }
 
-function isInSandbox({ getState }: JudgedJob): boolean {
-  return getState === undefined;
+function isInSandbox(job: JudgedJob): boolean {
+  return !isInWorker(job) && typeof job.prefix === "string";
+}
+
+// A unit test calls a processor with a job of its own making, of which no worker hears.
+function isInWorker({ getState }: JudgedJob): boolean {
+  return getState !== undefined;
 }
 
 function isNamed(error: unknown, classes: ReadonlyMap<string, string>): boolean {

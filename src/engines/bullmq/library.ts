@@ -84,6 +84,8 @@ interface Emitter {
   on(event: string, listener: (client: Emitter) => void): unknown;
 }
 
+/** On the workers of this library's engine, whichever copy of it made them. */
+const OF_ENGINE = Symbol.for("otel-taskflow.engine-worker");
 /** What ioredis calls a connection that it is about to make. */
 const UNCONNECTED: readonly unknown[] = ["connecting", "reconnecting", "close"];
 /** Pools, and their clients, that have a listener from here. */
@@ -134,6 +136,16 @@ export async function redisOf(queue: BullmqQueue): Promise<RedisClient | undefin
   const { client, backend } = queue as { client?: unknown; backend?: { client?: unknown } };
   // it is a promise of the client, or on PostgreSQL nothing
   return (await (client ?? backend?.client)) as RedisClient | undefined;
+}
+
+/** Marks a worker of the engine, which runs each of its jobs as an attempt itself. */
+export function markAsEngines(worker: object): void {
+  Object.defineProperty(worker, OF_ENGINE, { value: true });
+}
+
+/** Whether a worker of the engine runs this job. */
+export function isRunByEngine({ queue }: { readonly queue?: unknown }): boolean {
+  return typeof queue === "object" && queue !== null && OF_ENGINE in queue;
 }
 
 /** Whether a client has a connection, as far as it says. */

@@ -4,7 +4,7 @@ import { HOME } from "../../core/home.js";
 import { whenAborted } from "../../core/when-aborted.js";
 import { within } from "../../core/within.js";
 import type { EngineHost } from "../engine.js";
-import { type BullmqWorker, type BullmqWorkerJob, hearConnections } from "./library.js";
+import { type BullmqWorker, type BullmqWorkerJob, hearConnections, markAsEngines } from "./library.js";
 import type { BullmqEngineSettings } from "./options.js";
 import { HeldJob, moved } from "./settle.js";
 import type { Store } from "./store.js";
@@ -93,6 +93,7 @@ export class TaskWorker {
     const options = { ...workerOptions, autorun: false, settings: { ...settings, backoffStrategy } };
     // options of this very class, as the application gave them
     const worker = new Worker(queue, process, options as never);
+    markAsEngines(worker);
     hearConnections(worker);
     worker.on("active", ({ id }) => this.#fetched.add(id));
     worker.on("completed", (job: RunJob) => job[HELD]?.toldByWorker());

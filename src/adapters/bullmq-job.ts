@@ -1,0 +1,172 @@
+import { ROOT_CONTEXT, trace } from "@opentelemetry/api";
+import { boundedName } from "../core/bounded-name.js";
+import { extract } from "../core/carrier.js";
+import { quietly, safely } from "../core/guard.js";
+import type { HandledJob } from "../core/handler.js";
+import { SCOPE_NAME } from "../core/semconv.js";
+import type { Carrier, TaskRelation } from "../core/types.js";
+import { fieldsOf } from "../core/wire.js";
+import type { TelemetryWishes } from "../core/wished-telemetry.js";
+import { within } from "../core/within.js";
+import {
+  attemptOf,
+  BULLMQ,
+  carrierIn,
+  dueAtOf,
+  isRedelivered,
+  labelOf,
+  maxAttemptsOf,
+  routeOf,
+  UNNAMED,
+} from "../engines/bullmq/stored-task.js";
+import type { JudgedJob } from "./bullmq-verdict.js";
+import type { Door, JobView } from "./door.js";
+
+/** Longest `telemetry.metadata` that is read. */
+const MAX_METADATA = 131_072;
+/** How long a job may take to say whether it has children, in milliseconds. */
+const CHILDREN_MS = 1_000;
+
+/** A job as a worker hands it to a processor. */
+export interface ProcessedJob extends JudgedJob {
+  readonly queueName?: string | undefined;
+  /** The message of its last failure; gone once the job was started again by hand. */
+  readonly failedReason?: string | null | undefined;
+  getDependenciesCount?(): Promise<object>;
+}
+
+/** A job as it is to be run. */
+export interface ReadJob {
+  readonly info: HandledJob;
+  readonly wishes: TelemetryWishes;
+}
+
+/** The reason for which a run is no part of its producer's trace. */
+type Apart = "scheduled" | "replayed" | "deferred" | undefined;
+
+/** A job that a processor was called with: a unit test may call it with anything, and what is missing has defaults. */
+export function wholeJob(job: unknown): ProcessedJob {
+  const fields = fieldsOf(job);
+  const isWhole = typeof fields.opts === "object" && fields.opts !== null;
+  // its other properties may be missing too, and are checked where they are read
+  return (isWhole ? job : { ...fields, opts: {} }) as ProcessedJob;
+}
+
+/** The job as the door's functions see it. */
+export function viewOf(job: ProcessedJob): JobView {
+  const { id, name, queueName, data } = job;
+  const queue = labelOf(queueName) ?? "";
+  return { library: BULLMQ, queue, name: labelOf(name) ?? UNNAMED, id: labelOf(id), data, attempt: attemptOf(job) };
+}
+
+/** Why a run starts a trace of its own; a parent that waited for its children looks as one that was deferred. */
+export function apartOf(job: ProcessedJob): Apart {
+  if (isScheduled(job)) return "scheduled";
+  if (isReplay(job)) return "replayed";
+  return wasDeferred(job) ? "deferred" : undefined;
+}
+
+/** Whether a job has, or had, children that it may have waited for. Never rejects. */
+export async function hasChildren(job: ProcessedJob): Promise<boolean> {
+  const asked = quietly("asking BullMQ for a job's children", async () => await job.getDependenciesCount?.());
+  const counts = await within(CHILDREN_MS, asked, undefined);
+  return Object.values(fieldsOf(counts)).some((count) => Number(count) > 0);
+}
+
+/** Reads what an attempt needs to know of a job. `name` stands for the names of all jobs. */
+export function readJob(job: ProcessedJob, door: Door, apart: Apart, name: string | undefined): ReadJob {
+  const { engine, system, destination } = routeOf(labelOf(job.queueName));
+  const view = viewOf(job);
+  const carrier = carrierOf(job, door, view);
+  const info = {
+    ...{ engine, system, destination, carrier },
+    taskId: view.id,
+    funcName: name ?? view.name,
+    tags: isOurs(carrier) ? undefined : door.tags?.(view),
+    attempt: view.attempt,
+    maxAttempts: maxAttemptsOf(job),
+    dueAt: dueAtOf(job),
+    redelivered: isRedelivered(job),
+    relation: relationOf(door.relation?.(view), apart),
+  };
+  const label = door.name?.(view) ?? name ?? boundedName(BULLMQ, destination ?? BULLMQ, view.name);
+  const wishes = {
+    label: label === info.funcName ? undefined : label,
+    isScheduled: isScheduled(job),
+    isReplay: apart === "replayed",
+    retryStatus: door.retryStatus,
+  };
+  return { info, wishes };
+}
+
+// A link is all that a run apart has of its producer's trace.
+function relationOf(asked: TaskRelation | undefined, apart: Apart): TaskRelation | undefined {
+  return apart !== undefined && asked !== "none" ? "link" : asked;
+}
+
+// Both majors' schedulers leave their key with each job; version 5's repeatable jobs have the options as well.
+function isScheduled({ repeatJobKey, opts }: ProcessedJob): boolean {
+  return typeof repeatJobKey === "string" || fieldsOf(opts).repeat != null;
+}
+
+// --- what happened before this run
+
+// A job that has come to its end and is started again keeps its attempts and its stack traces, unless they are set
+// back, and loses the reason of its failure, which one that runs again by itself keeps.
+function isReplay(job: ProcessedJob): boolean {
+  const attempt = attemptOf(job);
+  const traces = tracesOf(job);
+  if (attempt >= maxAttemptsOf(job) || traces.length > attempt) return true;
+  return attempt > 0 && !job.failedReason && !isWithoutMessage(traces.at(-1));
+}
+
+function tracesOf({ stacktrace }: ProcessedJob): readonly unknown[] {
+  const traces = typeof stacktrace === "string" ? safely("reading a job", () => JSON.parse(stacktrace)) : stacktrace;
+  return Array.isArray(traces) ? traces : [];
+}
+
+// BullMQ does not tell the reason of a failure that has none: the first line is the error's name alone then.
+function isWithoutMessage(stack: unknown): boolean {
+  return typeof stack === "string" && !/^[^\n]*: *[^\s]/.test(stack);
+}
+
+// Of the runs that began before this one, some ended as an attempt and some were lost: all others were deferred.
+function wasDeferred(job: ProcessedJob): boolean {
+  const { attemptsStarted, stalledCounter = 0 } = job;
+  return typeof attemptsStarted === "number" && attemptsStarted - attemptOf(job) - stalledCounter > 1;
+}
+
+// --- where its carrier is
+
+function carrierOf(job: ProcessedJob, door: Door, view: JobView): Carrier | undefined {
+  const own = carrierIn(job);
+  if (isOurs(own)) return own;
+  const { telemetry, traceparent, tracestate } = fieldsOf(job.opts);
+  const others: (() => unknown)[] = [
+    () => door.carrier?.(view),
+    () => metadataOf(fieldsOf(telemetry).metadata),
+    () => (typeof traceparent === "string" ? { traceparent, tracestate } : undefined),
+  ];
+  for (const find of others) {
+    const found = find();
+    // what is read as a carrier may be anything
+    if (isOurs(found) || isTraced(found)) return found as Carrier;
+  }
+  return own;
+}
+
+// BullMQ's own telemetry keeps here what was injected where the job was added. Tags are in our carriers alone.
+function metadataOf(metadata: unknown): unknown {
+  if (typeof metadata !== "string" || metadata.length > MAX_METADATA) return undefined;
+  const found = safely("reading a job's telemetry.metadata", () => fieldsOf(JSON.parse(metadata)), {});
+  return { ...found, [SCOPE_NAME]: undefined };
+}
+
+function isOurs(carrier: unknown): boolean {
+  return typeof fieldsOf(carrier)[SCOPE_NAME] === "string";
+}
+
+function isTraced(carrier: unknown): boolean {
+  if (carrier === undefined) return false;
+  return trace.getSpanContext(extract(carrier, ROOT_CONTEXT).context) !== undefined;
+}

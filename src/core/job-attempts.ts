@@ -1,0 +1,82 @@
+import type { Context } from "@opentelemetry/api";
+import type { TaskRoute } from "./attributes.js";
+import type { TaskOrigin } from "./carrier.js";
+import { activeContext, withContext } from "./context.js";
+import { CurrentTask } from "./current-task.js";
+import { currentAttempt, LiveAttempt } from "./live-attempt.js";
+import type { RunningAttempt } from "./running-attempt.js";
+import { sharedSlot } from "./slot.js";
+import { NO_SPAN } from "./span.js";
+import type { Telemetry } from "./telemetry.js";
+
+/** An attempt, and the context that its handler was called in. */
+export interface JobAttempt {
+  readonly attempt: LiveAttempt;
+  readonly context: Context;
+}
+
+/** By the very object that stands for a job: the attempt that runs it, or the last one that did. */
+const attempts = new WeakMap<object, JobAttempt>();
+const { fallback } = sharedSlot();
+
+/** Notes that the attempt which the calling code runs in is one of this job. */
+export function noteAttempt(job: unknown): void {
+  const attempt = currentAttempt();
+  if (attempt !== undefined && isObject(job)) attempts.set(job, { attempt, context: activeContext() });
+}
+
+/** The attempt of a job that runs in this process, or has ended in it. */
+export function attemptOfJob(job: unknown): JobAttempt | undefined {
+  return isObject(job) ? attempts.get(job) : undefined;
+}
+
+/**
+ * The attempt of a job that runs right now: by the job's very object, or where another copy of this package started it,
+ * or another object stands for the job, by the attempt that the calling code runs in.
+ */
+export function runningAttemptOf(job: unknown, id: string | undefined, route: TaskRoute): JobAttempt | undefined {
+  const noted = attemptOfJob(job);
+  if (noted !== undefined && !noted.attempt.ended) return noted;
+  const attempt = currentAttempt();
+  if (attempt === undefined || attempt.ended || attempt.task.taskId !== id) return undefined;
+  // the part of an attempt that goes on elsewhere has no settings
+  const { settings } = attempt as { readonly settings?: RunningAttempt<unknown>["settings"] };
+  const isSame = settings?.route.engine === route.engine && settings?.route.destination === route.destination;
+  return isSame ? { attempt, context: activeContext() } : undefined;
+}
+
+/** Calls `fn` inside an attempt that runs or has ended, and outside of any other. Returns and throws what `fn` does. */
+export function insideAttempt<T>({ attempt, context }: JobAttempt, fn: () => T): T {
+  if (currentAttempt() === attempt) return fn();
+  return withContext(context, () => (currentAttempt() === attempt ? fn() : fallback.run(attempt, fn)));
+}
+
+/**
+ * Calls `fn` in the context of a task no attempt of which is known: `getTaskContext()` tells the task, the active span
+ * is the one that enqueued it, and lines of `taskLog` land on no span. Returns and throws what `fn` does.
+ */
+export function insideTask<T>(origin: TaskOrigin, attempt: number, telemetry: Telemetry, fn: () => T): T {
+  const live = new LiveAttempt(new CurrentTask(origin, attempt), NO_SPAN, telemetry, origin.context);
+  live.markEnded();
+  let end = fn;
+  live.run(() => {
+    end = endOf(fn);
+  });
+  live.close();
+  return end();
+}
+
+function endOf<T>(fn: () => T): () => T {
+  try {
+    const value = fn();
+    return () => value;
+  } catch (error) {
+    return () => {
+      throw error;
+    };
+  }
+}
+
+function isObject(value: unknown): value is object {
+  return typeof value === "object" && value !== null;
+}
