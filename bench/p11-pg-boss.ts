@@ -31,7 +31,7 @@ export const measurements: readonly Measurement[] = [
   {
     ...common,
     what: "a `sendJob` with a tag, SDK recording, against bare `boss.send`",
-    target: 1.2,
+    target: 1.1,
     ours: () => sends(OFF, (boss) => sendJob(boss, QUEUE, DATA, TAGGED)),
     peer: () => sends(OFF, (boss) => boss.send(QUEUE, DATA)),
   },
@@ -45,14 +45,14 @@ export const measurements: readonly Measurement[] = [
   {
     ...common,
     what: "a no-op job in batches of 50, a span each, SDK recording, against bare `boss.work`",
-    target: 2.5,
+    target: 1.6,
     ours: () => jobs(ours, noop, carried),
     peer: () => jobs(bare, noop),
   },
   {
     ...common,
     what: "the same with jobs that wait 5 ms",
-    target: 1.5,
+    target: 1.2,
     ours: () => jobs(ours, waiting, carried),
     peer: () => jobs(bare, waiting),
   },

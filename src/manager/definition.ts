@@ -89,9 +89,7 @@ function holdsNoTask(): never {
 function nameOf({ name }: TaskOptions, fn: TaskFunction): string {
   if (name !== undefined) return checkText("name", name);
   if (fn.name !== "") return fn.name;
-  throw new TaskConfigError(
-    'task(): a function without a name (minifiers may take it) needs one: task({ name: "send-email" }, fn)',
-  );
+  throw new TaskConfigError('task(): a function without a name needs one: task({ name: "send-email" }, fn)');
 }
 
 function policyOf(options: TaskOptions): RetryPolicy {

@@ -1,10 +1,14 @@
 export {
   addJob,
+  addJobs,
+  type GraphileBulkSpec,
   type GraphileJobAdder,
   type GraphileJobOptions,
+  type GraphileJobsAdder,
   type GraphileTaskHelpers,
   type GraphileTaskOptions,
   withTask,
+  withTasks,
 } from "../../adapters/graphile-worker.js";
 export { graphileEngine } from "./engine.js";
 export type { GraphileJob, GraphileJobSpec, GraphilePool, GraphileRunner, GraphileUtils } from "./library.js";

@@ -56,6 +56,9 @@ export interface GraphileJob {
   readonly flags: Readonly<Record<string, unknown>> | null;
 }
 
+/** The task lists of this library's own engine, whose tasks are attempts already. */
+export const ownLists: WeakSet<object> = new WeakSet<object>();
+
 /** The part of graphile-worker's `TaskSpec` that `addJob` takes. */
 export interface GraphileJobSpec {
   queueName?: string;

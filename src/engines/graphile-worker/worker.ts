@@ -8,7 +8,7 @@ import type { EngineHost } from "../engine.js";
 import type { StoreLink } from "../link.js";
 import { untraced } from "../untraced.js";
 import { Backoff, Generation, runnerPool } from "./generation.js";
-import type { GraphileJob, GraphileRunner, GraphileTask } from "./library.js";
+import { type GraphileJob, type GraphileRunner, type GraphileTask, ownLists } from "./library.js";
 import type { EngineSettings } from "./options.js";
 import type { JobEnd } from "./settle.js";
 import type { Connection, Store } from "./store.js";
@@ -53,6 +53,7 @@ export class Worker {
 
   constructor(parts: WorkerParts) {
     this.#parts = parts;
+    ownLists.add(parts.tasks);
   }
 
   /** Ids that this process may hold locks under. */

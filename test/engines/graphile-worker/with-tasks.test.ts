@@ -1,0 +1,209 @@
+import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { context, trace } from "@opentelemetry/api";
+import { Logger, type TaskList } from "graphile-worker";
+import { getTaskContext, TaskManager } from "otel-taskflow";
+import { addJob, graphileEngine, withTask, withTasks } from "otel-taskflow/graphile-worker";
+import { describe, expect, onTestFinished, test, vi } from "vitest";
+import { postgresUrl } from "../../support/servers.js";
+import { startTelemetry, type TestTelemetry } from "../../support/telemetry.js";
+import { describeUnavailable } from "../../support/unavailable.js";
+import { createDatabase, dropDatabase, queryOnce } from "./database.js";
+import { GRAPHILE, VERSIONS, type Version } from "./versions.js";
+
+const { url: server = "", unavailable } = await postgresUrl();
+const logger = new Logger(() => () => {});
+
+if (unavailable !== undefined) describeUnavailable("graphile-worker's withTasks", unavailable);
+else for (const version of VERSIONS) describe(`withTasks and graphile-worker ${version}`, () => cases(version));
+
+test("a module that is a mock, with few of the exports, keeps those that it has", async () => {
+  const makeWorkerUtils = vi.fn(async () => ({ addJob: async () => "added" }));
+  const mock = withTasks({ makeWorkerUtils, other: 1 });
+  const utils = await mock.makeWorkerUtils();
+  expect([await utils.addJob(), Object.keys(mock)]).toEqual(["added", ["makeWorkerUtils", "other"]]);
+});
+
+test("an option that is none is refused at once", () => {
+  expect(() => withTasks({}, { tag: () => ({}) } as object)).toThrow(/unknown option "tag"/);
+});
+
+interface Seen {
+  readonly task: string | undefined;
+  readonly same: boolean;
+  readonly attempt: number | undefined;
+  readonly tags: unknown;
+  readonly payload: unknown;
+}
+
+function cases(version: Version): void {
+  test("every way to add a job leads to one attempt in the trace of who added it, payload and flags as given", async () => {
+    const telemetry = startTelemetry();
+    const options = await open();
+    const { makeWorkerUtils, quickAddJob, run } = withTasks(GRAPHILE[version], { tags: () => ({ plan: "pro" }) });
+    const utils = await makeWorkerUtils(options);
+    onTestFinished(() => utils.release());
+    await utils.migrate();
+    const seen: Seen[] = [];
+    const note = noter(seen);
+    const names = ["utils", "many", "quick", "runner", "helper", "helpers", "batch", "flagged"];
+    const tasks: TaskList = Object.fromEntries(names.map((name) => [name, note]));
+    tasks.utils = async (payload, helpers) => {
+      note(payload, helpers);
+      await helpers.addJob("helper", { n: 1 });
+      await helpers.addJobs?.([{ identifier: "helpers", payload: { n: 1 } }]);
+    };
+    const before = { ...tasks };
+    const runner = await run({ ...options, taskList: tasks, pollInterval: 50, noHandleSignals: true });
+    onTestFinished(() => runner.stop());
+    const traceId = await request(async () => {
+      await utils.addJob("utils", { n: 1 });
+      await utils.addJobs?.([{ identifier: "many", payload: { n: 1 } }]);
+      await quickAddJob(options, "quick", { n: 1 });
+      await runner.addJob("runner", { n: 1 });
+      await utils.addJob("batch", [{ n: 1 }], { jobKey: "b" });
+      await utils.addJob("flagged", { n: 1 }, { flags: ["slow"] });
+    });
+    const expected = version === "0.16" && utils.addJobs === undefined ? ["many", "helpers"] : [];
+    const all = names.filter((name) => !expected.includes(name));
+    await vi.waitFor(() => expect(seen.map(({ task }) => task).sort()).toEqual([...all].sort()), 10_000);
+    for (const one of seen) {
+      expect(one).toMatchObject({ same: true, attempt: 0, tags: { plan: "pro" } });
+      expect(one.payload).toEqual(one.task === "batch" ? [{ n: 1 }] : { n: 1 });
+    }
+    for (const name of all) {
+      await attempts(telemetry, name, 1);
+      const spans = telemetry.named(`enqueue ${name}`).concat(telemetry.named(`process ${name}`));
+      expect(spans.map((span) => span.spanContext().traceId)).toEqual([traceId, traceId]);
+    }
+    expect(tasks).toEqual(before);
+  });
+
+  test("the tasks of a directory are attempts, with their retries, and another producer's job has a trace of its own", async () => {
+    const telemetry = startTelemetry();
+    const options = await open();
+    const { run, makeWorkerUtils } = withTasks(GRAPHILE[version]);
+    const taskDirectory = await directory({
+      "filed.cjs": "module.exports = async (payload, { job }) => { if (job.attempts === 1) throw new Error('once'); };",
+    });
+    const utils = await makeWorkerUtils(options);
+    onTestFinished(() => utils.release());
+    await utils.migrate();
+    const runner = await run({ ...options, taskDirectory, pollInterval: 50, noHandleSignals: true, concurrency: 3 });
+    onTestFinished(() => runner.stop());
+    await queryOnce(options.connectionString, "select graphile_worker.add_job('filed', '{}'::json)");
+    await attempts(telemetry, "filed", 1);
+    await vi.waitFor(async () => {
+      await queryOnce(options.connectionString, "update graphile_worker._private_jobs set run_at = now()");
+      expect(telemetry.named("process filed").length).toBe(2);
+    }, 10_000);
+    const spans = telemetry.named("process filed");
+    expect(spans.map(({ attributes }) => attributes["task.outcome"])).toEqual(["retry", "success"]);
+    expect(spans.map(({ attributes }) => attributes["task.attempt"])).toEqual([0, 1]);
+    expect(telemetry.named("enqueue filed")).toEqual([]);
+  });
+
+  test("a task that is added to the list later is one as well", async () => {
+    const telemetry = startTelemetry();
+    const options = await open();
+    const { run } = withTasks(GRAPHILE[version]);
+    const tasks: TaskList = { first: async () => {} };
+    const runner = await run({ ...options, taskList: tasks, pollInterval: 50, noHandleSignals: true });
+    onTestFinished(() => runner.stop());
+    tasks.later = async () => {};
+    await runner.addJob("later", {});
+    await attempts(telemetry, "later", 1);
+  });
+
+  test("what is wrapped by hand too is one attempt and one enqueue span", async () => {
+    const telemetry = startTelemetry();
+    const options = await open();
+    const { run, makeWorkerUtils } = withTasks(GRAPHILE[version]);
+    const utils = await makeWorkerUtils(options);
+    onTestFinished(() => utils.release());
+    await utils.migrate();
+    const seen: Seen[] = [];
+    const runner = await run({
+      ...{ ...options, pollInterval: 50, noHandleSignals: true },
+      taskList: { twice: withTask(withTask(noter(seen))) },
+    });
+    onTestFinished(() => runner.stop());
+    await addJob(utils, "twice", {}, { tags: { by: "hand" } });
+    await attempts(telemetry, "twice", 1);
+    expect(seen).toMatchObject([{ same: true, tags: { by: "hand" } }]);
+    expect(telemetry.named("enqueue twice").length).toBe(1);
+  });
+
+  test("the engine on a module of this kind runs its own tasks as before", async () => {
+    const telemetry = startTelemetry();
+    const options = await open();
+    const { run, makeWorkerUtils } = withTasks(GRAPHILE[version]);
+    const tasks = new TaskManager({
+      engine: graphileEngine({ run, makeWorkerUtils, connectionString: options.connectionString }),
+    });
+    onTestFinished(async () => void (await tasks.shutdown()));
+    const send = tasks.task("send", async () => {});
+    await tasks.work();
+    await tasks.addTask(send, [], { tags: { plan: "pro" } });
+    await tasks.idle();
+    expect(telemetry.named("process send").length).toBe(1);
+    expect(telemetry.named("enqueue send").length).toBe(1);
+    expect(telemetry.span("process send").attributes["task.engine"]).toBe("graphile-worker");
+  });
+
+  test("jobs that are ignored, and producers that are left alone, are as without this library", async () => {
+    const telemetry = startTelemetry();
+    const options = await open();
+    const ignoring = withTasks(GRAPHILE[version], { ignore: ({ name }) => name === "noise" });
+    const { makeWorkerUtils } = withTasks(GRAPHILE[version], { producer: false });
+    const utils = await makeWorkerUtils(options);
+    onTestFinished(() => utils.release());
+    await utils.migrate();
+    const seen: Seen[] = [];
+    const taskList = { noise: noter(seen), music: noter(seen) };
+    const runner = await ignoring.run({ ...options, taskList, pollInterval: 50, noHandleSignals: true });
+    onTestFinished(() => runner.stop());
+    await utils.addJob("music", {});
+    await runner.addJob("noise", {});
+    await vi.waitFor(() => expect(seen.length).toBe(2), 10_000);
+    await attempts(telemetry, "music", 1);
+    expect(seen.find(({ task }) => task === undefined)).toBeDefined();
+    expect(telemetry.named("enqueue music").concat(telemetry.named("process noise"))).toEqual([]);
+  });
+}
+
+function noter(seen: Seen[]): (payload: unknown, helpers: { job: { id: unknown } }) => void {
+  return (payload, { job }) => {
+    const task = getTaskContext();
+    seen.push({
+      ...{ task: task?.funcName, same: task?.taskId === String(job.id), attempt: task?.attempt },
+      ...{ tags: task?.tags, payload },
+    });
+  };
+}
+
+async function open(): Promise<{ connectionString: string; logger: Logger }> {
+  const connectionString = await createDatabase(server);
+  onTestFinished(() => dropDatabase(server, connectionString));
+  return { connectionString, logger };
+}
+
+async function directory(files: Readonly<Record<string, string>>): Promise<string> {
+  const root = join(import.meta.dirname, "../../../node_modules/.cache");
+  await mkdir(root, { recursive: true });
+  const folder = await mkdtemp(join(root, "tasks-"));
+  onTestFinished(() => rm(folder, { recursive: true }));
+  for (const [name, text] of Object.entries(files)) await writeFile(join(folder, name), text);
+  return folder;
+}
+
+async function request(fn: () => Promise<void>): Promise<string> {
+  const span = trace.getTracer("test").startSpan("POST /");
+  await context.with(trace.setSpan(context.active(), span), fn);
+  span.end();
+  return span.spanContext().traceId;
+}
+
+async function attempts(telemetry: TestTelemetry, name: string, count: number): Promise<void> {
+  await vi.waitFor(() => expect(telemetry.named(`process ${name}`).length).toBe(count), 10_000);
+}
