@@ -9,7 +9,7 @@ import { HOME } from "../core/home.js";
 import { TELEMETRY_KEYS } from "../core/info-keys.js";
 import { Recent } from "../core/recent.js";
 import type { TaskTelemetryOptions } from "../core/types.js";
-import { wireCount } from "../core/wire.js";
+import { fieldsOf, wireCount } from "../core/wire.js";
 import {
   GRAPHILE_WORKER,
   type GraphileHelpers,
@@ -100,7 +100,8 @@ export function taskThrough<P, H extends GraphileTaskHelpers, R>(
     };
     const foresee = (): Promise<Verdict> => verdictOf(helpers, schema);
     const info = attemptInfo(job, spans.take(attemptKey(job)), door, view);
-    const { end, span } = await runHandler(info, call, { stop, foresee });
+    const wishes = { label: door.name?.(view), isScheduled: isScheduled(payload), retryStatus: door.retryStatus };
+    const { end, span } = await runHandler(info, call, { stop, foresee, wishes });
     running.delete(job);
     if (end.outcome === "success") return end.value;
     const { error } = end;
@@ -115,6 +116,11 @@ export function taskThrough<P, H extends GraphileTaskHelpers, R>(
 // Without a queue's name: a job that runs knows the number of its queue alone.
 function viewOf({ id, task_identifier: name, attempts }: GraphileJob, data: unknown): JobView {
   return { library: GRAPHILE_WORKER, queue: name, name, id: String(id), data, attempt: Math.max(0, attempts - 1) };
+}
+
+// graphile-worker's crontab leaves a word of itself in the payload of each of its jobs.
+function isScheduled(payload: unknown): boolean {
+  return typeof fieldsOf(fieldsOf(payload)._cron).ts === "string";
 }
 
 function attemptKey({ id, attempts }: GraphileJob, later = 0): string {

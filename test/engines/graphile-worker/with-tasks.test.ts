@@ -103,6 +103,22 @@ function cases(version: Version): void {
     expect(telemetry.named("enqueue filed")).toEqual([]);
   });
 
+  test("a run of the crontab says so, in a trace of its own, under the label that the options give", async () => {
+    const telemetry = startTelemetry();
+    const options = await open();
+    const { run } = withTasks(GRAPHILE[version], { name: ({ name }) => `cron ${name}`, retryStatus: "unset" });
+    const taskList: TaskList = { tick: async (_payload, { job }) => void (await failOnce(job.attempts)) };
+    const runner = await run({ ...options, taskList, pollInterval: 50, noHandleSignals: true });
+    onTestFinished(() => runner.stop());
+    // as the crontab stores it
+    const payload = JSON.stringify({ _cron: { ts: "2026-01-01T00:00:00.000Z", backfilled: false } });
+    await queryOnce(options.connectionString, `select graphile_worker.add_job('tick', '${payload}'::json)`);
+    await vi.waitFor(() => expect(telemetry.named("process cron tick").length).toBe(1), 10_000);
+    const { attributes, status, parentSpanContext, links } = telemetry.span("process cron tick");
+    expect(attributes).toMatchObject({ "task.trigger": "schedule", "task.name": "tick", "task.outcome": "retry" });
+    expect([status.code, parentSpanContext, links]).toEqual([0, undefined, []]);
+  });
+
   test("a task that is added to the list later is one as well", async () => {
     const telemetry = startTelemetry();
     const options = await open();
@@ -180,6 +196,10 @@ function noter(seen: Seen[]): (payload: unknown, helpers: { job: { id: unknown }
       ...{ tags: task?.tags, payload },
     });
   };
+}
+
+async function failOnce(attempts: number): Promise<void> {
+  if (attempts === 1) throw new Error("once");
 }
 
 async function open(): Promise<{ connectionString: string; logger: Logger }> {
