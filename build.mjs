@@ -1,4 +1,4 @@
-// Builds dist/esm and dist/cjs: a file for each entry of package.json's exports, one more with all that several entries
+// Builds dist/esm and dist/cjs: a file for each entry of package.json's exports, two more with all that several entries
 // use, and the compiler's types. Built aside and moved into place: what reads dist meanwhile never meets half of it.
 import { execFileSync } from "node:child_process";
 import { cpSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
@@ -16,6 +16,7 @@ const compiled = join(target, "compiled");
 const tsc = fileURLToPath(import.meta.resolve("typescript/bin/tsc"));
 execFileSync(process.execPath, [tsc, "--project", "tsconfig.build.json", "--outDir", compiled], { stdio: "inherit" });
 
+const CORE = join(compiled, "index.js");
 const entries = entriesOf(JSON.parse(readFileSync("package.json", "utf8")));
 const bundle = await rollup({
   input: Object.fromEntries(entries.map(({ name, file }) => [name, file])),
@@ -34,7 +35,7 @@ for (const [format, type] of [
     ...{ dir: join(target, format), format, esModule: true, exports: "named", generatedCode: "es2015" },
     // beside the entry, where Node.js has looked for packages already
     chunkFileNames: "[name].js",
-    manualChunks: (id, { getModuleInfo }) => (entriesUsing(id, getModuleInfo) > 1 ? "core" : undefined),
+    manualChunks: (id, { getModuleInfo }) => chunkOf(entriesUsing(id, getModuleInfo)),
     ...{ minifyInternalExports: false, sourcemap: true, sourcemapExcludeSources: true },
   });
   copyTypes(join(target, format));
@@ -72,10 +73,17 @@ async function finish(code) {
 }
 
 function entriesUsing(id, getModuleInfo, seen = new Set()) {
-  if (seen.has(id)) return 0;
+  if (seen.has(id)) return [];
   seen.add(id);
   const { isEntry, importers } = getModuleInfo(id);
-  return importers.reduce((sum, importer) => sum + entriesUsing(importer, getModuleInfo, seen), isEntry ? 1 : 0);
+  const others = importers.flatMap((importer) => entriesUsing(importer, getModuleInfo, seen));
+  return isEntry ? [id, ...others] : others;
+}
+
+// Whoever uses the core entry alone loads nothing that is there for queue libraries.
+function chunkOf(users) {
+  if (users.length < 2) return undefined;
+  return users.includes(CORE) ? "core" : "libraries";
 }
 
 function withSourceMap(id) {

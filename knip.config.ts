@@ -16,6 +16,7 @@ const config: KnipConfig = {
     "soak/run.ts",
     "test/e2e/*.ts",
     "test/engines/{process/*,table}.ts",
+    "test/instrumentation/programs/*.mjs",
     "test/manager/decorated/mailer.ts",
   ],
   // projects of their own, with their own packages

@@ -27,15 +27,17 @@ describe.each([
   { format: "esm", condition: "import" },
   { format: "cjs", condition: "require" },
 ])("$format", ({ format, condition }) => {
-  test("is one file for each entry, and one that they share", () => {
+  test("is one file for each entry, one that they share, and one that those for libraries share", () => {
     const code = files.filter((file) => file.startsWith(`package/dist/${format}/`) && file.endsWith(".js"));
     const main = entries.map((entry) => exports[entry][condition].default.replace(".", "package"));
-    expect(code.sort()).toEqual([...main, `package/dist/${format}/core.js`].sort());
+    expect(code.sort()).toEqual(
+      [...main, ...["core", "libraries"].map((name) => `package/dist/${format}/${name}.js`)].sort(),
+    );
   });
 
   test("is mapped to sources that are shipped", () => {
     const maps = files.filter((file) => file.startsWith(`package/dist/${format}/`) && file.endsWith(".js.map"));
-    expect(maps).toHaveLength(entries.length + 1);
+    expect(maps).toHaveLength(entries.length + 2);
     const sources = maps.flatMap((file) => {
       const map: SourceMap = JSON.parse(readFileSync(join(unpacked, file), "utf8"));
       expect(map.sourcesContent ?? []).toEqual([]);

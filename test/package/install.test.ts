@@ -6,11 +6,18 @@ import { createProject } from "./project.js";
 
 const manifest = JSON.parse(readFileSync(new URL("../../package.json", import.meta.url), "utf8"));
 const { version, peerDependencies, peerDependenciesMeta, exports } = manifest;
+/** Entries that no library is named after. */
+const OWN_ENTRIES = ["", "sdk", "engine", "instrumentation", "testing/engine-contract", "package.json"];
 const ran = (attempt: number) => ({ funcName: "greet", attempt, tags: { plan: "pro" }, name: "Ada" });
 
 test.each(["esm", "cjs"])("a fresh %s application runs a task; without an SDK nothing is printed", async (format) => {
   const project = await createProject(format);
   expect(await project.json("main.js")).toEqual({ seen: [ran(0), ran(1)], loaded: 8, sdk: "function", version });
+});
+
+test.each(["esm", "cjs"])("a fresh %s application loads the instrumentation beside its peer", async (format) => {
+  const project = await createProject(format, { "@opentelemetry/instrumentation": "0.223.0", bullmq: "6" });
+  expect(await project.json("instrumented.js")).toEqual({ enabled: true, same: true });
 });
 
 test("a CommonJS project tests its tasks with Jest 30", async () => {
@@ -37,12 +44,11 @@ test("the tarball holds the built library, its manifest, and what the README lea
 });
 
 test("every library that an entry works with is an optional peer, by the oldest version it works with", () => {
-  const { "@opentelemetry/api": api, "@electric-sql/pglite": pglite, ...libraries } = peerDependencies;
+  const { "@opentelemetry/api": api, "@electric-sql/pglite": pglite, ...others } = peerDependencies;
+  const { "@opentelemetry/instrumentation": instrumentation, ...libraries } = others;
   const entries = Object.keys(exports).map((path) => path.slice(2));
-  expect(Object.keys(libraries).sort()).toEqual(
-    entries.filter((name) => !["", "sdk", "engine", "testing/engine-contract", "package.json"].includes(name)).sort(),
-  );
-  for (const range of [pglite, ...Object.values(libraries)]) expect(range).toMatch(/^>=\d+\.\d+\.0$/);
+  expect(Object.keys(libraries).sort()).toEqual(entries.filter((name) => !OWN_ENTRIES.includes(name)).sort());
+  for (const range of [pglite, instrumentation, ...Object.values(libraries)]) expect(range).toMatch(/^>=\d+\.\d+\.0$/);
   const optional = Object.keys(peerDependencies).filter((name) => peerDependenciesMeta[name]?.optional);
   expect(optional).toEqual(Object.keys(peerDependencies).filter((name) => name !== "@opentelemetry/api"));
   expect(api).toBe("^1.9.0");

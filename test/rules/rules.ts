@@ -15,6 +15,8 @@ const MAX_FILE_LINES = 300;
 const MAX_FUNCTION_LINES = 60;
 const DOTTED_NAME = /^[a-z][a-z0-9_]*(\.[a-z][a-z0-9_]*)*\.([a-z][a-z0-9_]*)?$/;
 const SDK_PACKAGE = /^@opentelemetry\/(?!api$)/;
+/** No part of an SDK: the class that OpenTelemetry has every instrumentation extend. */
+const INSTRUMENTATION_PACKAGE = "@opentelemetry/instrumentation";
 /** Each folder of src/engines/ has these, and an index.ts: who knows one engine knows where to look in all. */
 export const ENGINE_FILES: readonly string[] = [
   "engine.ts",
@@ -120,6 +122,14 @@ export const rules: readonly Rule[] = [
     },
   },
   {
+    title: "an instrumentation builds on core, adapters and engines, and imports no library at run time",
+    check: (source) => badImports(source, "instrumentation", mayInstrumentationImport),
+    breach: {
+      path: "src/instrumentation/bullmq.ts",
+      lines: ['import { TaskManager } from "../manager/task-manager.js";', 'import { Queue } from "bullmq";'],
+    },
+  },
+  {
     title: "sdk builds on core only",
     check: (source) =>
       badImports(source, "sdk", ({ target }) => inLayers(target, ["core", "sdk"]) || isPlatform(target)),
@@ -147,8 +157,14 @@ export const rules: readonly Rule[] = [
   },
   {
     title: "no SDK package is imported, not even a type of it",
-    check: (source) => importErrors(source, ({ target }) => !SDK_PACKAGE.test(target)),
-    breach: { path: "src/index.ts", lines: ['import type { Sampler } from "@opentelemetry/sdk-trace";'] },
+    check: (source) => importErrors(source, (one) => !SDK_PACKAGE.test(one.target) || mayInstrumentationImport(one)),
+    breach: {
+      path: "src/index.ts",
+      lines: [
+        'import type { Sampler } from "@opentelemetry/sdk-trace";',
+        'import { InstrumentationBase } from "@opentelemetry/instrumentation";',
+      ],
+    },
   },
   {
     title: "an index.ts only re-exports, name by name",
@@ -235,9 +251,9 @@ function isCoreImport(target: string): boolean {
 }
 
 // What engines have in common lies beside their folders; an engine of one file has none. A library's index.ts is its
-// subpath entry, and names the adapter's functions as well.
+// subpath entry, and names the functions of the adapter and of the instrumentation as well.
 function mayEngineImport({ file, target, typeOnly }: Import): boolean {
-  if (file.endsWith("/index.ts") && target === adapterOf(file)) return true;
+  if (file.endsWith("/index.ts") && [adapterOf(file), patchOf(file)].includes(target)) return true;
   if (target.startsWith("src/engines/")) return dirname(target) === dirname(file) || isSharedByEngines(target);
   return inLayers(target, ["core"]) || isPlatform(target) || (typeOnly && !target.startsWith("src/"));
 }
@@ -249,6 +265,10 @@ function isEngineFile(path: string): boolean {
 
 function adapterOf(index: string): string {
   return `src/adapters/${basename(dirname(index))}.ts`;
+}
+
+function patchOf(index: string): string {
+  return `src/instrumentation/${basename(dirname(index))}.ts`;
 }
 
 // A library's adapter is the file named after it, and files whose names begin with that. The settings that stand for a
@@ -268,6 +288,12 @@ function libraryOf(adapter: string): string | undefined {
 
 function isSharedByEngines(target: string): boolean {
   return dirname(target) === "src/engines" && target !== "src/engines/memory.ts";
+}
+
+function mayInstrumentationImport({ layer, target, typeOnly }: Import): boolean {
+  if (layer !== "instrumentation") return false;
+  if (target.startsWith("src/")) return inLayers(target, ["core", "adapters", "engines", "instrumentation"]);
+  return isPlatform(target) || target === INSTRUMENTATION_PACKAGE || typeOnly;
 }
 
 // When a request's tasks start is one rule for every framework.

@@ -144,6 +144,14 @@ const SURFACE = {
     "type BullmqWorkerJob",
     "withCarrier",
     "withTask",
+    "withTasks",
+  ],
+  "./instrumentation": [
+    "TaskInstrumentation",
+    "type DoorOptions",
+    "type JobView",
+    "type TaskInstrumentationConfig",
+    "withTasks",
   ],
   "./pg-boss": [
     "pgBossEngine",

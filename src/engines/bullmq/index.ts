@@ -9,6 +9,7 @@ export {
   type BullmqTaskOptions,
   withTask,
 } from "../../adapters/bullmq.js";
+export { withTasks } from "../../instrumentation/bullmq.js";
 export { bullmqEngine } from "./engine.js";
 export type {
   BullmqProcessor,

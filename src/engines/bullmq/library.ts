@@ -84,8 +84,8 @@ interface Emitter {
   on(event: string, listener: (client: Emitter) => void): unknown;
 }
 
-/** On the workers of this library's engine, whichever copy of it made them. */
-const OF_ENGINE = Symbol.for("otel-taskflow.engine-worker");
+/** On the queues and workers of this library's engine, whichever copy of it made them. */
+const OF_ENGINE = Symbol.for("otel-taskflow.of-engine");
 /** What ioredis calls a connection that it is about to make. */
 const UNCONNECTED: readonly unknown[] = ["connecting", "reconnecting", "close"];
 /** Pools, and their clients, that have a listener from here. */
@@ -138,14 +138,19 @@ export async function redisOf(queue: BullmqQueue): Promise<RedisClient | undefin
   return (await (client ?? backend?.client)) as RedisClient | undefined;
 }
 
-/** Marks a worker of the engine, which runs each of its jobs as an attempt itself. */
-export function markAsEngines(worker: object): void {
-  Object.defineProperty(worker, OF_ENGINE, { value: true });
+/** Marks a queue or worker of the engine, whose jobs are tasks already: the host sees to their spans. */
+export function markAsEngines<Made extends object>(made: Made): Made {
+  return Object.defineProperty(made, OF_ENGINE, { value: true });
+}
+
+/** Whether a queue or worker is the engine's. */
+export function isEngines(made: object): boolean {
+  return OF_ENGINE in made;
 }
 
 /** Whether a worker of the engine runs this job. */
 export function isRunByEngine({ queue }: { readonly queue?: unknown }): boolean {
-  return typeof queue === "object" && queue !== null && OF_ENGINE in queue;
+  return typeof queue === "object" && queue !== null && isEngines(queue);
 }
 
 /** Whether a client has a connection, as far as it says. */

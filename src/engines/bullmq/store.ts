@@ -15,6 +15,7 @@ import {
   isConnected,
   isOutage,
   isRefusalOfAll,
+  markAsEngines,
   type NewJob,
   redisOf,
 } from "./library.js";
@@ -219,7 +220,7 @@ export class Store {
   #openQueue(): BullmqQueue {
     const { Queue, queue: name, queueOptions } = this.#settings;
     // options of this very class, as the application gave them
-    const queue = new Queue(name, queueOptions as never);
+    const queue = markAsEngines(new Queue(name, queueOptions as never));
     hearConnections(queue);
     queue.on("error", (error) => this.reported(`the BullMQ queue ${name}`, error));
     queue.waitUntilReady().catch(() => this.#discard(queue));

@@ -92,8 +92,7 @@ export class TaskWorker {
     const process = (job: BullmqWorkerJob, token?: string): Promise<void> => this.#process(job, token);
     const options = { ...workerOptions, autorun: false, settings: { ...settings, backoffStrategy } };
     // options of this very class, as the application gave them
-    const worker = new Worker(queue, process, options as never);
-    markAsEngines(worker);
+    const worker = markAsEngines(new Worker(queue, process, options as never));
     hearConnections(worker);
     worker.on("active", ({ id }) => this.#fetched.add(id));
     worker.on("completed", (job: RunJob) => job[HELD]?.toldByWorker());

@@ -1,0 +1,147 @@
+import { type MeterProvider, metrics, type TracerProvider, trace } from "@opentelemetry/api";
+import {
+  InstrumentationBase,
+  type InstrumentationConfig,
+  type InstrumentationModuleDefinition,
+  InstrumentationNodeModuleDefinition,
+  InstrumentationNodeModuleFile,
+} from "@opentelemetry/instrumentation";
+import { type Door, type DoorOptions, doorOf } from "../adapters/door.js";
+import { show } from "../core/checks.js";
+import { TaskConfigError } from "../core/errors.js";
+import { safely } from "../core/guard.js";
+import { SCOPE_NAME, SCOPE_VERSION } from "../core/semconv.js";
+import { patchBullmq } from "./bullmq.js";
+import { patchSandbox } from "./bullmq-sandbox.js";
+import { watchBundle } from "./bundled.js";
+import { loadedModules } from "./loaded.js";
+import type { Gate } from "./patch.js";
+
+/** A library whose jobs become tasks. */
+interface Library {
+  /** The package's name. */
+  readonly name: "bullmq";
+  readonly versions: string[];
+  /** Its files that are patched when they are loaded, as paths in the package; the first is its main one. */
+  readonly files: readonly (readonly [path: string, patch: (module: object, gate: Gate) => void])[];
+}
+
+/** More libraries have their place here; each has a key of its own in {@link TaskInstrumentationConfig}. */
+const LIBRARIES: readonly Library[] = [
+  {
+    name: "bullmq",
+    versions: [">=5.0.0"],
+    files: [
+      ["dist/cjs/index.js", patchBullmq],
+      // an ES module that imports BullMQ, which is CommonJS, has Node.js require this one, hook or no hook
+      ["dist/cjs/classes/index.js", patchBullmq],
+      ["dist/cjs/classes/child-processor.js", patchSandbox],
+    ],
+  },
+];
+
+/** The settings of a {@link TaskInstrumentation}. */
+export interface TaskInstrumentationConfig extends DoorOptions, InstrumentationConfig {
+  /** Whether jobs of BullMQ are tasks. Default `true`. */
+  bullmq?: boolean | undefined;
+}
+
+/**
+ * Makes tasks of the jobs of queue libraries, with no change to a call site: one line among the `instrumentations` of an
+ * OpenTelemetry SDK. It does what `withTasks` does, to each copy of a library that is loaded, before or after. Where it
+ * is disabled, the library works as if it were not there.
+ *
+ * @throws TaskConfigError for an option that is unknown or out of range.
+ */
+export class TaskInstrumentation extends InstrumentationBase<TaskInstrumentationConfig> {
+  readonly #gates = new Map<string, Gate>();
+  #tracerProvider: TracerProvider | undefined;
+  #meterProvider: MeterProvider | undefined;
+  #door: Door;
+
+  constructor(config: TaskInstrumentationConfig = {}) {
+    const door = doorOfConfig(config);
+    // the base class would enable it before the fields here are set
+    super(SCOPE_NAME, SCOPE_VERSION, { ...config, enabled: false });
+    this.#door = door;
+    for (const { name } of LIBRARIES) this.#gates.set(name, { door: () => this.#openDoor(name) });
+    this.setConfig(config);
+    if (this.getConfig().enabled) this.enable();
+  }
+
+  override setConfig(config: TaskInstrumentationConfig = {}): void {
+    super.setConfig(config);
+    if (#door in this) this.#renew();
+  }
+
+  /** The global one is looked up at each use, so that it may be registered later. */
+  override setTracerProvider(provider: TracerProvider): void {
+    super.setTracerProvider(provider);
+    this.#tracerProvider = provider === trace.getTracerProvider() ? undefined : provider;
+    this.#renew();
+  }
+
+  /** The global one is looked up at each use, so that it may be registered later. */
+  override setMeterProvider(provider: MeterProvider): void {
+    super.setMeterProvider(provider);
+    this.#meterProvider = provider === metrics.getMeterProvider() ? undefined : provider;
+    this.#renew();
+  }
+
+  override enable(): void {
+    // the base class calls this from its constructor, too
+    if (!(#door in this)) return;
+    super.enable();
+    safely("looking for loaded libraries", () => this.#patchLoaded());
+    watchBundle();
+  }
+
+  protected override init(): InstrumentationModuleDefinition[] {
+    return LIBRARIES.map(({ name, versions, files }) => {
+      const [[, patchMain] = [], ...others] = files;
+      const patchWith =
+        (patch: (module: object, gate: Gate) => void) =>
+        <Module>(module: Module): Module => {
+          this.#patch(name, patch, module);
+          return module;
+        };
+      const definition = new InstrumentationNodeModuleDefinition(name, versions, patchMain && patchWith(patchMain));
+      const keep = (): void => {};
+      for (const [path, patch] of others) {
+        const file = `${name}/${path}`;
+        definition.files.push(new InstrumentationNodeModuleFile(file, versions, patchWith(patch), keep));
+      }
+      return definition;
+    });
+  }
+
+  #patch(name: string, patch: (module: object, gate: Gate) => void, module: unknown): void {
+    const gate = this.#gates.get(name);
+    if (gate === undefined || typeof module !== "object" || module === null) return;
+    safely(`wrapping ${name}`, () => patch(module, gate));
+  }
+
+  #patchLoaded(): void {
+    for (const { name, files } of LIBRARIES) {
+      const modules = loadedModules(name);
+      for (const [path, patch] of files) {
+        for (const { file, exports } of modules)
+          if (file.endsWith(`/${name}/${path}`)) this.#patch(name, patch, exports);
+      }
+    }
+  }
+
+  #renew(): void {
+    const { tracerProvider = this.#tracerProvider, meterProvider = this.#meterProvider, ...others } = this.getConfig();
+    this.#door = doorOfConfig({ ...others, tracerProvider, meterProvider });
+  }
+
+  #openDoor(name: Library["name"]): Door | undefined {
+    return this.isEnabled() && this.getConfig()[name] !== false ? this.#door : undefined;
+  }
+}
+
+function doorOfConfig({ enabled: _enabled, bullmq = true, ...options }: TaskInstrumentationConfig): Door {
+  if (typeof bullmq === "boolean") return doorOf("new TaskInstrumentation()", options);
+  throw new TaskConfigError(`bullmq: expected true or false, received ${show(bullmq)}`);
+}

@@ -1,0 +1,77 @@
+import { execFile } from "node:child_process";
+import { cpSync, mkdirSync, mkdtempSync, readdirSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import { createRequire } from "node:module";
+import { tmpdir } from "node:os";
+import { dirname, join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { build } from "esbuild";
+
+const SOURCES = fileURLToPath(new URL("../../src/", import.meta.url));
+const PROGRAMS = fileURLToPath(new URL("./programs/", import.meta.url));
+const ENTRIES = { ".": "index", "./instrumentation": "instrumentation/index", "./bullmq": "engines/bullmq/index" };
+const FORMATS = { import: "esm", require: "cjs" } as const;
+const ENDS_WITHIN_MS = 30_000;
+
+/** What a program did. */
+export interface Ended {
+  readonly code: number;
+  readonly stdout: string;
+  readonly stderr: string;
+}
+
+/** An application of its own, with this library in both module systems and one version of BullMQ among its packages. */
+export interface Application {
+  readonly folder: string;
+  node(args: readonly string[], env?: Readonly<Record<string, string>>): Promise<Ended>;
+  remove(): void;
+}
+
+/** `bullmq` is the name under which the version is installed here; in the application it is `bullmq`. */
+export async function createApplication(bullmq: string): Promise<Application> {
+  const folder = mkdtempSync(join(tmpdir(), "otel-taskflow-application-"));
+  cpSync(PROGRAMS, folder, { recursive: true });
+  const packages = join(folder, "node_modules");
+  mkdirSync(packages);
+  const installed = join(dirname(createRequire(import.meta.url).resolve("@opentelemetry/api")), "../../../..");
+  for (const name of readdirSync(installed)) {
+    if (name !== "bullmq" && !name.startsWith(".")) symlinkSync(join(installed, name), join(packages, name));
+  }
+  // hooks know a package by the path that it really has
+  cpSync(join(installed, bullmq), join(packages, "bullmq"), { recursive: true });
+  await installLibrary(join(packages, "otel-taskflow"));
+  return {
+    folder,
+    node: (args, env = {}) => run(folder, args, env),
+    remove: () => rmSync(folder, { recursive: true, force: true }),
+  };
+}
+
+async function installLibrary(folder: string): Promise<void> {
+  for (const format of Object.values(FORMATS)) {
+    await build({
+      ...{ entryPoints: Object.values(ENTRIES).map((name) => `${SOURCES}${name}.ts`), outbase: SOURCES },
+      ...{ outdir: join(folder, format), bundle: true, splitting: format === "esm", format, platform: "node" },
+      ...{ external: ["@opentelemetry/*"], ignoreAnnotations: true },
+    });
+    writeFileSync(
+      join(folder, format, "package.json"),
+      JSON.stringify({ type: format === "esm" ? "module" : "commonjs" }),
+    );
+  }
+  const exports = Object.entries(ENTRIES).map(([path, name]) => [
+    path,
+    { import: `./esm/${name}.js`, require: `./cjs/${name}.js` },
+  ]);
+  writeFileSync(join(folder, "package.json"), JSON.stringify({ exports: Object.fromEntries(exports) }));
+}
+
+function run(cwd: string, args: readonly string[], more: Readonly<Record<string, string>>): Promise<Ended> {
+  const { PATH, HOME } = process.env;
+  // the deprecation of module.register in newer releases of Node.js is OpenTelemetry's to see to
+  const env = { PATH, HOME, NODE_NO_WARNINGS: "1", ...more };
+  return new Promise((resolve) => {
+    execFile(process.execPath, args, { cwd, env, timeout: ENDS_WITHIN_MS }, (error, stdout, stderr) => {
+      resolve({ code: error === null ? 0 : Number(error.code) || 1, stdout, stderr });
+    });
+  });
+}
