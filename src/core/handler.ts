@@ -1,5 +1,7 @@
-import type { SpanContext } from "@opentelemetry/api";
+import { ROOT_CONTEXT, type SpanContext } from "@opentelemetry/api";
 import { readAttempt } from "./attempt.js";
+import { extract, type TaskOrigin } from "./carrier.js";
+import { activeContext } from "./context.js";
 import { CurrentTask } from "./current-task.js";
 import { TaskCancelledError } from "./errors.js";
 import type { AttemptEnd } from "./finish.js";
@@ -8,7 +10,7 @@ import { onAbort } from "./on-abort.js";
 import { attemptsLeft } from "./retry.js";
 import { type AttemptSettings, RunningAttempt } from "./running-attempt.js";
 import { telemetryOf } from "./telemetry.js";
-import type { AttemptInfo, TaskContext, TaskTelemetryOptions } from "./types.js";
+import type { AttemptInfo, Carrier, TaskContext, TaskTelemetryOptions } from "./types.js";
 import { type TelemetryWishes, wishedTelemetry } from "./wished-telemetry.js";
 
 /**
@@ -79,7 +81,7 @@ async function runHandler<T>(
   let verdict: Verdict;
   const decide: AttemptSettings["decide"] = (error, task) =>
     verdict === undefined ? attemptsLeft(error, task) : { outcome: verdict };
-  const attempt = new RunningAttempt<T>(run, { ...settings, decide });
+  const attempt = new RunningAttempt<T>({ ...run, origin: fromRoot(run.origin, job.carrier) }, { ...settings, decide });
   const { task, span } = attempt;
   const handle = (): T | Promise<T> => handler(task);
   const stoppable = stop === undefined ? handle : () => passOnStop(stop, task, handle);
@@ -89,6 +91,13 @@ async function runHandler<T>(
   const call = foresee === undefined ? stoppable : () => judged(stoppable, judge);
   const end = await attempt.settled(call, job.signal);
   return { end, span: span.spanContext() };
+}
+
+// A worker runs its jobs in the context that it was made in, by a request perhaps, which is none of theirs: a key by
+// which that one suppresses tracing would silence all of them.
+function fromRoot(origin: TaskOrigin, carrier: Carrier | undefined): TaskOrigin {
+  if (origin.context === ROOT_CONTEXT || activeContext() === ROOT_CONTEXT) return origin;
+  return { ...origin, context: extract(carrier, ROOT_CONTEXT).context };
 }
 
 async function passOnStop<T>(
