@@ -3,8 +3,9 @@ import { boundedName } from "../core/bounded-name.js";
 import { extract } from "../core/carrier.js";
 import { quietly, safely } from "../core/guard.js";
 import type { HandledJob } from "../core/handler.js";
+import { Recent } from "../core/recent.js";
 import { SCOPE_NAME } from "../core/semconv.js";
-import type { Carrier, TaskRelation } from "../core/types.js";
+import type { Carrier, TaskOutcome, TaskRelation } from "../core/types.js";
 import { fieldsOf } from "../core/wire.js";
 import type { TelemetryWishes } from "../core/wished-telemetry.js";
 import { within } from "../core/within.js";
@@ -26,6 +27,9 @@ import type { Door, JobView } from "./door.js";
 const MAX_METADATA = 131_072;
 /** How long a job may take to say whether it has children, in milliseconds. */
 const CHILDREN_MS = 1_000;
+
+/** By job: how many of its runs were deferred before its current attempt began, as this process knows. */
+const deferredBefore = new Recent<number>();
 
 /** A job as a worker hands it to a processor. */
 export interface ProcessedJob extends JudgedJob {
@@ -64,6 +68,12 @@ export function apartOf(job: ProcessedJob): Apart {
   if (isScheduled(job)) return "scheduled";
   if (isReplay(job)) return "replayed";
   return wasDeferred(job) ? "deferred" : undefined;
+}
+
+/** Notes how a run ended, for the next one of the job: the job itself counts the deferred runs of all its attempts. */
+export function noteEnd(job: ProcessedJob, outcome: TaskOutcome): void {
+  const deferred = deferredRuns(job);
+  if (deferred > 0 && outcome === "retry") deferredBefore.keep(keyOf(job), deferred);
 }
 
 /** Whether a job has, or had, children that it may have waited for. Never rejects. */
@@ -130,10 +140,27 @@ function isWithoutMessage(stack: unknown): boolean {
   return typeof stack === "string" && !/^[^\n]*: *[^\s]/.test(stack);
 }
 
-// Of the runs that began before this one, some ended as an attempt and some were lost: all others were deferred.
+// A job that failed after it had been put off is not put off: its next attempt begins.
 function wasDeferred(job: ProcessedJob): boolean {
+  const deferred = deferredRuns(job);
+  return deferred > 0 && deferred > before(job);
+}
+
+// Of the runs that began before this one, some ended as an attempt and some were lost: all others were deferred.
+function deferredRuns(job: ProcessedJob): number {
   const { attemptsStarted, stalledCounter = 0 } = job;
-  return typeof attemptsStarted === "number" && attemptsStarted - attemptOf(job) - stalledCounter > 1;
+  return typeof attemptsStarted === "number" ? attemptsStarted - attemptOf(job) - stalledCounter - 1 : 0;
+}
+
+function before(job: ProcessedJob): number {
+  const key = keyOf(job);
+  const known = deferredBefore.take(key) ?? 0;
+  if (known > 0) deferredBefore.keep(key, known);
+  return known;
+}
+
+function keyOf({ queueName, id }: ProcessedJob): string {
+  return `${labelOf(queueName)} ${labelOf(id)}`;
 }
 
 // --- where its carrier is

@@ -5,7 +5,16 @@ import { attemptOfJob, insideAttempt, insideTask, noteAttempt, runningAttemptOf 
 import { telemetryOf } from "../core/telemetry.js";
 import { isRunByEngine } from "../engines/bullmq/library.js";
 import { labelOf, routeOf, UNNAMED } from "../engines/bullmq/stored-task.js";
-import { apartOf, hasChildren, type ProcessedJob, type ReadJob, readJob, viewOf, wholeJob } from "./bullmq-job.js";
+import {
+  apartOf,
+  hasChildren,
+  noteEnd,
+  type ProcessedJob,
+  type ReadJob,
+  readJob,
+  viewOf,
+  wholeJob,
+} from "./bullmq-job.js";
 import { toldOf, verdictOf } from "./bullmq-verdict.js";
 import type { Door } from "./door.js";
 
@@ -44,6 +53,7 @@ export function processorOf(door: Door, process: Processor, name?: string): Proc
     };
     const stop = signal && { signal, message: CANCELLED };
     const { end } = await runHandler(info, handle, { stop, foresee, wishes });
+    noteEnd(whole, end.outcome);
     if (end.outcome === "success") return end.value;
     throw told ?? end.error;
   };

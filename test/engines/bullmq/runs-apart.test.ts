@@ -119,6 +119,26 @@ await describeVersions("a job that is put off", (open, bullmq) => {
     expect(spans.map(({ attributes }) => attributes["task.attempt"])).toEqual([0, 0, 0, 0, 0]);
   });
 
+  test("is in its producer's trace again with its next attempt", async () => {
+    const telemetry = startTelemetry();
+    const lab = open();
+    let runs = 0;
+    const process = async (job: Job, token?: string): Promise<void> => {
+      runs += 1;
+      if (runs === 2 || runs === 5) throw new Error("no");
+      if (runs === 6) return;
+      await job.moveToDelayed(Date.now() + 5, token);
+      throw new bullmq.DelayedError();
+    };
+    lab.work(withTask(process));
+    const { id } = await addJob(lab.queue, "poll", {}, { attempts: 3 });
+    await lab.reaches("completed", id);
+    const { enqueued, runs: spans } = told(telemetry, "poll");
+    expect(spans.map(({ attributes }) => attributes["task.attempt"])).toEqual([0, 0, 1, 1, 1, 2]);
+    const inTrace = spans.map((span) => traceOf(span) === traceOf(enqueued));
+    expect(inTrace).toEqual([true, false, true, false, false, true]);
+  });
+
   test("stays in its trace where it waited for its children", async () => {
     const telemetry = startTelemetry();
     const lab = open();
