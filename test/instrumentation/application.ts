@@ -12,6 +12,8 @@ const ENTRIES = { ".": "index", "./instrumentation": "instrumentation/index", ".
 const FORMATS = { import: "esm", require: "cjs" } as const;
 const ENDS_WITHIN_MS = 30_000;
 
+export type Environment = Readonly<Record<string, string>>;
+
 /** What a program did. */
 export interface Ended {
   readonly code: number;
@@ -22,12 +24,12 @@ export interface Ended {
 /** An application of its own, with this library in both module systems and one version of BullMQ among its packages. */
 export interface Application {
   readonly folder: string;
-  node(args: readonly string[], env?: Readonly<Record<string, string>>): Promise<Ended>;
+  node(args: readonly string[], env?: Environment): Promise<Ended>;
   remove(): void;
 }
 
 /** `bullmq` is the name under which the version is installed here; in the application it is `bullmq`. */
-export async function createApplication(bullmq: string): Promise<Application> {
+export async function createApplication(bullmq: string, shared: Environment): Promise<Application> {
   const folder = mkdtempSync(join(tmpdir(), "otel-taskflow-application-"));
   cpSync(PROGRAMS, folder, { recursive: true });
   const packages = join(folder, "node_modules");
@@ -41,7 +43,7 @@ export async function createApplication(bullmq: string): Promise<Application> {
   await installLibrary(join(packages, "otel-taskflow"));
   return {
     folder,
-    node: (args, env = {}) => run(folder, args, env),
+    node: (args, env = {}) => run(folder, args, { ...shared, ...env }),
     remove: () => rmSync(folder, { recursive: true, force: true }),
   };
 }
@@ -65,7 +67,7 @@ async function installLibrary(folder: string): Promise<void> {
   writeFileSync(join(folder, "package.json"), JSON.stringify({ exports: Object.fromEntries(exports) }));
 }
 
-function run(cwd: string, args: readonly string[], more: Readonly<Record<string, string>>): Promise<Ended> {
+function run(cwd: string, args: readonly string[], more: Environment): Promise<Ended> {
   const { PATH, HOME } = process.env;
   // the deprecation of module.register in newer releases of Node.js is OpenTelemetry's to see to
   const env = { PATH, HOME, NODE_NO_WARNINGS: "1", ...more };

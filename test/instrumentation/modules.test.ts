@@ -1,9 +1,7 @@
 import { join } from "node:path";
 import { build } from "esbuild";
-import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { redisUrl } from "../support/servers.js";
-import { describeUnavailable } from "../support/unavailable.js";
-import { type Application, createApplication } from "./application.js";
+import { describe, expect, test } from "vitest";
+import { describeApplications } from "./applications.js";
 
 interface Served {
   readonly seen: readonly { readonly same: boolean; readonly funcName?: string; readonly isTold: boolean }[];
@@ -16,23 +14,10 @@ const REQUIRE = `import { createRequire } from "node:module"; const require = cr
 const SLOW = { timeout: 60_000 };
 const JOBS = ["first", "second", "third"];
 const spansOf = (jobs: readonly string[]): string[] => jobs.flatMap((job) => [`enqueue ${job}`, `process ${job}`]);
-const { url, unavailable } = await redisUrl();
 
-describe.each([
-  ["BullMQ 5", "bullmq5"],
-  ["BullMQ 6", "bullmq"],
-])("TaskInstrumentation with %s", (_title, bullmq) => {
-  if (url === undefined) return describeUnavailable("an application", unavailable);
-  const { hostname: host, port } = new URL(url);
-  const CONNECTION = JSON.stringify({ host, port: Number(port || 6379), maxRetriesPerRequest: null });
-  let application: Application;
-  beforeAll(async () => {
-    application = await createApplication(bullmq);
-  });
-  afterAll(() => application.remove());
-
+describeApplications("TaskInstrumentation", (open) => {
   const serve = async (args: readonly string[], env: Readonly<Record<string, string>> = {}): Promise<Served> => {
-    const { code, stdout, stderr } = await application.node(args, { CONNECTION, ...env });
+    const { code, stdout, stderr } = await open().node(args, env);
     expect({ code, stderr }).toEqual({ code: 0, stderr: "" });
     return JSON.parse(stdout);
   };
@@ -74,9 +59,9 @@ describe.each([
 
   describe("in a bundle", () => {
     const bundle = async (program: string, format: "esm" | "cjs", external: readonly string[]): Promise<string> => {
-      const outfile = join(application.folder, `${program}.${format === "esm" ? "bundle.mjs" : "bundle.cjs"}`);
+      const outfile = join(open().folder, `${program}.${format === "esm" ? "bundle.mjs" : "bundle.cjs"}`);
       await build({
-        ...{ entryPoints: [join(application.folder, program)], outfile, format, bundle: true, platform: "node" },
+        ...{ entryPoints: [join(open().folder, program)], outfile, format, bundle: true, platform: "node" },
         ...{
           external: [...external],
           minify: true,
@@ -95,7 +80,7 @@ describe.each([
 
     test("that holds BullMQ, it says once that this copy has to be wrapped", SLOW, async () => {
       const file = await bundle("service.cjs", "cjs", ["@opentelemetry/api"]);
-      const { code, stdout, stderr } = await application.node(["--import", "./otel.mjs", file], { CONNECTION });
+      const { code, stdout, stderr } = await open().node(["--import", "./otel.mjs", file]);
       expect([code, JSON.parse(stdout).spans]).toEqual([0, []]);
       expect(stderr).toMatch(/^otel-taskflow: BullMQ is a part of the bundle .*withTasks\(\).*--import\.\n$/);
     });

@@ -97,6 +97,29 @@ await describeVersions("withTasks", (open, bullmq) => {
     expect(seen).toEqual([true, true, "string", true, "mail"]);
   });
 
+  test("calls the listeners of a worker in their own job's task", async () => {
+    const lab = open({ defaultJobOptions: { attempts: 2 } });
+    const heard: unknown[] = [];
+    const hear = (event: string) => (job: Job | undefined) => {
+      heard.push([event, getTaskContext()?.taskId === job?.id, getTaskContext()?.attempt]);
+    };
+    const worker = lab.work(async (job) => {
+      if (job.attemptsMade === 0) throw new Error("no");
+    });
+    worker.on("active", hear("active"));
+    worker.on("failed", hear("failed"));
+    worker.on("completed", hear("completed"));
+    const { id } = await lab.queue.add("mail", {});
+    await lab.reaches("completed", id);
+    await vi.waitFor(() => expect(heard).toHaveLength(4));
+    expect(heard).toEqual([
+      ["active", true, 0],
+      ["failed", true, 0],
+      ["active", true, 1],
+      ["completed", true, 1],
+    ]);
+  });
+
   test("leaves a job alone that is fetched by hand", async () => {
     const telemetry = startTelemetry();
     const lab = open();
