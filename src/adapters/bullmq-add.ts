@@ -1,23 +1,19 @@
-import { inject, type TaskOrigin } from "../core/carrier.js";
-import { checkRelation } from "../core/checks.js";
-import { type EnqueueRequest, type EnqueueSettings, enqueue, guarded, requestOf } from "../core/enqueue.js";
 import { TaskConfigError } from "../core/errors.js";
-import { quietly } from "../core/guard.js";
 import { splitProducerOptions } from "../core/info-keys.js";
-import { telemetryOf } from "../core/telemetry.js";
 import type { ProducerOptions } from "../core/types.js";
+import { fieldsOf } from "../core/wire.js";
+import { type BullmqJob, labelOf } from "../engines/bullmq/stored-task.js";
+import { addTree } from "./bullmq-add-flow.js";
 import {
-  ADDED_KEY,
-  type BullmqJob,
-  carrierIn,
-  labelOf,
-  routeOf,
-  UNNAMED,
-  withCarrier,
-} from "../engines/bullmq/stored-task.js";
-
-/** Stands for the mark of a job that `addJob` did not add, which has none. */
-const UNMARKED = "";
+  type Addition,
+  additionOf,
+  addTogether,
+  addWithin,
+  BY_HAND,
+  type NewJob,
+  type TargetQueue,
+} from "./bullmq-add-job.js";
+import type { Door } from "./door.js";
 
 /** What a job can be told besides BullMQ's own options. */
 export type BullmqJobOptions = ProducerOptions;
@@ -53,15 +49,21 @@ export type BullmqBulkJob<Q extends BullmqJobQueue> = Omit<BulkItem<Q>, "opts"> 
   readonly opts?: WithTags<BulkItem<Q>["opts"]> | undefined;
 };
 
-/** A job about to be added. */
-interface Addition {
-  /** BullMQ's own options, which the carrier will join. */
-  readonly options: Record<string, unknown>;
-  readonly request: EnqueueRequest;
-  readonly settings: EnqueueSettings;
-  /** Tells the job from one of the same id that is there already; `undefined` where there can be none. */
-  readonly mark: string | undefined;
+/** The part of BullMQ's FlowProducer that is used. */
+export interface BullmqFlowProducer {
+  add(flow: never, options?: never): Promise<unknown>;
 }
+
+type OptionsIn<Node> = Node extends { opts?: infer Options } ? Options : object;
+type ChildIn<Node> = Node extends { children?: readonly (infer Child)[] } ? Child : never;
+
+/** A flow as this producer's `add` takes it; the options of each of its jobs may have {@link BullmqJobOptions} as well. */
+export type BullmqFlow<Node> = Node extends object
+  ? Omit<Node, "opts" | "children"> & {
+      readonly opts?: WithTags<OptionsIn<Node>> | undefined;
+      readonly children?: readonly BullmqFlow<ChildIn<Node>>[] | undefined;
+    }
+  : never;
 
 /**
  * `queue.add` with tags: it runs within an enqueue span, and the job gets a carrier among its options, while its data
@@ -78,8 +80,8 @@ export function addJob<Q extends BullmqJobQueue>(
   options?: WithTags<Parameters<Q["add"]>[2]>,
 ): Promise<Awaited<ReturnType<Q["add"]>>> {
   const added = promiseOf(() => {
-    const addition = additionOf(queue, name, options);
-    return enqueueOne(queue, addition, (own) => queue.add(name, data, own));
+    const addition = additionByHand(queue, { name, data, opts: options });
+    return addWithin(addition, (own) => queue.add(name, data, fieldsOf(own)), queue);
   });
   // it resolves to what this very queue's `add` did
   return added as Promise<Awaited<ReturnType<Q["add"]>>>;
@@ -95,52 +97,84 @@ export async function addJobs<Q extends BullmqJobQueue>(
   queue: Q,
   jobs: readonly BullmqBulkJob<Q>[],
 ): Promise<Awaited<ReturnType<Q["addBulk"]>>> {
-  const additions = jobs.map((job) => ({ job, addition: additionOf(queue, job.name, job.opts) }));
-  const bulk: BullmqBulkItem[] = [];
-  let begin: (stored: Promise<readonly BullmqAddedJob[]>) => void = () => {};
-  const stored = new Promise<readonly BullmqAddedJob[]>((resolve) => {
-    begin = resolve;
-  });
-  const adding = additions.map(({ job, addition }, index) =>
-    enqueueOne(queue, addition, async (own) => {
-      bulk[index] = { ...job, opts: own };
-      return (await stored)[index] ?? {};
-    }),
-  );
-  // every job has joined within the caller's turn, so that what the caller adds next is stored after these
-  begin(promiseOf(() => queue.addBulk(bulk)));
-  await Promise.all(adding);
+  const additions = jobs.map((job) => additionByHand(queue, jobOf(job)));
+  const added = addAll(jobs, additions, queue, (bulk) => queue.addBulk(bulk as BullmqBulkItem[]));
   // it is what this very queue's `addBulk` resolved to
-  return (await stored) as Awaited<ReturnType<Q["addBulk"]>>;
+  return (await added) as Awaited<ReturnType<Q["addBulk"]>>;
 }
 
-function enqueueOne(
-  queue: BullmqJobQueue,
-  { options, request, settings, mark }: Addition,
-  add: (options: object) => Promise<BullmqAddedJob>,
-): BullmqAddedJob | Promise<BullmqAddedJob> {
-  let isStored = true;
-  const send = (origin: TaskOrigin): Promise<BullmqAddedJob> => {
-    const carrier = inject(origin);
-    if (mark === undefined) return add(withCarrier(options, carrier));
-    // BullMQ is asked at the same time, as a job that the caller adds next must not be stored before this one
-    const before = markOf(queue, labelOf(options.jobId));
-    const added = add(withCarrier(options, { ...carrier, [ADDED_KEY]: mark }));
-    return added.then(async (job) => {
-      // where it is gone by now, either the job before is what was there, or this one has ended already
-      const found = (await markOf(queue, job.id)) ?? (await before);
-      isStored = found === undefined || found === mark;
-      return job;
+/**
+ * `flowProducer.add` with tags: each job of the tree gets an enqueue span and a carrier of its own, in whatever queue
+ * it is, and the whole flow is one trace. `options` are those of `flowProducer.add`. Resolves and rejects as that does.
+ *
+ * @throws TaskConfigError for an illegal tag or option of any job; nothing was added.
+ */
+export function addFlow<F extends BullmqFlowProducer>(
+  flowProducer: F,
+  flow: BullmqFlow<Parameters<F["add"]>[0]>,
+  options?: Parameters<F["add"]>[1],
+): Promise<Awaited<ReturnType<F["add"]>>> {
+  const added = promiseOf(() =>
+    addTree(
+      flow,
+      (node) => additionByHand({ name: labelOf(node.queueName) }, jobOf(node)),
+      // a copy of the flow, with options that this very producer takes
+      (tree) => flowProducer.add(tree as never, options as never),
+    ),
+  );
+  // it resolves to what this very producer's `add` did
+  return added as Promise<Awaited<ReturnType<F["add"]>>>;
+}
+
+/** Does for `queue.add` what `door` says; `add` gets the options to call it with, and what it returns is returned. */
+export function addThrough<T>(
+  door: Door,
+  queue: TargetQueue,
+  name: unknown,
+  data: unknown,
+  options: unknown,
+  add: (options: unknown) => T,
+): T {
+  // it is what `add` returned, or a promise that follows it
+  return addWithin(additionOf(door, queue, { name, data, opts: options }), add, queue) as T;
+}
+
+/** Does for `queue.addBulk` what `door` says; `addBulk` gets the jobs to call it with, and what it returns is returned. */
+export function addBulkThrough<T>(door: Door, queue: TargetQueue, jobs: unknown, addBulk: (jobs: unknown) => T): T {
+  if (!Array.isArray(jobs)) return addBulk(jobs);
+  const additions = jobs.map((job) => additionOf(door, queue, jobOf(job)));
+  return addAll(jobs, additions, queue, addBulk);
+}
+
+/** Does for `add` and `addBulk` of a FlowProducer what `door` says, with one flow or several. */
+export function flowThrough<T>(door: Door, _producer: unknown, tree: unknown, add: (tree: unknown) => T): T {
+  return addTree(tree, (node) => additionOf(door, { name: labelOf(node.queueName) }, jobOf(node)), add);
+}
+
+function addAll<T>(
+  jobs: readonly unknown[],
+  additions: readonly Addition[],
+  queue: TargetQueue,
+  addBulk: (jobs: unknown[]) => T,
+): T {
+  const bulk = [...jobs];
+  const join = (added: Promise<unknown>): unknown[] =>
+    additions.map((addition, index) => {
+      const joinOne = async (opts: unknown): Promise<unknown> => {
+        const job = bulk[index];
+        if (opts !== fieldsOf(job).opts) bulk[index] = { ...fieldsOf(job), opts };
+        const all = await added;
+        return Array.isArray(all) ? all[index] : undefined;
+      };
+      return addWithin(addition, joinOne, queue);
     });
-  };
-  return enqueue(request, settings, send, guarded({ idOf: ({ id }) => id, isStored: () => isStored }));
+  return addTogether(join, () => addBulk(bulk));
 }
 
-// Resolves to undefined where the queue has no such job, or BullMQ gives no answer.
-async function markOf(queue: BullmqJobQueue, id: string | undefined): Promise<string | undefined> {
-  if (id === undefined || queue.getJob === undefined) return undefined;
-  const job = await quietly("asking BullMQ for a job", async () => await queue.getJob?.(id), undefined);
-  return job === undefined ? undefined : (carrierIn(job)?.[ADDED_KEY] ?? UNMARKED);
+function additionByHand(queue: TargetQueue & Pick<BullmqJobQueue, "keys">, job: NewJob): Addition {
+  const [own, opts] = splitProducerOptions(fieldsOf(job.opts));
+  checkJobId(queue, opts.jobId);
+  return additionOf(BY_HAND, queue, { name: job.name, data: job.data, opts }, own);
 }
 
 // The very promise that `call` returns: an async function would settle later.
@@ -152,27 +186,13 @@ function promiseOf<T>(call: () => T | Promise<T>): Promise<T> {
   }
 }
 
-function additionOf(queue: BullmqJobQueue, name: string, given: object = {}): Addition {
-  // the caller's own type says what is among them; all that is used of it is checked
-  const [own, options] = splitProducerOptions(given as BullmqJobOptions & Record<string, unknown>);
-  const { jobId, deduplication, debounce } = options;
-  checkJobId(queue, jobId);
-  return {
-    options,
-    request: requestOf({ taskId: labelOf(jobId), tags: own.tags }),
-    settings: {
-      name: labelOf(name) ?? UNNAMED,
-      maxAttempts: undefined,
-      relation: checkRelation(own.relation ?? "parent"),
-      route: routeOf(queue.name),
-      telemetry: telemetryOf(own),
-    },
-    mark: [jobId, deduplication, debounce].every((one) => one == null) ? undefined : crypto.randomUUID(),
-  };
+function jobOf(given: unknown): NewJob {
+  const { name, data, opts } = fieldsOf(given);
+  return { name, data, opts };
 }
 
 // BullMQ would put such a job in the place of its own key, and no job of the queue would run any more.
-function checkJobId({ keys = {} }: BullmqJobQueue, jobId: unknown): void {
-  if (typeof jobId !== "string" || !Object.hasOwn(keys, jobId)) return;
+function checkJobId({ keys }: Pick<BullmqJobQueue, "keys">, jobId: unknown): void {
+  if (typeof jobId !== "string" || !Object.hasOwn(fieldsOf(keys), jobId)) return;
   throw new TaskConfigError("jobId: expected an id that is no key of BullMQ's own, such as wait, active or meta");
 }

@@ -5,11 +5,14 @@ import type { BullmqJob } from "../engines/bullmq/stored-task.js";
 import { processorOf } from "./bullmq-run.js";
 
 export {
+  addFlow,
   addJob,
   addJobs,
   type BullmqAddedJob,
   type BullmqBulkItem,
   type BullmqBulkJob,
+  type BullmqFlow,
+  type BullmqFlowProducer,
   type BullmqJobOptions,
   type BullmqJobQueue,
 } from "./bullmq-add.js";

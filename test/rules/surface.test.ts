@@ -124,6 +124,7 @@ const SURFACE = {
     "type StoredState",
   ],
   "./bullmq": [
+    "addFlow",
     "addJob",
     "addJobs",
     "bullmqEngine",
@@ -131,6 +132,8 @@ const SURFACE = {
     "type BullmqBulkItem",
     "type BullmqBulkJob",
     "type BullmqEngineOptions",
+    "type BullmqFlow",
+    "type BullmqFlowProducer",
     "type BullmqJob",
     "type BullmqJobOptions",
     "type BullmqJobQueue",

@@ -1,9 +1,12 @@
 export {
+  addFlow,
   addJob,
   addJobs,
   type BullmqAddedJob,
   type BullmqBulkItem,
   type BullmqBulkJob,
+  type BullmqFlow,
+  type BullmqFlowProducer,
   type BullmqJobOptions,
   type BullmqJobQueue,
   type BullmqTaskOptions,

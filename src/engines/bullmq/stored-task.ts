@@ -23,6 +23,12 @@ const ESCAPED = "id=";
 /** Letters and hyphens alone, such as "active" and "stalled-check": BullMQ names the keys of a queue so. */
 const LIKE_A_KEY = /^[A-Za-z-]+$/;
 
+/**
+ * Marks a carrier that no job holds yet, for every copy of this package: who is given it has its enqueue span already.
+ * A symbol is stored nowhere, so a carrier that was read from the store has no mark.
+ */
+const FRESH = Symbol.for("otel-taskflow.fresh");
+
 /** The part of a job that is read; BullMQ 5, 6 and Pro have it, and jobs in a sandbox. */
 export interface BullmqJob {
   readonly id?: string | undefined;
@@ -62,16 +68,45 @@ interface TaskData extends Envelope {
 // --- what a job says, whoever added it
 
 /**
- * Puts the carrier that `enqueueTask` hands to `send` into a job's options, for schedulers and flows. A scheduler
- * repeats its options for ever: enqueue with the relation `"link"`, or all its jobs end up in one trace.
+ * Puts the carrier that `enqueueTask` hands to `send` into a job's options, for schedulers. A scheduler repeats its
+ * options for ever: enqueue with the relation `"link"`, or all its jobs end up in one trace.
  */
 export function withCarrier<O extends object>(options: O, carrier: Carrier): O {
+  // the mark is not seen by who compares the caller's carrier with another
+  if (Object.isExtensible(carrier)) Object.defineProperty(carrier, FRESH, { value: true, configurable: true });
   return { ...options, [ENVELOPE_KEY]: carrier };
+}
+
+/** Does the same for a carrier that no caller has seen. */
+export function withFreshCarrier(options: object, carrier: Carrier & { [FRESH]?: true }): object {
+  carrier[FRESH] = true;
+  return { ...options, [ENVELOPE_KEY]: carrier };
+}
+
+export function withoutCarrier(options: Record<string, unknown>): object {
+  const { [ENVELOPE_KEY]: _carrier, ...others } = options;
+  return others;
 }
 
 /** The carrier that a job's producer put into its options; anything, where that was none of ours. */
 export function carrierIn({ opts }: BullmqJob): Carrier | undefined {
   return opts[ENVELOPE_KEY];
+}
+
+/** Whether a job that is about to be added with these options has its enqueue span already. */
+export function isEnqueued(options: Record<string, unknown>): boolean {
+  return FRESH in fieldsOf(options[ENVELOPE_KEY]);
+}
+
+/** Hears of a job that was added: it holds its carrier from now on, and a copy of its options is a task of its own. */
+export function markStored(job: unknown): void {
+  const carrier = carriedBy(job);
+  if (FRESH in carrier) delete carrier[FRESH];
+}
+
+/** The entries of a job's carrier, from a value that may be anything. */
+export function carriedBy(job: unknown): Record<string | typeof FRESH, unknown> {
+  return fieldsOf(fieldsOf(fieldsOf(job).opts)[ENVELOPE_KEY]) as Record<string | typeof FRESH, unknown>;
 }
 
 export function routeOf(queue: string | undefined): TaskRoute {
