@@ -15,19 +15,30 @@ export interface JobAttempt {
   readonly context: Context;
 }
 
-/** By the very object that stands for a job: the attempt that runs it, or the last one that did. */
+/**
+ * Leads from the very object that stands for a job to the attempt that runs it, or the last one that did. It is a
+ * property that nobody finds who does not look for it: a WeakMap would cost more than the rest of an attempt, in garbage
+ * collection.
+ */
+const ATTEMPT = Symbol("otel-taskflow.attempt");
+/** The same for objects that take no property. */
 const attempts = new WeakMap<object, JobAttempt>();
 const { fallback } = sharedSlot();
 
 /** Notes that the attempt which the calling code runs in is one of this job. */
 export function noteAttempt(job: unknown): void {
   const attempt = currentAttempt();
-  if (attempt !== undefined && isObject(job)) attempts.set(job, { attempt, context: activeContext() });
+  if (attempt === undefined || !isObject(job)) return;
+  const value = { attempt, context: activeContext() };
+  if (!takes(job, value)) attempts.set(job, value);
 }
 
 /** The attempt of a job that runs in this process, or has ended in it. */
 export function attemptOfJob(job: unknown): JobAttempt | undefined {
-  return isObject(job) ? attempts.get(job) : undefined;
+  if (!isObject(job)) return undefined;
+  // only this file writes under the symbol, but a mock may have an answer to any question
+  const noted = (job as { [ATTEMPT]?: JobAttempt })[ATTEMPT];
+  return isObject(noted) && isObject(noted.attempt) ? noted : attempts.get(job);
 }
 
 /**
@@ -74,6 +85,14 @@ function endOf<T>(fn: () => T): () => T {
     return () => {
       throw error;
     };
+  }
+}
+
+function takes(job: object, value: JobAttempt): boolean {
+  try {
+    return Reflect.defineProperty(job, ATTEMPT, { value, configurable: true });
+  } catch {
+    return false;
   }
 }
 

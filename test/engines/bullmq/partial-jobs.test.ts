@@ -19,6 +19,7 @@ describe("a wrapped processor in a unit test", () => {
     ["options and id that are undefined", { id: undefined, name: "charge", data: {}, opts: undefined }],
     ["a number for its id", { id: 7, name: "charge", data: {}, opts: {}, attemptsMade: 0, timestamp: 1 }],
     ["nothing", {}],
+    ["nothing, and which is frozen", Object.freeze({})],
     ["mocks for all that it has", mocked],
     ["no object", undefined],
   ])("runs with a job of which there is %s", async (_what, job) => {
@@ -38,6 +39,13 @@ describe("a wrapped processor in a unit test", () => {
     const failing = withTask(async (_job: Anything) => Promise.reject(error));
     await expect(failing({ data: {} })).rejects.toBe(error);
     await expect(failing({ data: {}, opts: { attempts: 3 }, attemptsMade: 0 })).rejects.toBe(error);
+  });
+
+  test("leaves nothing on the job that a test would find", async () => {
+    const job = { name: "charge", data: {} };
+    await charge(job);
+    expect(job).toStrictEqual({ name: "charge", data: {} });
+    expect({ ...job }).toStrictEqual({ name: "charge", data: {} });
   });
 
   test("may be called twice with one object, at once or one after the other", async () => {
