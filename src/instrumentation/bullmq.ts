@@ -1,3 +1,4 @@
+import { addBulkThrough, addThrough, flowThrough } from "../adapters/bullmq-add.js";
 import { listenersOf, processorOf } from "../adapters/bullmq-run.js";
 import { type Door, type DoorOptions, doorOf } from "../adapters/door.js";
 import { checkObject } from "../core/checks.js";
@@ -5,7 +6,6 @@ import { warn } from "../core/guard.js";
 import { isEngines } from "../engines/bullmq/library.js";
 import { carryingTo } from "./bullmq-sandbox.js";
 import { noteWrapped } from "./bundled.js";
-import { addBulkThrough, addThrough, flowThrough } from "./interim.js";
 import { type Gate, type Method, ownerOf, type Wrap, wrapMethod } from "./patch.js";
 
 /** The part of a worker that is used. */
@@ -26,7 +26,7 @@ interface Attempting {
 /** The methods that are wrapped, by their classes. */
 const WRAPS: Readonly<Record<string, Readonly<Record<string, Wrap>>>> = {
   Queue: { add: wrapAdd, addBulk: wrapAddBulk },
-  FlowProducer: { add: wrapFlow, addBulk: wrapFlows },
+  FlowProducer: { add: wrapFlow, addBulk: wrapFlow },
   Worker: { callProcessJob: wrapProcessing, emit: wrapEmit },
 };
 /** Each class has this method in every version; a class of a mock may have none at all. */
@@ -87,7 +87,7 @@ function wrapAdd(original: Method, door: () => Door | undefined): Method {
   return function (name, data, options, ...rest) {
     const own = producing(this, door());
     const add = (given: unknown): unknown => original.call(this, name, data, given as never, ...rest);
-    return own === undefined ? add(options) : addThrough(own, this as never, name, data, options, add as never);
+    return own === undefined ? add(options) : addThrough(own, this, name, data, options, add);
   };
 }
 
@@ -95,7 +95,7 @@ function wrapAddBulk(original: Method, door: () => Door | undefined): Method {
   return function (jobs, ...rest) {
     const own = producing(this, door());
     const addBulk = (given: unknown): unknown => original.call(this, given as never, ...rest);
-    return own === undefined ? addBulk(jobs) : addBulkThrough(own, this as never, jobs, addBulk as never);
+    return own === undefined ? addBulk(jobs) : addBulkThrough(own, this, jobs, addBulk);
   };
 }
 
@@ -104,12 +104,6 @@ function wrapFlow(original: Method, door: () => Door | undefined): Method {
     const own = producing(this, door());
     const add = (given: unknown): unknown => original.call(this, given as never, ...rest);
     return own === undefined ? add(tree) : flowThrough(own, this, tree, add);
-  };
-}
-
-function wrapFlows(original: Method, _door: () => Door | undefined): Method {
-  return function (trees, ...rest) {
-    return original.call(this, trees, ...rest);
   };
 }
 

@@ -1,7 +1,14 @@
 import { trace } from "@opentelemetry/api";
 import type { WorkerOptions } from "bullmq";
 import { getTaskContext, isTaskConfigError, TaskManager } from "otel-taskflow";
-import { addJob, type BullmqQueueClass, type BullmqWorkerClass, bullmqEngine, withTasks } from "otel-taskflow/bullmq";
+import {
+  addJob,
+  type BullmqQueueClass,
+  type BullmqWorkerClass,
+  bullmqEngine,
+  withTask,
+  withTasks,
+} from "otel-taskflow/bullmq";
 import { describe, expect, onTestFinished, test, vi } from "vitest";
 import { describeVersions, type Job } from "../engines/bullmq/lab.js";
 import { collectDiag, startTelemetry } from "../support/telemetry.js";
@@ -84,6 +91,36 @@ await describeVersions("withTasks", (open, bullmq) => {
     const { id } = await addJob(queue, "own", {});
     expect((await lab.reaches("completed", id)).returnvalue).toEqual(["own", "own"]);
     expect([runs, telemetry.named("enqueue own").length, telemetry.named("process own").length]).toEqual([1, 1, 1]);
+  });
+
+  test("leaves what is wrapped by hand as well one enqueue span and one attempt", async () => {
+    const telemetry = startTelemetry();
+    const lab = open();
+    lab.work(withTask(async () => getTaskContext()?.tags));
+    const { id } = await addJob(lab.queue, "twice", {}, { tags: { plan: "pro" } });
+    expect((await lab.reaches("completed", id)).returnvalue).toEqual({ plan: "pro" });
+    expect(telemetry.spans().map(({ name }) => name)).toEqual(["enqueue twice", "process twice"]);
+  });
+
+  test("gives each job of a flow an enqueue span, and all of them one trace", async () => {
+    const telemetry = startTelemetry();
+    const lab = open();
+    lab.work(async (job) => [job.name, task()], { concurrency: 2 });
+    const queueName = lab.queue.name;
+    const children = ["left", "right"].map((name) => ({ name, queueName, data: {} }));
+    const flow = { name: "both", queueName, data: {}, children };
+    const added = await lab.flow().add(flow);
+    expect((await lab.reaches("completed", added.job.id)).returnvalue).toEqual(["both", "both"]);
+    const [more] = await lab.flow().addBulk([{ name: "alone", queueName, data: {} }]);
+    await lab.reaches("completed", more?.job.id);
+    const spans = telemetry.spans().filter(({ name }) => !name.endsWith("alone"));
+    const jobs = ["both", "left", "right"];
+    expect(spans.map(({ name }) => name).sort()).toEqual([
+      ...jobs.map((job) => `enqueue ${job}`),
+      ...jobs.map((job) => `process ${job}`),
+    ]);
+    expect(new Set(spans.map((span) => span.spanContext().traceId)).size).toBe(1);
+    expect([telemetry.named("enqueue alone").length, telemetry.named("process alone").length]).toEqual([1, 1]);
   });
 
   test("passes a processor what it got before", async () => {

@@ -27,7 +27,7 @@ const LIKE_A_KEY = /^[A-Za-z-]+$/;
  * Marks a carrier that no job holds yet, for every copy of this package: who is given it has its enqueue span already.
  * A symbol is stored nowhere, so a carrier that was read from the store has no mark.
  */
-const FRESH = Symbol.for("otel-taskflow.fresh");
+const FRESH: unique symbol = Symbol.for("otel-taskflow.fresh");
 
 /** The part of a job that is read; BullMQ 5, 6 and Pro have it, and jobs in a sandbox. */
 export interface BullmqJob {

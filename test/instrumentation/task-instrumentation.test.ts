@@ -1,0 +1,95 @@
+import { metrics, trace } from "@opentelemetry/api";
+import * as bullmq from "bullmq";
+import { getTaskContext, isTaskConfigError, type TaskTags } from "otel-taskflow";
+import { TaskInstrumentation, type TaskInstrumentationConfig } from "otel-taskflow/instrumentation";
+import { describe, expect, onTestFinished, test } from "vitest";
+import { type Lab, openLab } from "../engines/bullmq/lab.js";
+import { redisUrl } from "../support/servers.js";
+import { recordSpans, startTelemetry } from "../support/telemetry.js";
+import { describeUnavailable } from "../support/unavailable.js";
+
+// options as JavaScript, or a configuration file, gives them
+const odd = (config: object): TaskInstrumentationConfig => config;
+
+function instrument(config?: TaskInstrumentationConfig): TaskInstrumentation {
+  const instrumentation = new TaskInstrumentation(config);
+  onTestFinished(() => instrumentation.disable());
+  return instrumentation;
+}
+
+/** Runs one job, and resolves to the tags that its handler saw; `undefined` where it had no task. */
+async function tagsOfRun(lab: Lab, data: object): Promise<TaskTags | undefined> {
+  let seen: TaskTags | undefined;
+  lab.work(async () => {
+    seen = getTaskContext()?.tags;
+  });
+  const { id } = await lab.queue.add("mail", data);
+  await lab.reaches("completed", id);
+  return seen;
+}
+
+test.each([
+  ["an option that is misspelled", { tag: () => ({}) }, 'new TaskInstrumentation(): unknown option "tag"'],
+  ["a library that is neither on nor off", { bullmq: "yes" }, "bullmq: expected true or false"],
+])("refuses %s", (_what, config, message) => {
+  expect(() => new TaskInstrumentation(odd(config))).toThrow(message);
+  expect(() => new TaskInstrumentation(odd(config))).toThrow(expect.toSatisfy(isTaskConfigError));
+});
+
+const { url, unavailable } = await redisUrl();
+if (url === undefined) describeUnavailable("TaskInstrumentation", unavailable);
+else {
+  describe("TaskInstrumentation", () => {
+    test("gives jobs the tags that its option says, and leaves those alone that it ignores", async () => {
+      const telemetry = startTelemetry();
+      instrument({
+        tags: ({ data }) => ({ tenant: Reflect.get(Object(data), "tenant") }),
+        ignore: ({ data }) => Reflect.get(Object(data), "tenant") === "nobody",
+      });
+      expect(await tagsOfRun(openLab(bullmq, url), { tenant: "acme" })).toEqual({ tenant: "acme" });
+      expect(await tagsOfRun(openLab(bullmq, url), { tenant: "nobody" })).toBeUndefined();
+      expect(telemetry.spans().map(({ name }) => name)).toEqual(["enqueue mail", "process mail"]);
+    });
+
+    test("adds jobs as before where workers are to be deployed first, and runs them as tasks", async () => {
+      const telemetry = startTelemetry();
+      instrument({ producer: false, tags: () => ({ plan: "pro" }) });
+      const lab = openLab(bullmq, url);
+      expect(await tagsOfRun(lab, {})).toEqual({ plan: "pro" });
+      expect(telemetry.spans().map(({ name }) => name)).toEqual(["process mail"]);
+      const [stored] = await lab.queue.getCompleted();
+      expect(Object.keys(stored?.opts ?? {})).not.toContain("otel-taskflow");
+    });
+
+    test("does nothing before it is enabled, nor after it was disabled", async () => {
+      const instrumentation = instrument({ enabled: false });
+      expect([instrumentation.isEnabled(), await tagsOfRun(openLab(bullmq, url), {})]).toEqual([false, undefined]);
+      instrumentation.enable();
+      expect(await tagsOfRun(openLab(bullmq, url), {})).toEqual({});
+      instrumentation.disable();
+      expect(await tagsOfRun(openLab(bullmq, url), {})).toBeUndefined();
+    });
+
+    test("takes another configuration while it runs", async () => {
+      const instrumentation = instrument();
+      instrumentation.setConfig({ tags: () => ({ release: 7 }) });
+      expect(await tagsOfRun(openLab(bullmq, url), {})).toEqual({ release: "7" });
+      expect(() => instrumentation.setConfig(odd({ name: "mail" }))).toThrow("name: expected a function");
+    });
+
+    test("gives its spans to the provider that it is told of, else to the global one, whenever that comes", async () => {
+      const own = recordSpans();
+      onTestFinished(() => own.provider.shutdown());
+      const instrumentation = instrument();
+      // as registerInstrumentations does before an SDK has registered its own
+      instrumentation.setTracerProvider(trace.getTracerProvider());
+      instrumentation.setMeterProvider(metrics.getMeterProvider());
+      const telemetry = startTelemetry();
+      await tagsOfRun(openLab(bullmq, url), {});
+      expect(telemetry.spans()).toHaveLength(2);
+      instrumentation.setTracerProvider(own.provider);
+      await tagsOfRun(openLab(bullmq, url), {});
+      expect([telemetry.spans().length, own.spans().length]).toEqual([2, 2]);
+    });
+  });
+}
