@@ -1,3 +1,4 @@
+import { namesOf } from "../core/checks.js";
 import { TaskConfigError } from "../core/errors.js";
 import { splitProducerOptions } from "../core/info-keys.js";
 import type { ProducerOptions } from "../core/types.js";
@@ -14,6 +15,18 @@ import {
   type TargetQueue,
 } from "./bullmq-add-job.js";
 import type { Door } from "./door.js";
+
+/** The options of {@link BullmqJobOptions}, as the compiler knows them all. */
+const OWN_KEYS = [
+  ...namesOf<BullmqJobOptions>({
+    tags: true,
+    relation: true,
+    baggage: true,
+    tracerProvider: true,
+    meterProvider: true,
+  }),
+];
+const NO_WISHES: BullmqJobOptions = Object.freeze({});
 
 /** What a job can be told besides BullMQ's own options. */
 export type BullmqJobOptions = ProducerOptions;
@@ -172,7 +185,9 @@ function addAll<T>(
 }
 
 function additionByHand(queue: TargetQueue & Pick<BullmqJobQueue, "keys">, job: NewJob): Addition {
-  const [own, opts] = splitProducerOptions(fieldsOf(job.opts));
+  const given = fieldsOf(job.opts);
+  // most calls have no option of this library's, and need no copy
+  const [own, opts] = OWN_KEYS.some((key) => key in given) ? splitProducerOptions(given) : [NO_WISHES, given];
   checkJobId(queue, opts.jobId);
   return additionOf(BY_HAND, queue, { name: job.name, data: job.data, opts }, own);
 }
