@@ -8,7 +8,7 @@ import { addAllThrough, addThrough, type GraphileBulkSpec } from "./graphile-wor
 import { type GraphileTaskHelpers, taskThrough } from "./graphile-worker-run.js";
 
 /** Whoever asked for a library to be wrapped. */
-interface Gate {
+export interface Gate {
   /** The settings of now, asked at each call; `undefined` while it is switched off. */
   door(): Door | undefined;
 }
@@ -49,6 +49,8 @@ const WRAPS: Readonly<Record<string, Wrap>> = {
   addJobAdhoc: addingAdHoc,
 };
 
+/** What was made to take the place of an export. */
+const wrappers = new WeakSet<object>();
 const plugins = new WeakMap<Gate, object>();
 /** The tasks that are wrapped: attempts already. */
 const wrapped = new WeakSet<Task>();
@@ -68,16 +70,30 @@ export function withTasks<Module extends object>(graphileWorker: Module, options
   return { ...graphileWorker, ...replacementsOf(graphileWorker, { door: () => door }) };
 }
 
+/** Puts wrappers in the place of a module's exports; where these cannot be changed, returns a module in its place. */
+export function patchGraphile<Module extends object>(module: Module, gate: Gate): Module {
+  const replacements = replacementsOf(module, gate);
+  for (const [name, value] of Object.entries(replacements)) Reflect.set(module, name, value);
+  const isPatched = Object.entries(replacements).every(([name, value]) => Reflect.get(module, name) === value);
+  return isPatched ? module : { ...module, ...replacements };
+}
+
 // What takes the place of a module's exports; of those alone that it has, as mocks may have few.
-function replacementsOf(module: object, gate: Gate): Record<string, unknown> {
-  const replacements: Record<string, unknown> = {};
+function replacementsOf(module: object, gate: Gate): Record<string, object> {
+  const replacements: Record<string, object> = {};
   for (const [name, wrap] of Object.entries(WRAPS)) {
     const original = readable(module, name);
-    if (typeof original === "function") replacements[name] = named(wrap(original as Call, gate), original);
+    if (typeof original === "function" && !wrappers.has(original)) {
+      replacements[name] = named(wrap(original as Call, gate), original);
+    }
   }
   const preset = readable(module, "WorkerPreset");
   const { plugins: given } = fieldsOf(preset);
-  if (Array.isArray(given)) replacements.WorkerPreset = { ...fieldsOf(preset), plugins: [...given, pluginOf(gate)] };
+  if (Array.isArray(given) && !wrappers.has(fieldsOf(preset))) {
+    replacements.WorkerPreset = { ...fieldsOf(preset), plugins: [...given, pluginOf(gate)] };
+  }
+  // a module may be given more than once
+  for (const replacement of Object.values(replacements)) wrappers.add(replacement);
   return replacements;
 }
 
