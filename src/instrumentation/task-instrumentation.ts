@@ -7,6 +7,7 @@ import {
   InstrumentationNodeModuleFile,
 } from "@opentelemetry/instrumentation";
 import { type Door, type DoorOptions, doorOf } from "../adapters/door.js";
+import { patchGraphile } from "../adapters/graphile-worker-patch.js";
 import { show } from "../core/checks.js";
 import { TaskConfigError } from "../core/errors.js";
 import { safely } from "../core/guard.js";
@@ -17,19 +18,30 @@ import { watchBundle } from "./bundled.js";
 import { loadedModules } from "./loaded.js";
 import type { Gate } from "./patch.js";
 
+/** Wraps what a module exports, in place, or in a module that it returns to take its place. */
+type Patch = (module: object, gate: Gate) => unknown;
+
 /** A library whose jobs become tasks. */
 interface Library {
   /** The package's name. */
-  readonly name: "bullmq";
+  readonly name: string;
+  /** Its key in {@link TaskInstrumentationConfig}. */
+  readonly key: "bullmq" | "graphileWorker";
   readonly versions: string[];
   /** Its files that are patched when they are loaded, as paths in the package; the first is its main one. */
-  readonly files: readonly (readonly [path: string, patch: (module: object, gate: Gate) => void])[];
+  readonly files: readonly (readonly [path: string, patch: Patch])[];
 }
 
-/** More libraries have their place here; each has a key of its own in {@link TaskInstrumentationConfig}. */
 const LIBRARIES: readonly Library[] = [
   {
+    name: "graphile-worker",
+    key: "graphileWorker",
+    versions: [">=0.16.0"],
+    files: [["dist/index.js", patchGraphile]],
+  },
+  {
     name: "bullmq",
+    key: "bullmq",
     versions: [">=5.0.0"],
     files: [
       ["dist/cjs/index.js", patchBullmq],
@@ -44,6 +56,8 @@ const LIBRARIES: readonly Library[] = [
 export interface TaskInstrumentationConfig extends DoorOptions, InstrumentationConfig {
   /** Whether jobs of BullMQ are tasks. Default `true`. */
   bullmq?: boolean | undefined;
+  /** Whether jobs of graphile-worker are tasks. Default `true`. */
+  graphileWorker?: boolean | undefined;
 }
 
 /**
@@ -64,7 +78,7 @@ export class TaskInstrumentation extends InstrumentationBase<TaskInstrumentation
     // the base class would enable it before the fields here are set
     super(SCOPE_NAME, SCOPE_VERSION, { ...config, enabled: false });
     this.#door = door;
-    for (const { name } of LIBRARIES) this.#gates.set(name, { door: () => this.#openDoor(name) });
+    for (const { name, key } of LIBRARIES) this.#gates.set(name, { door: () => this.#openDoor(key) });
     this.setConfig(config);
     if (this.getConfig().enabled) this.enable();
   }
@@ -100,11 +114,9 @@ export class TaskInstrumentation extends InstrumentationBase<TaskInstrumentation
     return LIBRARIES.map(({ name, versions, files }) => {
       const [[, patchMain] = [], ...others] = files;
       const patchWith =
-        (patch: (module: object, gate: Gate) => void) =>
-        <Module>(module: Module): Module => {
+        (patch: Patch) =>
+        (module: unknown): unknown =>
           this.#patch(name, patch, module);
-          return module;
-        };
       const definition = new InstrumentationNodeModuleDefinition(name, versions, patchMain && patchWith(patchMain));
       const keep = (): void => {};
       for (const [path, patch] of others) {
@@ -115,10 +127,10 @@ export class TaskInstrumentation extends InstrumentationBase<TaskInstrumentation
     });
   }
 
-  #patch(name: string, patch: (module: object, gate: Gate) => void, module: unknown): void {
+  #patch(name: string, patch: Patch, module: unknown): unknown {
     const gate = this.#gates.get(name);
-    if (gate === undefined || typeof module !== "object" || module === null) return;
-    safely(`wrapping ${name}`, () => patch(module, gate));
+    if (gate === undefined || typeof module !== "object" || module === null) return module;
+    return safely(`wrapping ${name}`, () => patch(module, gate)) ?? module;
   }
 
   #patchLoaded(): void {
@@ -136,12 +148,16 @@ export class TaskInstrumentation extends InstrumentationBase<TaskInstrumentation
     this.#door = doorOfConfig({ ...others, tracerProvider, meterProvider });
   }
 
-  #openDoor(name: Library["name"]): Door | undefined {
-    return this.isEnabled() && this.getConfig()[name] !== false ? this.#door : undefined;
+  #openDoor(key: Library["key"]): Door | undefined {
+    return this.isEnabled() && this.getConfig()[key] !== false ? this.#door : undefined;
   }
 }
 
-function doorOfConfig({ enabled: _enabled, bullmq = true, ...options }: TaskInstrumentationConfig): Door {
-  if (typeof bullmq === "boolean") return doorOf("new TaskInstrumentation()", options);
-  throw new TaskConfigError(`bullmq: expected true or false, received ${show(bullmq)}`);
+function doorOfConfig({ enabled: _enabled, ...config }: TaskInstrumentationConfig): Door {
+  const { bullmq = true, graphileWorker = true, ...options } = config;
+  for (const [key, value] of Object.entries({ bullmq, graphileWorker })) {
+    if (typeof value !== "boolean")
+      throw new TaskConfigError(`${key}: expected true or false, received ${show(value)}`);
+  }
+  return doorOf("new TaskInstrumentation()", options);
 }
