@@ -35,6 +35,9 @@ const IN_ANY_VERSION = "close";
 /** What a worker tells of one job, which is the first thing that its listeners get. */
 const TELLS_OF_JOB: readonly unknown[] = ["active", "completed", "failed", "progress"];
 
+const AS_IT_IS: Door = Object.freeze({ telemetry: Object.freeze({}) });
+const WITHOUT_OPTIONS: Gate = Object.freeze({ door: () => AS_IT_IS, isLast: true });
+
 const attempting = new WeakMap<object, Attempting>();
 const listening = new WeakMap<Door, ReturnType<typeof listenersOf>>();
 
@@ -43,15 +46,19 @@ const listening = new WeakMap<Door, ReturnType<typeof listenersOf>>();
  * and a carrier, and each processor runs as an attempt, as with `addJob` and `withTask`. It wraps methods of the given
  * module's classes in place and returns that module, so that objects which others made, or made before, are served too,
  * and `instanceof` holds. A module may lack some of the classes, as mocks do. It may be called again: nothing is wrapped
- * twice, and the newest options decide. A version of BullMQ that does not fit is told to diag, and left as it is.
+ * twice, and the newest options decide; without options it changes none. A version of BullMQ that does not fit is told to diag, and left as it is.
  *
  * @throws TaskConfigError for an option that is unknown or out of range.
  */
-export function withTasks<Module extends object>(bullmq: Module, options: DoorOptions = {}): Module {
+export function withTasks<Module extends object>(bullmq: Module, options?: DoorOptions): Module {
   checkObject("withTasks(): its module", bullmq);
-  const door = doorOf("withTasks()", options);
-  patchBullmq(bullmq, { door: () => door });
+  patchBullmq(bullmq, options === undefined ? WITHOUT_OPTIONS : gateOf(options));
   return bullmq;
+}
+
+function gateOf(options: DoorOptions): Gate {
+  const door = doorOf("withTasks()", options);
+  return { door: () => door };
 }
 
 /** Wraps what a module has of BullMQ's classes: all of it, or nothing. */

@@ -8,6 +8,8 @@ export type Method = (this: object, ...args: never[]) => unknown;
 export interface Gate {
   /** The settings of now, asked at each call; `undefined` while it is switched off. */
   door(): Door | undefined;
+  /** Whether any other gate that is open comes before this one, however old. */
+  readonly isLast?: boolean;
 }
 
 /** Makes a wrapper. `door` is the one to go by now; where there is none, the wrapper calls the original and no more. */
@@ -44,7 +46,7 @@ export function wrapMethod(Class: unknown, name: string, gate: Gate, wrap: Wrap)
   if (owner === undefined || original === undefined) return;
   const { [GATES]: known } = original;
   if (known !== undefined) {
-    if (!known.includes(gate)) known.push(gate);
+    if (!known.includes(gate)) known.splice(gate.isLast ? 0 : known.length, 0, gate);
     return;
   }
   const gates = [gate];

@@ -1,9 +1,11 @@
 import { metrics, trace } from "@opentelemetry/api";
 import * as bullmq from "bullmq";
+import * as bullmq5 from "bullmq5";
 import { getTaskContext, isTaskConfigError, type TaskTags } from "otel-taskflow";
+import { withTasks } from "otel-taskflow/bullmq";
 import { TaskInstrumentation, type TaskInstrumentationConfig } from "otel-taskflow/instrumentation";
 import { describe, expect, onTestFinished, test } from "vitest";
-import { type Lab, openLab } from "../engines/bullmq/lab.js";
+import { type Bullmq, type Lab, openLab } from "../engines/bullmq/lab.js";
 import { redisUrl } from "../support/servers.js";
 import { recordSpans, startTelemetry } from "../support/telemetry.js";
 import { describeUnavailable } from "../support/unavailable.js";
@@ -68,6 +70,17 @@ else {
       expect(await tagsOfRun(openLab(bullmq, url), {})).toEqual({});
       instrumentation.disable();
       expect(await tagsOfRun(openLab(bullmq, url), {})).toBeUndefined();
+    });
+
+    test("keeps its options where withTasks() is called without any, as other options of withTasks() are kept", async () => {
+      instrument({ tags: () => ({ plan: "pro" }) });
+      withTasks(bullmq);
+      expect(await tagsOfRun(openLab(bullmq, url), {})).toEqual({ plan: "pro" });
+      // no other test here uses this version
+      const lab = openLab(bullmq5 as unknown as Bullmq, url);
+      withTasks(bullmq5, { tags: () => ({ plan: "free" }) });
+      withTasks(bullmq5);
+      expect(await tagsOfRun(lab, {})).toEqual({ plan: "free" });
     });
 
     test("takes another configuration while it runs", async () => {
