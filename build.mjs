@@ -1,8 +1,8 @@
-// Builds dist/esm and dist/cjs: a file for each entry of package.json's exports, two more with all that several entries
+// Builds dist/esm and dist/cjs: a file for each entry of package.json's exports, a few more with what several entries
 // use, and the compiler's types. Built aside and moved into place: what reads dist meanwhile never meets half of it.
 import { execFileSync } from "node:child_process";
 import { cpSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
-import { dirname, isAbsolute, join, resolve } from "node:path";
+import { basename, dirname, isAbsolute, join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import { transform } from "esbuild";
 import { rollup } from "rollup";
@@ -17,6 +17,7 @@ const tsc = fileURLToPath(import.meta.resolve("typescript/bin/tsc"));
 execFileSync(process.execPath, [tsc, "--project", "tsconfig.build.json", "--outDir", compiled], { stdio: "inherit" });
 
 const CORE = join(compiled, "index.js");
+const INSTRUMENTATION = join(compiled, "instrumentation/index.js");
 const entries = entriesOf(JSON.parse(readFileSync("package.json", "utf8")));
 const bundle = await rollup({
   input: Object.fromEntries(entries.map(({ name, file }) => [name, file])),
@@ -80,10 +81,13 @@ function entriesUsing(id, getModuleInfo, seen = new Set()) {
   return isEntry ? [id, ...others] : others;
 }
 
-// Whoever uses the core entry alone loads nothing that is there for queue libraries.
+// Whoever uses the core entry alone loads nothing that is there for queue libraries, and whoever uses one of these
+// nothing of another. A library's file has its name: all that its entry and the instrumentation use.
 function chunkOf(users) {
   if (users.length < 2) return undefined;
-  return users.includes(CORE) ? "core" : "libraries";
+  if (users.includes(CORE)) return "core";
+  const [library, ...others] = users.filter((user) => user !== INSTRUMENTATION);
+  return others.length === 0 ? basename(dirname(library)) : "libraries";
 }
 
 function withSourceMap(id) {
