@@ -9,8 +9,8 @@ interface QueueLabels {
   isTold: boolean;
 }
 
-/** By library and queue. */
-const queues = new Map<string, QueueLabels>();
+/** By library, and by queue. */
+const libraries = new Map<string, Map<string, QueueLabels>>();
 
 /**
  * The name that stands for a job in the names of its spans and in the attributes of its metrics: its own, or the
@@ -18,22 +18,23 @@ const queues = new Map<string, QueueLabels>();
  * a user would otherwise make a time series for each of them. Told to diag once for each queue.
  */
 export function boundedName(library: string, queue: string, name: string): string {
-  const labels = labelsOf(`${library} ${queue}`, queue);
+  const labels = labelsOf(library, queue);
   if (labels.names.has(name)) return name;
   if (labels.names.size < MAX_LABELS) {
     labels.names.add(name);
     return name;
   }
-  if (!labels.isTold)
-    warn(`a queue's jobs have ${MAX_LABELS} names or more: others are shown by the queue's name`, queue);
+  if (!labels.isTold) warn(`a queue's jobs have ${MAX_LABELS} names or more: others are shown by the queue's name`);
   labels.isTold = true;
   return queue;
 }
 
-function labelsOf(key: string, queue: string): QueueLabels {
-  const known = queues.get(key);
-  if (known !== undefined) return known;
-  const labels = { names: new Set([queue]), isTold: false };
-  queues.set(key, labels);
+function labelsOf(library: string, queue: string): QueueLabels {
+  const queues = libraries.get(library) ?? new Map<string, QueueLabels>();
+  const labels = queues.get(queue) ?? { names: new Set([queue]), isTold: false };
+  if (labels.names.size === 1) {
+    queues.set(queue, labels);
+    libraries.set(library, queues);
+  }
   return labels;
 }
