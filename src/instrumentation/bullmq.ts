@@ -144,9 +144,10 @@ function attemptsOf(worker: PatchedWorker, door: Door, original: Method): Method
 
 // Listeners, whoever added them and when, are called by this method.
 function wrapEmit(original: Method, door: () => Door | undefined): Method {
-  return function (event, ...given) {
-    const emit = (): unknown => original.call(this, event, ...given);
-    const own = TELLS_OF_JOB.includes(event) && !isEngines(this) ? door() : undefined;
+  return function (this: { listenerCount?(event: string): number }, event: string, ...given) {
+    const emit = (): unknown => original.call(this, event as never, ...given);
+    const isHeard = TELLS_OF_JOB.includes(event) && this.listenerCount?.(event) !== 0;
+    const own = isHeard && !isEngines(this) ? door() : undefined;
     return own === undefined ? emit() : listenersAt(own)(given[0], emit);
   };
 }
