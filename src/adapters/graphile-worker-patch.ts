@@ -133,18 +133,20 @@ function producing<T>(adder: T, gate: Gate): T {
   producers.add(fields);
   const { addJob, addJobs } = fields;
   if (typeof addJob === "function") {
-    const call = addJob as Call;
-    fields.addJob = named((identifier: unknown, payload: unknown, spec: unknown = {}): Promise<unknown> => {
-      return adding(gate, identifier, payload, spec, (own) => call(identifier, payload, own));
-    }, addJob);
+    const call: Call = addJob.bind(fields);
+    const adds = (identifier: unknown, payload: unknown, spec: unknown = {}): Promise<unknown> =>
+      adding(gate, identifier, payload, spec, (own) => call(identifier, payload, own));
+    // an object that is frozen stays as it is
+    Reflect.set(fields, "addJob", named(adds, addJob));
   }
   if (typeof addJobs === "function") {
-    const call = addJobs as (specs: unknown, ...rest: unknown[]) => Promise<unknown[]>;
-    fields.addJobs = named((specs: unknown, ...rest: unknown[]): Promise<unknown[]> => {
+    const call: (specs: unknown, ...rest: unknown[]) => Promise<unknown[]> = addJobs.bind(fields);
+    const addsAll = (specs: unknown, ...rest: unknown[]): Promise<unknown[]> => {
       const door = gate.door();
       if (door === undefined || door.producer === false || !isListOfJobs(specs)) return call(specs, ...rest);
       return addAllThrough(door, specs, (own) => call(own, ...rest));
-    }, addJobs);
+    };
+    Reflect.set(fields, "addJobs", named(addsAll, addJobs));
   }
   return adder;
 }
@@ -160,12 +162,22 @@ function listThrough(list: unknown, gate: Gate, options: unknown): unknown {
   if (typeof list !== "object" || list === null || ownLists.has(list)) return list;
   const schema = schemaIn(options);
   const made = new WeakMap<Task, Task>();
-  return new Proxy(list as Tasks, {
-    get(target, name, receiver) {
-      const task: unknown = Reflect.get(target, name, receiver);
-      return typeof task === "function" ? throughGate(task as Task, gate, schema, made) : task;
+  // of an object of its own, as a view of one that is frozen could show nothing else
+  return new Proxy(
+    {},
+    {
+      has: (_, name) => Reflect.has(list, name),
+      ownKeys: () => Reflect.ownKeys(list),
+      getOwnPropertyDescriptor(_, name) {
+        const own = Reflect.getOwnPropertyDescriptor(list, name);
+        return own && { ...own, configurable: true };
+      },
+      get(_, name) {
+        const task: unknown = Reflect.get(list, name);
+        return typeof task === "function" ? throughGate(task as Task, gate, schema, made) : task;
+      },
     },
-  });
+  );
 }
 
 // The tasks of a directory are nobody's but graphile-worker's, which tells of them when a worker starts.

@@ -54,7 +54,8 @@ function cases(version: Version): void {
       await helpers.addJobs?.([{ identifier: "helpers", payload: { n: 1 } }]);
     };
     const before = { ...tasks };
-    const runner = await run({ ...options, taskList: tasks, pollInterval: 50, noHandleSignals: true });
+    const taskList = Object.freeze(tasks);
+    const runner = await run({ ...options, taskList, pollInterval: 50, noHandleSignals: true });
     onTestFinished(() => runner.stop());
     const traceId = await request(async () => {
       await utils.addJob("utils", { n: 1 });
