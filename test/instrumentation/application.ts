@@ -2,7 +2,7 @@ import { execFile } from "node:child_process";
 import { cpSync, mkdirSync, mkdtempSync, readdirSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { tmpdir } from "node:os";
-import { dirname, join } from "node:path";
+import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { build } from "esbuild";
 
@@ -34,7 +34,8 @@ export async function createApplication(bullmq: string, shared: Environment): Pr
   cpSync(PROGRAMS, folder, { recursive: true });
   const packages = join(folder, "node_modules");
   mkdirSync(packages);
-  const installed = join(dirname(createRequire(import.meta.url).resolve("@opentelemetry/api")), "../../../..");
+  const resolved = createRequire(import.meta.url).resolve("@opentelemetry/api");
+  const installed = resolved.slice(0, resolved.lastIndexOf("node_modules") + "node_modules".length);
   for (const name of readdirSync(installed)) {
     if (name !== "bullmq" && !name.startsWith(".")) symlinkSync(join(installed, name), join(packages, name));
   }
