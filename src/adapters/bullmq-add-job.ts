@@ -31,9 +31,6 @@ import {
 } from "../engines/bullmq/stored-task.js";
 import type { Door, JobView } from "./door.js";
 
-/** The door of a call that says itself, by its options, what its job is. */
-export const BY_HAND: Door = Object.freeze({ telemetry: Object.freeze({}) });
-
 /** Stands for the mark of a job that was added without one. */
 const UNMARKED = "";
 

@@ -5,16 +5,8 @@ import type { ProducerOptions } from "../core/types.js";
 import { fieldsOf } from "../core/wire.js";
 import { type BullmqJob, labelOf } from "../engines/bullmq/stored-task.js";
 import { addTree } from "./bullmq-add-flow.js";
-import {
-  type Addition,
-  additionOf,
-  addTogether,
-  addWithin,
-  BY_HAND,
-  type NewJob,
-  type TargetQueue,
-} from "./bullmq-add-job.js";
-import type { Door } from "./door.js";
+import { type Addition, additionOf, addTogether, addWithin, type NewJob, type TargetQueue } from "./bullmq-add-job.js";
+import { BY_HAND, type Door } from "./door.js";
 
 /** The options of {@link BullmqJobOptions}, as the compiler knows them all. */
 const OWN_KEYS = [
@@ -160,7 +152,7 @@ export function addBulkThrough<T>(door: Door, queue: TargetQueue, jobs: unknown,
 }
 
 /** Does for `add` and `addBulk` of a FlowProducer what `door` says, with one flow or several. */
-export function flowThrough<T>(door: Door, _producer: unknown, tree: unknown, add: (tree: unknown) => T): T {
+export function flowThrough<T>(door: Door, tree: unknown, add: (tree: unknown) => T): T {
   return addTree(tree, (node) => additionOf(door, { name: labelOf(node.queueName) }, jobOf(node)), add);
 }
 

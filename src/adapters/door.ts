@@ -53,6 +53,9 @@ export interface Door {
   readonly producer?: boolean;
 }
 
+/** The door of a call that says itself, by its options, what its job is. */
+export const BY_HAND: Door = Object.freeze({ telemetry: Object.freeze({}) });
+
 const FUNCTIONS = ["name", "tags", "ignore", "carrier"] as const;
 const STATUSES: readonly unknown[] = ["error", "unset"];
 

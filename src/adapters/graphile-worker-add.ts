@@ -7,7 +7,7 @@ import type { ProducerOptions, TaskInfo } from "../core/types.js";
 import { fieldsOf, wireCount } from "../core/wire.js";
 import { GRAPHILE_WORKER, type GraphileJobSpec } from "../engines/graphile-worker/library.js";
 import { withCarrier } from "../engines/graphile-worker/stored-task.js";
-import type { Door, JobView } from "./door.js";
+import { BY_HAND, type Door, type JobView } from "./door.js";
 
 /** graphile-worker's `WorkerUtils`, `JobHelpers` or `Runner`, or anything else that adds jobs. */
 export interface GraphileJobAdder<J> {
@@ -36,9 +36,6 @@ interface Addition {
   readonly spec: GraphileJobSpec;
   readonly own: ProducerOptions;
 }
-
-/** The door of who adds jobs by hand. */
-const BY_HAND: Door = { telemetry: {} };
 
 /** The flags of jobs that are just being added here: whoever adds such a job is inside of another wrapper. */
 const fresh = new Set<string>();

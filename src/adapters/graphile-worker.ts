@@ -6,5 +6,4 @@ export {
   type GraphileJobOptions,
   type GraphileJobsAdder,
 } from "./graphile-worker-add.js";
-export { withTasks } from "./graphile-worker-patch.js";
 export { type GraphileTaskHelpers, type GraphileTaskOptions, withTask } from "./graphile-worker-run.js";

@@ -78,7 +78,8 @@ export function insideOnce(within: Context, fn: () => void): void {
   once();
 }
 
-function endOf<T>(fn: () => T): () => T {
+/** Calls `fn`, and returns what gives its value, or throws what it threw. */
+export function endOf<T>(fn: () => T): () => T {
   try {
     const value = fn();
     return () => value;

@@ -1,7 +1,7 @@
 import type { Context } from "@opentelemetry/api";
 import type { TaskRoute } from "./attributes.js";
 import type { TaskOrigin } from "./carrier.js";
-import { activeContext, withContext } from "./context.js";
+import { activeContext, endOf, withContext } from "./context.js";
 import { CurrentTask } from "./current-task.js";
 import { currentAttempt, LiveAttempt } from "./live-attempt.js";
 import type { RunningAttempt } from "./running-attempt.js";
@@ -75,17 +75,6 @@ export function insideTask<T>(origin: TaskOrigin, attempt: number, telemetry: Te
   });
   live.close();
   return end();
-}
-
-function endOf<T>(fn: () => T): () => T {
-  try {
-    const value = fn();
-    return () => value;
-  } catch (error) {
-    return () => {
-      throw error;
-    };
-  }
 }
 
 function takes(job: object, value: JobAttempt): boolean {

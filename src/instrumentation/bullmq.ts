@@ -1,12 +1,12 @@
 import { addBulkThrough, addThrough, flowThrough } from "../adapters/bullmq-add.js";
 import { listenersOf, processorOf } from "../adapters/bullmq-run.js";
-import { type Door, type DoorOptions, doorOf } from "../adapters/door.js";
+import { BY_HAND, type Door, type DoorOptions, doorOf } from "../adapters/door.js";
 import { checkObject } from "../core/checks.js";
 import { warn } from "../core/guard.js";
 import { isEngines } from "../engines/bullmq/library.js";
 import { carryingTo } from "./bullmq-sandbox.js";
 import { noteWrapped } from "./bundled.js";
-import { type Gate, type Method, ownerOf, type Wrap, wrapMethod } from "./patch.js";
+import { exportOf, type Gate, type Method, ownerOf, type Wrap, wrapMethod } from "./patch.js";
 
 /** The part of a worker that is used. */
 interface PatchedWorker {
@@ -35,8 +35,7 @@ const IN_ANY_VERSION = "close";
 /** What a worker tells of one job, which is the first thing that its listeners get. */
 const TELLS_OF_JOB: readonly unknown[] = ["active", "completed", "failed", "progress"];
 
-const AS_IT_IS: Door = Object.freeze({ telemetry: Object.freeze({}) });
-const WITHOUT_OPTIONS: Gate = Object.freeze({ door: () => AS_IT_IS, isLast: true });
+const WITHOUT_OPTIONS: Gate = Object.freeze({ door: () => BY_HAND, isLast: true });
 
 const attempting = new WeakMap<object, Attempting>();
 const listening = new WeakMap<Door, ReturnType<typeof listenersOf>>();
@@ -76,15 +75,6 @@ export function patchBullmq(module: object, gate: Gate): void {
   noteWrapped();
 }
 
-// A mock of a module may throw where it is asked for what it has not.
-function exportOf(module: object, name: string): unknown {
-  try {
-    return Reflect.get(module, name);
-  } catch {
-    return undefined;
-  }
-}
-
 function fits(Class: unknown, methods: readonly string[]): boolean {
   return ownerOf(Class, IN_ANY_VERSION) === undefined || methods.every((method) => ownerOf(Class, method));
 }
@@ -110,7 +100,7 @@ function wrapFlow(original: Method, door: () => Door | undefined): Method {
   return function (tree, ...rest) {
     const own = producing(this, door());
     const add = (given: unknown): unknown => original.call(this, given as never, ...rest);
-    return own === undefined ? add(tree) : flowThrough(own, this, tree, add);
+    return own === undefined ? add(tree) : flowThrough(own, tree, add);
   };
 }
 

@@ -25,6 +25,20 @@ interface Wrapper extends Method {
   [GATES]?: Gate[];
 }
 
+/** What a module exports under a name; `undefined` where it has it not. A mock may throw when it is asked for that. */
+export function exportOf(module: object, name: string): unknown {
+  try {
+    return Reflect.get(module, name);
+  } catch {
+    return undefined;
+  }
+}
+
+/** Gives a wrapper the name and the length of what it wraps. */
+export function named<F extends object>(wrapper: F, { name, length }: { name: string; length: number }): F {
+  return Object.defineProperties(wrapper, { name: { value: name }, length: { value: length } });
+}
+
 /** Finds the class in whose prototype a method is: `Class`, or one that it extends, but none of Node's own. */
 export function ownerOf(Class: unknown, name: string): Record<string, Wrapper> | undefined {
   const prototype = typeof Class === "function" ? Class.prototype : undefined;
@@ -50,8 +64,10 @@ export function wrapMethod(Class: unknown, name: string, gate: Gate, wrap: Wrap)
     return;
   }
   const gates = [gate];
-  const wrapper: Wrapper = wrap(original, () => openIn(gates));
-  for (const key of ["name", "length"] as const) Object.defineProperty(wrapper, key, { value: original[key] });
+  const wrapper: Wrapper = named(
+    wrap(original, () => openIn(gates)),
+    original,
+  );
   Object.defineProperty(wrapper, GATES, { value: gates });
   const { enumerable = false } = Object.getOwnPropertyDescriptor(owner, name) ?? {};
   Object.defineProperty(owner, name, { value: wrapper, writable: true, configurable: true, enumerable });

@@ -7,7 +7,6 @@ import {
   InstrumentationNodeModuleFile,
 } from "@opentelemetry/instrumentation";
 import { type Door, type DoorOptions, doorOf } from "../adapters/door.js";
-import { patchGraphile } from "../adapters/graphile-worker-patch.js";
 import { show } from "../core/checks.js";
 import { TaskConfigError } from "../core/errors.js";
 import { safely } from "../core/guard.js";
@@ -15,6 +14,7 @@ import { SCOPE_NAME, SCOPE_VERSION } from "../core/semconv.js";
 import { patchBullmq } from "./bullmq.js";
 import { patchSandbox } from "./bullmq-sandbox.js";
 import { watchBundle } from "./bundled.js";
+import { patchGraphile } from "./graphile-worker.js";
 import { loadedModules } from "./loaded.js";
 import type { Gate } from "./patch.js";
 

@@ -8,8 +8,8 @@ export {
   type GraphileTaskHelpers,
   type GraphileTaskOptions,
   withTask,
-  withTasks,
 } from "../../adapters/graphile-worker.js";
+export { withTasks } from "../../instrumentation/graphile-worker.js";
 export { graphileEngine } from "./engine.js";
 export type { GraphileJob, GraphileJobSpec, GraphilePool, GraphileRunner, GraphileUtils } from "./library.js";
 export type { GraphileEngineOptions } from "./options.js";

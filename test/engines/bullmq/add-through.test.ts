@@ -15,7 +15,7 @@ function adderOf({ queue, flow }: Lab, options: DoorOptions = {}) {
     add: (name: string, data: unknown, options?: object) =>
       addThrough(door, queue, name, data, options, (own) => queue.add(name, data, own as object)),
     addBulk: (jobs: object[]) => addBulkThrough(door, queue, jobs, (own) => queue.addBulk(own as never)),
-    addFlows: (trees: object[]) => flowThrough(door, producer, trees, (own) => producer.addBulk(own as never)),
+    addFlows: (trees: object[]) => flowThrough(door, trees, (own) => producer.addBulk(own as never)),
   };
 }
 
@@ -95,7 +95,7 @@ await describeVersions("a door for what is added", (open) => {
     await addThrough(outer, lab.queue, "job", {}, undefined, (own) => inner.add("job", {}, own as object));
     await addBulkThrough(outer, lab.queue, [{ name: "job" }], (own) => inner.addBulk(own as object[]));
     const tree = [{ name: "job", queueName: name, children: [{ name: "job", queueName: name }] }];
-    await flowThrough(outer, undefined, tree, (own) => inner.addFlows(own as object[]));
+    await flowThrough(outer, tree, (own) => inner.addFlows(own as object[]));
     const spans = telemetry.named("enqueue job");
     expect(spans.map(({ attributes }) => attributes["task.tag.by"])).toEqual(Array(4).fill("outer"));
   });
@@ -110,8 +110,8 @@ await describeVersions("a door for what is added", (open) => {
       (mock: () => unknown) => addThrough(door, {}, "job", {}, undefined, mock),
       (mock: () => unknown) => addBulkThrough(door, {}, [{ name: "job" }], mock),
       (mock: () => unknown) => addBulkThrough(door, {}, undefined, mock),
-      (mock: () => unknown) => flowThrough(door, {}, { name: "job", children: [null] }, mock),
-      (mock: () => unknown) => flowThrough(door, {}, null, mock),
+      (mock: () => unknown) => flowThrough(door, { name: "job", children: [null] }, mock),
+      (mock: () => unknown) => flowThrough(door, null, mock),
     ];
     for (const way of ways) {
       expect(() => way(fail)).toThrow("mocked");

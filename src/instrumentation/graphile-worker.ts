@@ -1,17 +1,12 @@
+import { type Door, type DoorOptions, doorOf } from "../adapters/door.js";
+import { addAllThrough, addThrough, type GraphileBulkSpec } from "../adapters/graphile-worker-add.js";
+import { type GraphileTaskHelpers, taskThrough } from "../adapters/graphile-worker-run.js";
 import { checkObject } from "../core/checks.js";
 import { SCOPE_NAME, SCOPE_VERSION } from "../core/semconv.js";
 import { fieldsOf } from "../core/wire.js";
 import { ownLists } from "../engines/graphile-worker/library.js";
 import { schemaOf } from "../engines/graphile-worker/options.js";
-import { type Door, type DoorOptions, doorOf } from "./door.js";
-import { addAllThrough, addThrough, type GraphileBulkSpec } from "./graphile-worker-add.js";
-import { type GraphileTaskHelpers, taskThrough } from "./graphile-worker-run.js";
-
-/** Whoever asked for a library to be wrapped. */
-export interface Gate {
-  /** The settings of now, asked at each call; `undefined` while it is switched off. */
-  door(): Door | undefined;
-}
+import { exportOf, type Gate, named } from "./patch.js";
 
 type Task = (payload: unknown, helpers: GraphileTaskHelpers) => unknown;
 type Tasks = Record<string, Task>;
@@ -36,14 +31,8 @@ const WRAPS: Readonly<Record<string, Wrap>> = {
     (original, gate) =>
     (options, taskList, ...rest) =>
       original(withPlugin(options, gate), listThrough(taskList, gate, options), ...rest),
-  runTaskList:
-    (original, gate) =>
-    (options, taskList, ...rest) =>
-      original(options, listThrough(taskList, gate, options), ...rest),
-  runTaskListOnce:
-    (original, gate) =>
-    (options, taskList, ...rest) =>
-      original(options, listThrough(taskList, gate, options), ...rest),
+  runTaskList: runningList,
+  runTaskListOnce: runningList,
   makeWorkerUtils: (original, gate) => async (options) => producing(await original(options), gate),
   quickAddJob: addingAdHoc,
   addJobAdhoc: addingAdHoc,
@@ -82,12 +71,12 @@ export function patchGraphile<Module extends object>(module: Module, gate: Gate)
 function replacementsOf(module: object, gate: Gate): Record<string, object> {
   const replacements: Record<string, object> = {};
   for (const [name, wrap] of Object.entries(WRAPS)) {
-    const original = readable(module, name);
+    const original = exportOf(module, name);
     if (typeof original === "function" && !wrappers.has(original)) {
       replacements[name] = named(wrap(original as Call, gate), original);
     }
   }
-  const preset = readable(module, "WorkerPreset");
+  const preset = exportOf(module, "WorkerPreset");
   const { plugins: given } = fieldsOf(preset);
   if (Array.isArray(given) && !wrappers.has(fieldsOf(preset))) {
     replacements.WorkerPreset = { ...fieldsOf(preset), plugins: [...given, pluginOf(gate)] };
@@ -97,17 +86,8 @@ function replacementsOf(module: object, gate: Gate): Record<string, object> {
   return replacements;
 }
 
-// A mock of a module may throw when it is asked for what it has not.
-function readable(module: object, name: string): unknown {
-  try {
-    return Reflect.get(module, name);
-  } catch {
-    return undefined;
-  }
-}
-
-function named<F extends object>(wrapper: F, { name, length }: { name: string; length: number }): F {
-  return Object.defineProperties(wrapper, { name: { value: name }, length: { value: length } });
+function runningList(original: Call, gate: Gate): Call {
+  return (options, taskList, ...rest) => original(options, listThrough(taskList, gate, options), ...rest);
 }
 
 function addingAdHoc(original: Call, gate: Gate): Call {
@@ -191,6 +171,12 @@ function withPlugin(options: unknown, gate: Gate): unknown {
 }
 
 function pluginOf(gate: Gate): object {
+  const plugin = plugins.get(gate) ?? pluginFor(gate);
+  plugins.set(gate, plugin);
+  return plugin;
+}
+
+function pluginFor(gate: Gate): object {
   const made = new WeakMap<Task, Task>();
   const startWorker = (context: unknown, { tasks }: StartWorkerEvent): void => {
     const schema = schemaIn(fieldsOf(fieldsOf(context).resolvedPreset).worker);
@@ -199,9 +185,7 @@ function pluginOf(gate: Gate): object {
       if (!wrapped.has(task)) tasks[name] = throughGate(task, gate, schema, made);
     }
   };
-  const plugin = plugins.get(gate) ?? { name: SCOPE_NAME, version: SCOPE_VERSION, worker: { hooks: { startWorker } } };
-  plugins.set(gate, plugin);
-  return plugin;
+  return { name: SCOPE_NAME, version: SCOPE_VERSION, worker: { hooks: { startWorker } } };
 }
 
 function schemaIn(options: unknown): string {
