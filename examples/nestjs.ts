@@ -1,6 +1,7 @@
 import { Injectable, Module, type OnApplicationShutdown } from "@nestjs/common";
 import { NestFactory } from "@nestjs/core";
 import { getTaskContext, TaskManager, taskLog } from "otel-taskflow";
+import { TaskflowModule } from "otel-taskflow/nestjs";
 
 @Injectable()
 class MailServer implements OnApplicationShutdown {
@@ -15,7 +16,7 @@ class MailServer implements OnApplicationShutdown {
   }
 }
 
-class Mailer implements OnApplicationShutdown {
+class Mailer {
   readonly #tasks: TaskManager;
   readonly #server: MailServer;
   /** A plain call sends now; `addTask(mailer.send, …)` in the background. */
@@ -32,25 +33,17 @@ class Mailer implements OnApplicationShutdown {
   async sendLater(to: string, plan: string): Promise<string> {
     return await this.#tasks.addTask(this.send, [to], { tags: { plan } });
   }
-
-  // No request adds a task any more, and what this provider depends on closes after it.
-  async onApplicationShutdown(): Promise<void> {
-    const { completed } = await this.#tasks.shutdown();
-    console.log(`${completed} task has ended`);
-  }
 }
 
-function createTasks(): TaskManager {
-  return new TaskManager({
-    onLog: ({ message, context }) => console.log(`${context.funcName}, attempt ${context.attempt}: ${message}`),
-  });
-}
-
-// Providers by factory need none of TypeScript's decorator metadata. With it, `constructor(tasks: TaskManager)` is enough.
+// A provider by factory needs none of TypeScript's decorator metadata. With it, `providers: [MailServer, Mailer]` is enough.
 @Module({
+  imports: [
+    TaskflowModule.forRoot({
+      onLog: ({ message, context }) => console.log(`${context.funcName}, attempt ${context.attempt}: ${message}`),
+    }),
+  ],
   providers: [
     MailServer,
-    { provide: TaskManager, useFactory: createTasks },
     {
       provide: Mailer,
       useFactory: (tasks: TaskManager, server: MailServer) => new Mailer(tasks, server),
@@ -64,7 +57,7 @@ class AppModule {}
 async function main(): Promise<void> {
   const app = await NestFactory.createApplicationContext(AppModule, { logger: ["error", "warn"] });
   await app.get(Mailer).sendLater("ada@example.com", "pro");
-  await app.close();
+  await app.close(); // lets tasks end, and then closes what they use
 }
 
 void main();
@@ -72,5 +65,4 @@ void main();
 // Output:
 //
 // mailer.send, attempt 1: delivered to ada@example.com, plan pro
-// 1 task has ended
 // the connection is closed

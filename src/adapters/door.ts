@@ -1,4 +1,13 @@
-import { checkFunction, checkKeys, checkObject, checkRelation, checkText, namesOf, show } from "../core/checks.js";
+import {
+  checkBoolean,
+  checkFunction,
+  checkKeys,
+  checkObject,
+  checkRelation,
+  checkText,
+  namesOf,
+  show,
+} from "../core/checks.js";
 import { TaskConfigError } from "../core/errors.js";
 import { warn } from "../core/guard.js";
 import { splitTelemetryOptions, TELEMETRY_KEYS } from "../core/info-keys.js";
@@ -123,11 +132,6 @@ function asked<T>(
       return tell(error);
     }
   };
-}
-
-function checkBoolean(option: string, value: unknown): boolean {
-  if (typeof value === "boolean") return value;
-  throw new TaskConfigError(`${option}: expected true or false, received ${show(value)}`);
 }
 
 function checkCarrier(value: unknown): Carrier {

@@ -60,6 +60,12 @@ export function checkRelation(value: unknown): TaskRelation {
   throw new TaskConfigError(`relation: expected "parent", "link" or "none", received ${show(value)}`);
 }
 
+/** @throws TaskConfigError unless the value is true or false. */
+export function checkBoolean(option: string, value: unknown): boolean {
+  if (typeof value === "boolean") return value;
+  throw new TaskConfigError(`${option}: expected true or false, received ${show(value)}`);
+}
+
 /** @throws TaskConfigError unless the value is a function. */
 export function checkFunction(option: string, value: unknown): void {
   if (typeof value === "function") return;

@@ -81,7 +81,8 @@ export interface ShutdownOptions {
   timeout?: number | undefined;
 }
 
-const MANAGER_KEYS = namesOf<TaskManagerOptions>({
+/** The names of all options of a manager. */
+export const MANAGER_KEYS: ReadonlySet<string> = namesOf<TaskManagerOptions>({
   ...TELEMETRY_KEYS,
   engine: true,
   relation: true,

@@ -7,7 +7,9 @@ import { createProject } from "./project.js";
 const manifest = JSON.parse(readFileSync(new URL("../../package.json", import.meta.url), "utf8"));
 const { version, peerDependencies, peerDependenciesMeta, exports } = manifest;
 /** Entries that no library is named after. */
-const OWN_ENTRIES = ["", "sdk", "engine", "instrumentation", "testing/engine-contract", "package.json"];
+const OWN_ENTRIES = ["", "sdk", "engine", "instrumentation", "nestjs", "testing/engine-contract", "package.json"];
+/** Of each version, Nest's own and the schedule that goes with it. */
+const NESTS = { "10": "4", "11": "6", "12": "12" };
 const ran = (attempt: number) => ({ funcName: "greet", attempt, tags: { plan: "pro" }, name: "Ada" });
 
 test.each(["esm", "cjs"])("a fresh %s application runs a task; without an SDK nothing is printed", async (format) => {
@@ -18,6 +20,16 @@ test.each(["esm", "cjs"])("a fresh %s application runs a task; without an SDK no
 test.each(["esm", "cjs"])("a fresh %s application loads the instrumentation beside its peer", async (format) => {
   const project = await createProject(format, { "@opentelemetry/instrumentation": "0.223.0", bullmq: "6" });
   expect(await project.json("instrumented.js")).toEqual({ enabled: true, same: true });
+});
+
+test.each(
+  Object.entries(NESTS).flatMap(([nest, schedule]) => ["esm", "cjs"].map((format) => ({ nest, schedule, format }))),
+)("a fresh $format application on Nest $nest runs tasks and @Cron methods until a signal", async (given) => {
+  const { nest, schedule, format } = given;
+  const own = { "@nestjs/common": nest, "@nestjs/core": nest, "@nestjs/schedule": schedule };
+  const project = await createProject(format, { ...own, "reflect-metadata": "0.2", rxjs: "7" });
+  const { stdout, stderr } = await project.node("nest.js");
+  expect([stderr, JSON.parse(stdout)]).toEqual(["", { seen: ["Mailer.remind", "send"], signal: "SIGTERM" }]);
 });
 
 test("a CommonJS project tests its tasks with Jest 30", async () => {
@@ -45,10 +57,12 @@ test("the tarball holds the built library, its manifest, and what the README lea
 
 test("every library that an entry works with is an optional peer, by the oldest version it works with", () => {
   const { "@opentelemetry/api": api, "@electric-sql/pglite": pglite, ...others } = peerDependencies;
-  const { "@opentelemetry/instrumentation": instrumentation, ...libraries } = others;
+  const { "@opentelemetry/instrumentation": instrumentation, ...named } = others;
+  const { "@nestjs/common": nest, "@nestjs/core": nestCore, ...libraries } = named;
   const entries = Object.keys(exports).map((path) => path.slice(2));
   expect(Object.keys(libraries).sort()).toEqual(entries.filter((name) => !OWN_ENTRIES.includes(name)).sort());
-  for (const range of [pglite, instrumentation, ...Object.values(libraries)]) expect(range).toMatch(/^>=\d+\.\d+\.0$/);
+  for (const range of [pglite, instrumentation, nest, nestCore, ...Object.values(libraries)])
+    expect(range).toMatch(/^>=\d+\.\d+\.0$/);
   const optional = Object.keys(peerDependencies).filter((name) => peerDependenciesMeta[name]?.optional);
   expect(optional).toEqual(Object.keys(peerDependencies).filter((name) => name !== "@opentelemetry/api"));
   expect(api).toBe("^1.9.0");

@@ -6,7 +6,8 @@ import { listFiles, root } from "./source-tree.js";
 // src/engines/bullmq/engine.ts is an engine, src/engines/memory.ts needs no entry of its own
 const engines = listFiles("src/engines").flatMap((path) => /^src\/engines\/([^/]+)\/engine\.ts$/.exec(path)?.[1] ?? []);
 const adapters = librariesIn("src/adapters").filter((name) => name !== "door");
-const web = librariesIn("src/web").filter((name) => name !== "settle-scope");
+// Nest's module serves an application, and none of its requests
+const web = librariesIn("src/web").filter((name) => name !== "settle-scope" && name !== "nestjs");
 
 const lists: [kind: string, names: readonly string[], places: readonly Place[]][] = [
   ["engine", engines, enginePlaces],

@@ -188,6 +188,12 @@ const SURFACE = {
   "./express": ["taskflow", "type TaskMiddleware"],
   "./fastify": ["taskflow", "type TaskflowOptions"],
   "./hono": ["taskflow"],
+  "./nestjs": [
+    "TaskflowModule",
+    "type TaskflowModuleAsyncOptions",
+    "type TaskflowModuleOptions",
+    "type TaskflowOptions",
+  ],
 };
 
 test("telemetry says the package's own name and version", () => {
