@@ -28,8 +28,15 @@ export interface Application {
   remove(): void;
 }
 
-/** `bullmq` is the name under which the version is installed here; in the application it is `bullmq`. */
-export async function createApplication(bullmq: string, shared: Environment): Promise<Application> {
+/**
+ * `bullmq` is the name under which the version is installed here; in the application it is `bullmq`. `dependents` are
+ * packages that import it, or what these import: a package finds others from the path that it really has.
+ */
+export async function createApplication(
+  bullmq: string,
+  shared: Environment,
+  dependents: readonly string[] = [],
+): Promise<Application> {
   const folder = mkdtempSync(join(tmpdir(), "otel-taskflow-application-"));
   cpSync(PROGRAMS, folder, { recursive: true });
   const packages = join(folder, "node_modules");
@@ -37,7 +44,9 @@ export async function createApplication(bullmq: string, shared: Environment): Pr
   const resolved = createRequire(import.meta.url).resolve("@opentelemetry/api");
   const installed = resolved.slice(0, resolved.lastIndexOf("node_modules") + "node_modules".length);
   for (const name of readdirSync(installed)) {
-    if (name !== "bullmq" && !name.startsWith(".")) symlinkSync(join(installed, name), join(packages, name));
+    if (name === "bullmq" || name.startsWith(".")) continue;
+    if (dependents.includes(name)) cpSync(join(installed, name), join(packages, name), { recursive: true });
+    else symlinkSync(join(installed, name), join(packages, name));
   }
   // hooks know a package by the path that it really has
   cpSync(join(installed, bullmq), join(packages, "bullmq"), { recursive: true });

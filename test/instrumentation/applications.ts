@@ -3,10 +3,19 @@ import { redisUrl } from "../support/servers.js";
 import { describeUnavailable } from "../support/unavailable.js";
 import { type Application, createApplication } from "./application.js";
 
+const MADE_WITHIN_MS = 60_000;
+
 const { url, unavailable } = await redisUrl();
 
-/** The same cases with an application for every version of BullMQ, on Redis; its programs find Redis by CONNECTION. */
-export function describeApplications(what: string, cases: (open: () => Application) => void): void {
+/**
+ * The same cases with an application for every version of BullMQ, on Redis; its programs find Redis by CONNECTION.
+ * `dependents`: see {@link createApplication}.
+ */
+export function describeApplications(
+  what: string,
+  cases: (open: () => Application) => void,
+  dependents: readonly string[] = [],
+): void {
   if (url === undefined) {
     describeUnavailable(what, unavailable);
     return;
@@ -19,8 +28,8 @@ export function describeApplications(what: string, cases: (open: () => Applicati
   ])(`with %s, ${what}`, (_title, bullmq) => {
     let application: Application;
     beforeAll(async () => {
-      application = await createApplication(bullmq, { CONNECTION });
-    });
+      application = await createApplication(bullmq, { CONNECTION }, dependents);
+    }, MADE_WITHIN_MS);
     afterAll(() => application.remove());
     cases(() => application);
   });
