@@ -21,7 +21,7 @@ export interface Ended {
   readonly stderr: string;
 }
 
-/** An application of its own, with this library in both module systems and one version of BullMQ among its packages. */
+/** An application of its own, with this library in both module systems among its packages. */
 export interface Application {
   readonly folder: string;
   node(args: readonly string[], env?: Environment): Promise<Ended>;
@@ -29,14 +29,11 @@ export interface Application {
 }
 
 /**
- * `bullmq` is the name under which the version is installed here; in the application it is `bullmq`. `dependents` are
- * packages that import it, or what these import: a package finds others from the path that it really has.
+ * Makes an application with the packages that are installed here. `copied` are those that it has copies of, under its own
+ * names: `{ bullmq: "bullmq5" }`. A package finds others from the path that it really has, and hooks know it by that path.
+ * `shared` is the environment of all of its programs.
  */
-export async function createApplication(
-  bullmq: string,
-  shared: Environment,
-  dependents: readonly string[] = [],
-): Promise<Application> {
+export async function createApplication(copied: Environment, shared: Environment): Promise<Application> {
   const folder = mkdtempSync(join(tmpdir(), "otel-taskflow-application-"));
   cpSync(PROGRAMS, folder, { recursive: true });
   const packages = join(folder, "node_modules");
@@ -44,12 +41,11 @@ export async function createApplication(
   const resolved = createRequire(import.meta.url).resolve("@opentelemetry/api");
   const installed = resolved.slice(0, resolved.lastIndexOf("node_modules") + "node_modules".length);
   for (const name of readdirSync(installed)) {
-    if (name === "bullmq" || name.startsWith(".")) continue;
-    if (dependents.includes(name)) cpSync(join(installed, name), join(packages, name), { recursive: true });
-    else symlinkSync(join(installed, name), join(packages, name));
+    if (!(name in copied) && !name.startsWith(".")) symlinkSync(join(installed, name), join(packages, name));
   }
-  // hooks know a package by the path that it really has
-  cpSync(join(installed, bullmq), join(packages, "bullmq"), { recursive: true });
+  for (const [name, version] of Object.entries(copied)) {
+    cpSync(join(installed, version), join(packages, name), { recursive: true });
+  }
   await installLibrary(join(packages, "otel-taskflow"));
   return {
     folder,

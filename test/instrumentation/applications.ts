@@ -28,7 +28,8 @@ export function describeApplications(
   ])(`with %s, ${what}`, (_title, bullmq) => {
     let application: Application;
     beforeAll(async () => {
-      application = await createApplication(bullmq, { CONNECTION }, dependents);
+      const copied = Object.fromEntries(dependents.map((name) => [name, name]));
+      application = await createApplication({ ...copied, bullmq }, { CONNECTION });
     }, MADE_WITHIN_MS);
     afterAll(() => application.remove());
     cases(() => application);

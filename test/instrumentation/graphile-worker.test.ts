@@ -18,7 +18,7 @@ interface Served {
 function cases(): void {
   let application: Application;
   beforeAll(async () => {
-    application = await createApplication("bullmq", {});
+    application = await createApplication({}, {});
   });
   afterAll(() => application.remove());
 
