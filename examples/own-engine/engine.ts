@@ -1,7 +1,7 @@
 import type { PGlite } from "@electric-sql/pglite";
 import type { SpanContext } from "@opentelemetry/api";
 import type { Delivery, EngineHost, OpenEngine, Settlement, StoredTask, TaskEngine, TaskMessage } from "otel-taskflow";
-import { copyAsJson } from "otel-taskflow/engine";
+import { copyAsJson, overStore } from "otel-taskflow/engine";
 
 /** The table is looked at this often, in milliseconds; so a task may start late by as much. */
 const LOOKS_EVERY = 50;
@@ -44,7 +44,7 @@ export async function createTable(db: PGlite, table = "tasks"): Promise<void> {
 /** Keeps tasks in a table of PGlite, which several engines may share. */
 export function tableEngine({ db, table = "tasks", concurrency = 10 }: TableEngineOptions): TaskEngine {
   const capabilities = { durable: true, granularity: LOOKS_EVERY };
-  const open = (host: EngineHost): OpenEngine => new Table(host, db, table, concurrency);
+  const open = (host: EngineHost): OpenEngine => overStore(host, (own) => new Table(own, db, table, concurrency));
   return { name: "table", capabilities, copyArgs: copyAsJson, open };
 }
 

@@ -53,7 +53,8 @@ export type StoreAnswer = void | "lost";
 /**
  * Stores the end of a delivery. Done when it is stored; `"lost"` where the store says that this delivery has the task no
  * more, and its end is not stored. Where it throws or rejects, it is called again with the same end and what is left of
- * its `delay`, until it is done: it finds out by itself what an earlier call has carried out.
+ * its `delay`, until it is done: it finds out by itself what an earlier call has carried out. That is so under `overStore`
+ * of `otel-taskflow/engine`; of another engine the end is lost then, and its task runs again.
  */
 export type StoreEnd = (end: Settlement) => StoreAnswer | Promise<StoreAnswer>;
 
@@ -110,13 +111,13 @@ export interface TaskEngine {
 }
 
 /**
- * An engine that has its host. Each method may reject when the store does, but none may wait for a hook. The host waits
- * for none of them longer than some seconds, and a shutdown not past its timeout.
+ * An engine that has its host. Each method may reject when the store does, but none may wait for a hook. One whose store
+ * may fail or be silent is put into `overStore` of `otel-taskflow/engine`, so that nobody waits for it without an end.
  */
 export interface OpenEngine {
   /**
-   * Resolves when the store can be asked; called before each `enqueue`. What fails here has stored nothing. Left out:
-   * it always can.
+   * Resolves when the store can be asked; `overStore` of `otel-taskflow/engine` calls it before each `enqueue`. What fails
+   * here has stored nothing. Left out: it always can.
    */
   connect?(): void | Promise<void>;
   /** Stores a task; false where a task of its id lives already, so that it was not stored again. Done when it is accepted. */

@@ -12,3 +12,4 @@ export type {
   TaskMessage,
 } from "./engine.js";
 export { copyAsJson } from "./json.js";
+export { overStore } from "./over-store.js";

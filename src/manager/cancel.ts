@@ -1,14 +1,12 @@
 import { within } from "../core/within.js";
-import type { Delivery, OpenEngine } from "../engines/engine.js";
+import type { OpenEngine } from "../engines/engine.js";
 import type { Deliveries } from "./deliveries.js";
 import type { DroppedTask, HeldDelivery } from "./held-delivery.js";
-import { ANSWER_MS, untilAnswered } from "./patience.js";
+import { ANSWER_MS } from "./idle.js";
 import { reasonOf } from "./settlement.js";
 
 /** For so long a cancel waits for an end to be stored. */
 const STORING_MS = 5_000;
-/** For so long a store is asked about a task that is being cancelled. */
-const LATE_MS = 60_000;
 /** A task may start or end while the store is looked at; more often than this, somebody runs it again and again. */
 const MOST_LOOKS = 4;
 
@@ -58,19 +56,11 @@ export class Cancels {
   // Whether it waited in the store; `undefined` where that gives no answer in time. The task may be gone although the
   // answer was lost: whoever asks again gets it, and tells of it, also when nobody waits for that any more.
   #take(taskId: string): Promise<boolean | undefined> {
-    const take = async (): Promise<{ found: Delivery | undefined }> => ({ found: await this.#engine.take(taskId) });
     // it is in no one's hands until its hook is called
     const taken = this.#here.present({}, async () => {
-      const answer = await untilAnswered(
-        `task ${taskId} could not be cancelled yet`,
-        take(),
-        take,
-        this.#closing,
-        LATE_MS,
-      );
-      const delivery = answer?.found;
+      const delivery = await this.#engine.take(taskId);
       if (delivery !== undefined) this.#drop({ delivery, why: "cancelled", isTold: false });
-      return answer && delivery !== undefined;
+      return delivery !== undefined;
     });
     return within(ANSWER_MS, taken, undefined, this.#closing);
   }

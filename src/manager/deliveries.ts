@@ -47,10 +47,12 @@ export class Deliveries {
   /** Counts a task that no attempt stands for as present while `work` goes on: `who` tells of it, or takes it. */
   async present<T>(who: object, work: () => Promise<T>): Promise<T> {
     this.#others.add(who);
-    const result = await work();
-    this.#others.delete(who);
-    this.#wake();
-    return result;
+    try {
+      return await work();
+    } finally {
+      this.#others.delete(who);
+      this.#wake();
+    }
   }
 
   /** Whether nothing is here but bystanders. */

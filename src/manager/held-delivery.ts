@@ -1,9 +1,8 @@
-import { warn } from "../core/guard.js";
+import { quietly, warn } from "../core/guard.js";
 import type { Rostered } from "../core/roster.js";
 import type { RunningAttempt } from "../core/running-attempt.js";
-import { adopt, isThenable } from "../core/thenable.js";
+import { isThenable } from "../core/thenable.js";
 import type { Delivery, Settlement, StoreAnswer, StoreEnd } from "../engines/engine.js";
-import { untilAnswered } from "./patience.js";
 import { type DropReason, reasonOf } from "./settlement.js";
 
 /** A task that ends before the attempt it waited for. */
@@ -40,16 +39,13 @@ export class HeldDelivery implements Rostered {
   stored: Promise<void> | undefined = undefined;
   readonly delivery: Delivery;
   readonly #store: StoreEnd;
-  readonly #closing: AbortSignal;
   #followers: ((told: ToldEnd) => void)[] | undefined;
   /** As of attempts, one stays alive. */
-  static readonly kept: object = new HeldDelivery({} as Delivery, {} as StoreEnd, {} as AbortSignal);
+  static readonly kept: object = new HeldDelivery({} as Delivery, {} as StoreEnd);
 
-  /** `closing` aborts when the store is not waited for any more. */
-  constructor(delivery: Delivery, store: StoreEnd, closing: AbortSignal) {
+  constructor(delivery: Delivery, store: StoreEnd) {
     this.delivery = delivery;
     this.#store = store;
-    this.#closing = closing;
   }
 
   get id(): string {
@@ -67,7 +63,7 @@ export class HeldDelivery implements Rostered {
     await this.stored;
   }
 
-  /** Stores the first end that it is told, however often the store has to be asked. Never throws or rejects. */
+  /** Stores the first end that it is told. Never throws or rejects. */
   store(end: Settlement): Promise<void> | undefined {
     const nextAt = "delay" in end ? Date.now() + end.delay : 0;
     return this.storeTold({ end, nextAt, dropped: undefined });
@@ -78,8 +74,8 @@ export class HeldDelivery implements Rostered {
     if (this.told !== undefined) return this.stored;
     this.told = told;
     const storing = this.#storeOnce(told.end);
-    if (isThenable(storing)) this.stored = this.#untilStored(storing, told);
-    else this.#answer(named(storing));
+    if (isThenable(storing)) this.stored = this.#untilStored(storing);
+    else this.#answer(storing);
     if (this.#followers !== undefined) for (const follow of this.#followers) follow(told);
     return this.stored;
   }
@@ -109,21 +105,12 @@ export class HeldDelivery implements Rostered {
     }
   }
 
-  async #untilStored(first: Promise<StoreAnswer>, { end, nextAt }: ToldEnd): Promise<void> {
-    const again = (): ReturnType<StoreEnd> =>
-      this.#store("delay" in end ? { ...end, delay: Math.max(0, nextAt - Date.now()) } : end);
-    const failed = `the end of task ${this.id} could not be stored yet`;
-    this.#answer(
-      await untilAnswered(failed, adopt(first).then(named), async () => named(await again()), this.#closing),
-    );
+  async #untilStored(storing: Promise<StoreAnswer>): Promise<void> {
+    this.#answer(await quietly("storing the end of a task", () => storing, "lost"));
   }
 
-  #answer(answer: "stored" | "lost" | undefined): void {
-    this.isStored = answer === "stored";
-    if (answer !== "stored") warn(`the end of task ${this.id} is not stored: it will run again`);
+  #answer(answer: StoreAnswer): void {
+    this.isStored = answer !== "lost";
+    if (!this.isStored) warn(`the end of task ${this.id} is not stored: it will run again`);
   }
-}
-
-function named(answer: StoreAnswer): "stored" | "lost" {
-  return answer ?? "stored";
 }

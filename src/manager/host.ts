@@ -25,10 +25,8 @@ import { type Bystanders, Deliveries } from "./deliveries.js";
 import { type DroppedTask, HeldDelivery, type ToldEnd } from "./held-delivery.js";
 import { untilIdle } from "./idle.js";
 import { LostRuns, lostBefore } from "./lost-runs.js";
-import type { StoreHearing } from "./patience.js";
 import type { Registry } from "./registry.js";
 import { reasonOf, settlementOf } from "./settlement.js";
-import { startWork, stopWork, storeTask } from "./store-access.js";
 import { tellGaveUp, tellStore, tellUnknown } from "./voice.js";
 
 /** After this time a task that this process does not know is offered again. */
@@ -60,7 +58,6 @@ export class Host implements EngineHost {
   readonly #maxLost: number;
   /** Aborts when the store is not waited for any more. */
   readonly #closing = new AbortController();
-  readonly #hearing: StoreHearing = { closing: this.#closing.signal, heardAt: Number.NEGATIVE_INFINITY };
   #isStoreLost = false;
   /** Tasks whose retry would come after the end of this process, which alone knew of them. */
   readonly #cutShort: UnfinishedTask[] = [];
@@ -105,7 +102,7 @@ export class Host implements EngineHost {
     // a worker of the engine's may have a span of its own around it, and what it does to store belongs to the task's trace
     const given = durable ? { ...delivery, surrounding: spanContextIn(activeContext()) } : delivery;
     const end: StoreEnd = durable ? (ending) => withContext(given.origin.context, () => store(ending)) : store;
-    const held = new HeldDelivery(given, end, this.#closing.signal);
+    const held = new HeldDelivery(given, end);
     this.#here.add(held);
     return (delivery.enqueuer ?? HOME).runInAsyncScope(this.#start, this, held);
   }
@@ -121,11 +118,12 @@ export class Host implements EngineHost {
   // --- called by the manager
 
   enqueue(message: TaskMessage): boolean | Promise<boolean> {
-    return this.#shared.durable ? storeTask(this.#engine, message, this.#hearing) : this.#engine.enqueue(message);
+    return this.#engine.enqueue(message);
   }
 
   async work(): Promise<void> {
-    if (!this.#quiescing) await startWork(this.#engine, this.#registry.names(), this.#hearing);
+    // its workers belong to no one who happened to start them
+    if (!this.#quiescing) await HOME.runInAsyncScope(this.#engine.work, this.#engine, this.#registry.names());
   }
 
   cancel(taskId: string): Promise<boolean> {
@@ -146,7 +144,7 @@ export class Host implements EngineHost {
   async drain(deadline: AbortSignal, bystanders: Bystanders): Promise<UnfinishedTask[]> {
     if (!this.#shared.durable) await unlessAborted(this.#untilIdle(bystanders), deadline);
     this.#quiescing = true;
-    const left = await stopWork(this.#engine, deadline);
+    const left = await this.#engine.quiesce(deadline);
     for (const delivery of left) this.#drop({ delivery, why: "shutdown", isTold: false });
     await this.#here.settled(bystanders, deadline);
     return left.map(({ origin, dueAt = 0 }) => unfinished(origin, dueAt > Date.now() ? "delayed" : "ready"));

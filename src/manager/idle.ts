@@ -1,11 +1,14 @@
 import { quietly } from "../core/guard.js";
 import { HOME } from "../core/home.js";
+import { pause } from "../core/pause.js";
+
 import { unlessAborted } from "../core/when-aborted.js";
 import { within } from "../core/within.js";
 import type { OpenEngine } from "../engines/engine.js";
 import type { Bystanders, Deliveries } from "./deliveries.js";
-import { ANSWER_MS, pause } from "./patience.js";
 
+/** For so long anybody waits for an answer of an engine. */
+export const ANSWER_MS = 10_000;
 /** Between two looks into a store for tasks that wait. */
 const POLL_MS = 100;
 /** Before a store is asked again that gave no answer. */

@@ -1,4 +1,12 @@
-import { isTaskLostError, isTaskStoreError, type Settlement, type StoreEnd, type TaskNotice } from "otel-taskflow";
+import {
+  type EngineHost,
+  isTaskLostError,
+  isTaskStoreError,
+  type Settlement,
+  type StoreEnd,
+  type TaskEngine,
+  type TaskNotice,
+} from "otel-taskflow";
 import { describe, expect, onTestFinished, test, vi } from "vitest";
 import { scriptedEngine } from "../support/scripted-engine.js";
 import { createTasks, deferred } from "../support/tasks.js";
@@ -108,6 +116,29 @@ describe("an end that a store does not take", () => {
     await over;
     expect(given.map(({ outcome }) => outcome)).toEqual(Array(3).fill("cancelled"));
   });
+});
+
+test("an engine without overStore has its ends stored once: what it refuses is told, and will run again", async () => {
+  const diag = collectDiag();
+  let own: EngineHost | undefined;
+  const engine: TaskEngine = {
+    ...scriptedEngine(),
+    open(host) {
+      own = host;
+      const works = { enqueue: () => true, work: () => {}, take: () => undefined, waiting: () => 0 };
+      return { ...works, quiesce: () => [], close: () => {} };
+    },
+  };
+  const tasks = createTasks({ engine });
+  tasks.task("task", () => {});
+  const origin = own?.receive({ id: "x", name: "task", carrier: undefined });
+  if (origin === undefined) throw new Error("the engine has no host");
+  const delivery = { origin, args: [], attempt: 0, dueAt: undefined, redelivered: false, previous: undefined };
+  const { given, store } = failing(1);
+  await own?.run(delivery, store);
+  await tasks.idle();
+  expect(given).toEqual([{ outcome: "success" }]);
+  expect(diag.filter((line) => line.includes("the end of task x is not stored"))).toHaveLength(1);
 });
 
 describe("a run that the store takes for lost", () => {

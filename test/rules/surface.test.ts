@@ -39,6 +39,7 @@ const SURFACE = {
     "isTaskTimeoutError",
     "isUnknownTaskError",
     "memoryEngine",
+    "openAttempt",
     "runAttempt",
     "taskLog",
     "taskLogFields",
@@ -53,6 +54,7 @@ const SURFACE = {
     "type EnqueueOptions",
     "type MemoryEngineOptions",
     "type NoticeListener",
+    "type OpenAttempt",
     "type OpenEngine",
     "type Settlement",
     "type ShutdownOptions",
@@ -102,6 +104,7 @@ const SURFACE = {
   ],
   "./engine": [
     "copyAsJson",
+    "overStore",
     "type Delivery",
     "type EngineCapabilities",
     "type EngineHost",

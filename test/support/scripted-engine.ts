@@ -1,4 +1,5 @@
 import type { Delivery, EngineHost, OpenEngine, StoreEnd, TaskEngine } from "otel-taskflow";
+import { overStore } from "otel-taskflow/engine";
 
 export interface ScriptedEngine extends TaskEngine {
   /** Gives the host an attempt of a task; resolves when everything about it is over. */
@@ -21,10 +22,11 @@ export function scriptedEngine(parts: Partial<OpenEngine> = {}, durable = true, 
     name: "scripted",
     capabilities: { durable, granularity: 0 },
     maxLost,
-    open: (host) => {
-      hosts.push(host);
-      return { ...works, ...ends, ...parts };
-    },
+    open: (host) =>
+      overStore(host, (own) => {
+        hosts.push(own);
+        return { ...works, ...ends, ...parts };
+      }),
     run: async (name, id, store, facts) => await hosts[0]?.run(delivery(name, id, facts), store),
     delivery,
   };

@@ -1,6 +1,7 @@
 import { quietly } from "../../core/guard.js";
 import type { Delivery, EngineCapabilities, EngineHost, OpenEngine, TaskEngine, TaskMessage } from "../engine.js";
 import { copyAsJson } from "../json.js";
+import { overStore } from "../over-store.js";
 import { type BullmqEngineOptions, type BullmqEngineSettings, engineSettings } from "./options.js";
 import { ACTIVE } from "./removals.js";
 import { Store } from "./store.js";
@@ -19,7 +20,7 @@ const CAPABILITIES: EngineCapabilities = Object.freeze({ durable: true, granular
  */
 export function bullmqEngine(options: BullmqEngineOptions): TaskEngine {
   const settings = engineSettings(options);
-  const open = (host: EngineHost): OpenEngine => new BullmqTasks(settings, host);
+  const open = (host: EngineHost): OpenEngine => overStore(host, (own) => new BullmqTasks(settings, own));
   return {
     name: BULLMQ,
     system: BULLMQ,

@@ -7,6 +7,7 @@ import type { Delivery, EngineHost, OpenEngine, TaskEngine, TaskMessage } from "
 import { seal } from "../envelope.js";
 import { copyAsJson } from "../json.js";
 import { StoreLink } from "../link.js";
+import { overStore } from "../over-store.js";
 import { untraced } from "../untraced.js";
 import { GRAPHILE_WORKER, type GraphileHelpers, type GraphileJob, type GraphileTask } from "./library.js";
 import { checkOptions, type EngineSettings, type GraphileEngineOptions } from "./options.js";
@@ -44,7 +45,7 @@ export function graphileEngine(options: GraphileEngineOptions): TaskEngine {
     maxLost: settings.maxLost,
     capabilities: Object.freeze({ durable: true, granularity: settings.pollInterval }),
     copyArgs: copyAsJson,
-    open: (host) => new GraphileQueue(host, settings),
+    open: (host) => overStore(host, (own) => new GraphileQueue(own, settings)),
   };
 }
 

@@ -1,6 +1,7 @@
 import { setTimeout as pause } from "node:timers/promises";
 import type { Delivery, EngineHost, OpenEngine, TaskEngine, TaskMessage } from "../engine.js";
 import { copyAsJson } from "../json.js";
+import { overStore } from "../over-store.js";
 import { untraced } from "../untraced.js";
 import { engineSettings, type PgBossEngineOptions, type PgBossEngineSettings } from "./options.js";
 import { Store } from "./store.js";
@@ -20,7 +21,7 @@ export function pgBossEngine(options: PgBossEngineOptions): TaskEngine {
   const settings = engineSettings(options);
   const { queue: destination, maxLost } = settings;
   const capabilities = Object.freeze({ durable: true, granularity: settings.pollingIntervalSeconds * 1000 });
-  const open = (host: EngineHost): OpenEngine => new PgBossQueue(host, settings);
+  const open = (host: EngineHost): OpenEngine => overStore(host, (own) => new PgBossQueue(own, settings));
   return { name: "pg-boss", system: "pg-boss", destination, capabilities, maxLost, copyArgs: copyAsJson, open };
 }
 

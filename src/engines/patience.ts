@@ -1,30 +1,19 @@
-import { clearTimeout as nodeClear, setTimeout as nodeTimeout } from "node:timers";
 import { TaskStoreError } from "../core/errors.js";
 import { debug, warn } from "../core/guard.js";
+import { pause } from "../core/pause.js";
+
 import { unlessAborted } from "../core/when-aborted.js";
 import { within } from "../core/within.js";
 
 /** For so long anybody waits for an answer of a store. */
-export const ANSWER_MS = 10_000;
+const ANSWER_MS = 10_000;
 /** A store that is connected to may first have to be made, and gets so much longer. */
 const MAKING_MS = 50_000;
 /** Between two tries to store an end: at first, and at most. */
 const FIRST_PAUSE_MS = 100;
 const LAST_PAUSE_MS = 2_000;
-// kept from when this file was loaded: a test's fake timers change the module's exports too
-const [later, clear] = [nodeTimeout, nodeClear];
 
-/** Resolves after `ms`, or when `closing` aborts. */
-export async function pause(ms: number, closing?: AbortSignal): Promise<void> {
-  let timer: NodeJS.Timeout | undefined;
-  const over = new Promise<undefined>((resolve) => {
-    timer = later(resolve, ms, undefined);
-  });
-  await unlessAborted(over, closing);
-  clear(timer);
-}
-
-/** What a manager knows of its store. */
+/** What is known of a store. */
 export interface StoreHearing {
   /** Aborts when the store is not waited for any more. */
   readonly closing: AbortSignal;
@@ -55,7 +44,12 @@ export async function answered<T>(work: Promise<T>, store: StoreHearing, known: 
     // many requests at once wait for each other, and not for a store that is silent
     left = (known() === false ? since + MAKING_MS : store.heardAt) + ANSWER_MS - now;
   } while (left > 0 && !store.closing.aborted);
-  throw new TaskStoreError("the store gave no answer", { stored: known() });
+  throw noAnswer(known());
+}
+
+/** What is thrown where a store gave no answer; `stored` is false where nothing can have been stored. */
+export function noAnswer(stored: false | undefined): TaskStoreError {
+  return new TaskStoreError("the store gave no answer", { stored });
 }
 
 /**
