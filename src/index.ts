@@ -26,6 +26,7 @@ export {
 } from "./core/errors.js";
 export { getTaskContext } from "./core/live-attempt.js";
 export { taskLog, taskLogFields } from "./core/log.js";
+export { type OpenAttempt, openAttempt } from "./core/open-attempt.js";
 export type {
   AttemptInfo,
   Carrier,

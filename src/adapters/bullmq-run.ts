@@ -1,7 +1,8 @@
 import { readAttempt } from "../core/attempt.js";
 import { safely } from "../core/guard.js";
 import { handlerRunner, type Verdict } from "../core/handler.js";
-import { attemptOfJob, insideAttempt, insideTask, noteAttempt, runningAttemptOf } from "../core/job-attempts.js";
+import { attemptOfJob, insideTask, noteAttempt, runningAttemptOf } from "../core/job-attempts.js";
+import { insideAttempt } from "../core/live-attempt.js";
 import { telemetryOf } from "../core/telemetry.js";
 import { isRunByEngine } from "../engines/bullmq/library.js";
 import { labelOf, routeOf, UNNAMED } from "../engines/bullmq/stored-task.js";

@@ -1,19 +1,11 @@
-import type { Context } from "@opentelemetry/api";
 import type { TaskRoute } from "./attributes.js";
 import type { TaskOrigin } from "./carrier.js";
-import { activeContext, endOf, withContext } from "./context.js";
+import { activeContext, endOf } from "./context.js";
 import { CurrentTask } from "./current-task.js";
-import { currentAttempt, LiveAttempt } from "./live-attempt.js";
+import { currentAttempt, type JobAttempt, LiveAttempt } from "./live-attempt.js";
 import type { RunningAttempt } from "./running-attempt.js";
-import { sharedSlot } from "./slot.js";
 import { NO_SPAN } from "./span.js";
 import type { Telemetry } from "./telemetry.js";
-
-/** An attempt, and the context that its handler was called in. */
-export interface JobAttempt {
-  readonly attempt: LiveAttempt;
-  readonly context: Context;
-}
 
 /**
  * Leads from the very object that stands for a job to the attempt that runs it, or the last one that did. It is a
@@ -23,7 +15,6 @@ export interface JobAttempt {
 const ATTEMPT = Symbol("otel-taskflow.attempt");
 /** The same for objects that take no property. */
 const attempts = new WeakMap<object, JobAttempt>();
-const { fallback } = sharedSlot();
 
 /** Notes that the attempt which the calling code runs in is one of this job. */
 export function noteAttempt(job: unknown): void {
@@ -54,12 +45,6 @@ export function runningAttemptOf(job: unknown, id: string | undefined, route: Ta
   const { settings } = attempt as { readonly settings?: RunningAttempt<unknown>["settings"] };
   const isSame = settings?.route.engine === route.engine && settings?.route.destination === route.destination;
   return isSame ? { attempt, context: activeContext() } : undefined;
-}
-
-/** Calls `fn` inside an attempt that runs or has ended, and outside of any other. Returns and throws what `fn` does. */
-export function insideAttempt<T>({ attempt, context }: JobAttempt, fn: () => T): T {
-  if (currentAttempt() === attempt) return fn();
-  return withContext(context, () => (currentAttempt() === attempt ? fn() : fallback.run(attempt, fn)));
 }
 
 /**

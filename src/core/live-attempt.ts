@@ -11,6 +11,12 @@ import type { TaskContext } from "./types.js";
 const ATTEMPT = createContextKey("otel-taskflow.v2.attempt");
 const { fallback } = sharedSlot();
 
+/** An attempt, and the context that its code was called in. */
+export interface JobAttempt {
+  readonly attempt: LiveAttempt;
+  readonly context: Context;
+}
+
 /**
  * The task that the calling code runs in, at any call depth and across every asynchronous boundary;
  * `undefined` outside a task. Never throws. Works without an OpenTelemetry SDK.
@@ -36,6 +42,12 @@ export function attemptIn(active: Context): LiveAttempt | undefined {
  */
 export function activeContextIn(attempt: LiveAttempt | undefined, active: Context): Context {
   return attempt !== undefined && trace.getSpan(active) === undefined ? attempt.span.within(active) : active;
+}
+
+/** Calls `fn` inside an attempt that runs or has ended, and outside of any other. Returns and throws what `fn` does. */
+export function insideAttempt<T>({ attempt, context }: JobAttempt, fn: () => T): T {
+  if (currentAttempt() === attempt) return fn();
+  return withContext(context, () => (currentAttempt() === attempt ? fn() : fallback.run(attempt, fn)));
 }
 
 /** Calls `fn` outside every task and trace. */

@@ -138,12 +138,20 @@ export class RunningAttempt<T> extends LiveAttempt implements EndedAttempt {
    * `deferred` where the same attempt will run again elsewhere.
    */
   abort(reason: unknown, outcome: "cancelled" | "deferred" = "cancelled"): boolean {
+    const { task, settings } = this;
+    return this.endAs(
+      // a timeout is the task's own failure, which its policy judges
+      () => ({ ...(isTaskTimeoutError(reason) ? settings.decide(reason, task) : { outcome }), error: reason }),
+      () => CurrentTask.abort(task, reason),
+    );
+  }
+
+  /** Ends the attempt now, by somebody else's word, which is asked inside of it; false if it had ended already. */
+  endAs(end: () => AttemptEnd<T>, abortSignal?: () => void): boolean {
     if (this.outcome !== undefined) return false;
     this.run(() => {
       this.endedAt = performance.now();
-      // a timeout is the task's own failure, which its policy judges
-      const decided = isTaskTimeoutError(reason) ? this.settings.decide(reason, this.task) : { outcome };
-      this.#settle({ ...decided, error: reason }, () => CurrentTask.abort(this.task, reason));
+      this.#settle(end(), abortSignal);
     });
     return true;
   }
