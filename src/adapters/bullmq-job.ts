@@ -1,18 +1,14 @@
-import { ROOT_CONTEXT, trace } from "@opentelemetry/api";
 import { boundedName } from "../core/bounded-name.js";
-import { extract } from "../core/carrier.js";
 import { quietly, safely } from "../core/guard.js";
 import type { HandledJob } from "../core/handler.js";
 import { Recent } from "../core/recent.js";
-import { SCOPE_NAME } from "../core/semconv.js";
-import type { Carrier, TaskOutcome, TaskRelation } from "../core/types.js";
+import type { TaskOutcome, TaskRelation } from "../core/types.js";
 import { fieldsOf } from "../core/wire.js";
 import type { TelemetryWishes } from "../core/wished-telemetry.js";
 import { within } from "../core/within.js";
 import {
   attemptOf,
   BULLMQ,
-  carrierIn,
   dueAtOf,
   isRedelivered,
   labelOf,
@@ -20,11 +16,10 @@ import {
   routeOf,
   UNNAMED,
 } from "../engines/bullmq/stored-task.js";
+import { findCarrier, isOurs } from "./bullmq-carrier.js";
 import type { JudgedJob } from "./bullmq-verdict.js";
 import type { Door, JobView } from "./door.js";
 
-/** Longest `telemetry.metadata` that is read. */
-const MAX_METADATA = 131_072;
 /** How long a job may take to say whether it has children, in milliseconds. */
 const CHILDREN_MS = 1_000;
 
@@ -87,7 +82,7 @@ export async function hasChildren(job: ProcessedJob): Promise<boolean> {
 export function readJob(job: ProcessedJob, door: Door, apart: Apart, name: string | undefined): ReadJob {
   const { engine, system, destination } = routeOf(labelOf(job.queueName));
   const view = viewOf(job);
-  const carrier = carrierOf(job, door, view);
+  const carrier = findCarrier(job, () => door.carrier?.(view));
   const info = {
     ...{ engine, system, destination, carrier },
     taskId: view.id,
@@ -161,39 +156,4 @@ function before(job: ProcessedJob): number {
 
 function keyOf({ queueName, id }: ProcessedJob): string {
   return `${labelOf(queueName)} ${labelOf(id)}`;
-}
-
-// --- where its carrier is
-
-function carrierOf(job: ProcessedJob, door: Door, view: JobView): Carrier | undefined {
-  const own = carrierIn(job);
-  if (isOurs(own)) return own;
-  const { telemetry, traceparent, tracestate } = fieldsOf(job.opts);
-  const others: (() => unknown)[] = [
-    () => door.carrier?.(view),
-    () => metadataOf(fieldsOf(telemetry).metadata),
-    () => (typeof traceparent === "string" ? { traceparent, tracestate } : undefined),
-  ];
-  for (const find of others) {
-    const found = find();
-    // what is read as a carrier may be anything
-    if (isOurs(found) || isTraced(found)) return found as Carrier;
-  }
-  return own;
-}
-
-// BullMQ's own telemetry keeps here what was injected where the job was added. Tags are in our carriers alone.
-function metadataOf(metadata: unknown): unknown {
-  if (typeof metadata !== "string" || metadata.length > MAX_METADATA) return undefined;
-  const found = safely("reading a job's telemetry.metadata", () => fieldsOf(JSON.parse(metadata)), {});
-  return { ...found, [SCOPE_NAME]: undefined };
-}
-
-function isOurs(carrier: unknown): boolean {
-  return typeof fieldsOf(carrier)[SCOPE_NAME] === "string";
-}
-
-function isTraced(carrier: unknown): boolean {
-  if (carrier === undefined) return false;
-  return trace.getSpanContext(extract(carrier, ROOT_CONTEXT).context) !== undefined;
 }

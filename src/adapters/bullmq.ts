@@ -16,6 +16,7 @@ export {
   type BullmqJobOptions,
   type BullmqJobQueue,
 } from "./bullmq-add.js";
+export { carrierOf } from "./bullmq-carrier.js";
 
 const KEYS = namesOf<BullmqTaskOptions>({ ...TELEMETRY_KEYS, name: true });
 

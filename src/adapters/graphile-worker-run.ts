@@ -8,7 +8,7 @@ import { type HandledJob, handlerRunner, type Verdict } from "../core/handler.js
 import { HOME } from "../core/home.js";
 import { TELEMETRY_KEYS } from "../core/info-keys.js";
 import { Recent } from "../core/recent.js";
-import type { TaskTelemetryOptions } from "../core/types.js";
+import type { Carrier, TaskTelemetryOptions } from "../core/types.js";
 import { fieldsOf, wireCount } from "../core/wire.js";
 import {
   GRAPHILE_WORKER,
@@ -113,6 +113,14 @@ export function taskThrough<P, H extends GraphileTaskHelpers, R>(
   };
 }
 
+/**
+ * The carrier among a job's flags, as its attempt would read it: for a job that something else than graphile-worker
+ * fetched, to give to `runAttempt`. `undefined` for a job without one, empty for one that is damaged. Never throws.
+ */
+export function carrierOf(job: Pick<GraphileJob, "flags">): Carrier | undefined {
+  return carrierIn(job.flags);
+}
+
 // Without a queue's name: a job that runs knows the number of its queue alone.
 function viewOf({ id, task_identifier: name, attempts }: GraphileJob, data: unknown): JobView {
   return { library: GRAPHILE_WORKER, queue: name, name, id: String(id), data, attempt: Math.max(0, attempts - 1) };
@@ -128,7 +136,7 @@ function attemptKey({ id, attempts }: GraphileJob, later = 0): string {
 }
 
 function attemptInfo(job: GraphileJob, previous: SpanContext | undefined, door: Door, view: JobView): HandledJob {
-  const carrier = carrierIn(job.flags);
+  const carrier = carrierOf(job);
   return {
     taskId: String(job.id),
     funcName: job.task_identifier,

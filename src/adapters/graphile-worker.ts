@@ -6,4 +6,4 @@ export {
   type GraphileJobOptions,
   type GraphileJobsAdder,
 } from "./graphile-worker-add.js";
-export { type GraphileTaskHelpers, type GraphileTaskOptions, withTask } from "./graphile-worker-run.js";
+export { carrierOf, type GraphileTaskHelpers, type GraphileTaskOptions, withTask } from "./graphile-worker-run.js";

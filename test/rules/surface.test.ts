@@ -131,6 +131,7 @@ const SURFACE = {
     "addJob",
     "addJobs",
     "bullmqEngine",
+    "carrierOf",
     "type BullmqAddedJob",
     "type BullmqBulkItem",
     "type BullmqBulkJob",
@@ -171,6 +172,7 @@ const SURFACE = {
   "./graphile-worker": [
     "addJob",
     "addJobs",
+    "carrierOf",
     "graphileEngine",
     "type GraphileBulkSpec",
     "type GraphileEngineOptions",

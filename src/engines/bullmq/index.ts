@@ -10,6 +10,7 @@ export {
   type BullmqJobOptions,
   type BullmqJobQueue,
   type BullmqTaskOptions,
+  carrierOf,
   withTask,
 } from "../../adapters/bullmq.js";
 export { withTasks } from "../../instrumentation/bullmq.js";

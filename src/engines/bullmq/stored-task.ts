@@ -89,7 +89,7 @@ export function withoutCarrier(options: Record<string, unknown>): object {
 }
 
 /** The carrier that a job's producer put into its options; anything, where that was none of ours. */
-export function carrierIn({ opts }: BullmqJob): Carrier | undefined {
+export function carrierIn({ opts }: Pick<BullmqJob, "opts">): Carrier | undefined {
   return opts[ENVELOPE_KEY];
 }
 

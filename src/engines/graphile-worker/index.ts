@@ -1,6 +1,7 @@
 export {
   addJob,
   addJobs,
+  carrierOf,
   type GraphileBulkSpec,
   type GraphileJobAdder,
   type GraphileJobOptions,
