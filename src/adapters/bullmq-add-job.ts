@@ -12,9 +12,9 @@ import {
 } from "../core/enqueue.js";
 import { quietly } from "../core/guard.js";
 import { NO_TAGS } from "../core/tags.js";
-import { type Telemetry, telemetryOf } from "../core/telemetry.js";
+import { telemetryOf } from "../core/telemetry.js";
 import { isThenable } from "../core/thenable.js";
-import type { ProducerOptions, TaskTags, TaskTelemetryOptions } from "../core/types.js";
+import type { ProducerOptions, TaskTags } from "../core/types.js";
 import { fieldsOf } from "../core/wire.js";
 import { wishedTelemetry } from "../core/wished-telemetry.js";
 import {
@@ -29,7 +29,7 @@ import {
   withFreshCarrier,
   withoutCarrier,
 } from "../engines/bullmq/stored-task.js";
-import type { Door, JobView } from "./door.js";
+import { type Door, type JobView, telemetryAt } from "./door.js";
 
 /** Stands for the mark of a job that was added without one. */
 const UNMARKED = "";
@@ -63,9 +63,6 @@ export interface Addition {
 
 /** What is heard of a job that was added. */
 const TOLD: EnqueueOptions<unknown> = guarded({ idOf: hearOf });
-
-/** The telemetry of each door. */
-const telemetries = new WeakMap<TaskTelemetryOptions, Telemetry>();
 
 /**
  * Decides how a job is added. `own` are the wishes of a call by hand. A job that has its enqueue span already is passed
@@ -101,12 +98,6 @@ export function additionOf(
 function repeated(options: Record<string, unknown>, name: string, tags: TaskTags = NO_TAGS): object {
   if (tags === NO_TAGS) return withoutCarrier(options);
   return withFreshCarrier(options, inject({ name, tags, relation: "none", context: ROOT_CONTEXT }));
-}
-
-function telemetryAt({ telemetry }: Door): Telemetry {
-  const made = telemetries.get(telemetry) ?? telemetryOf(telemetry);
-  telemetries.set(telemetry, made);
-  return made;
 }
 
 /**

@@ -5,6 +5,7 @@ import {
   checkObject,
   checkRelation,
   checkText,
+  MAX_TEXT,
   namesOf,
   show,
 } from "../core/checks.js";
@@ -12,7 +13,8 @@ import { TaskConfigError } from "../core/errors.js";
 import { warn } from "../core/guard.js";
 import { splitTelemetryOptions, TELEMETRY_KEYS } from "../core/info-keys.js";
 import { copyTags } from "../core/tags.js";
-import { createTelemetry } from "../core/telemetry.js";
+import { createTelemetry, type Telemetry, telemetryOf } from "../core/telemetry.js";
+import { isStorable } from "../core/text.js";
 import { isThenable } from "../core/thenable.js";
 import type { Carrier, GivenTags, TaskRelation, TaskTags, TaskTelemetryOptions } from "../core/types.js";
 
@@ -60,6 +62,8 @@ export interface Door {
   readonly carrier?: (job: JobView) => Carrier | undefined;
   readonly retryStatus?: "error" | "unset";
   readonly producer?: boolean;
+  /** Where a carrier goes that its library has no other place for. Default: nowhere. */
+  readonly carrierIn?: "data";
 }
 
 /** The door of a call that says itself, by its options, what its job is. */
@@ -67,6 +71,9 @@ export const BY_HAND: Door = Object.freeze({ telemetry: Object.freeze({}) });
 
 const FUNCTIONS = ["name", "tags", "ignore", "carrier"] as const;
 const STATUSES: readonly unknown[] = ["error", "unset"];
+
+/** The telemetry of each door. */
+const telemetries = new WeakMap<TaskTelemetryOptions, Telemetry>();
 
 const DOOR_KEYS: ReadonlySet<string> = namesOf<DoorOptions>({
   ...TELEMETRY_KEYS,
@@ -102,6 +109,18 @@ export function doorOf(call: string, options: DoorOptions): Door {
     ...(carrier && { carrier: asked("carrier", carrier, checkCarrier) }),
     ...(relation !== undefined && { relation: relationOf(relation) }),
   });
+}
+
+/** Whether a library's own name, of a job or a queue, can be a task's: a door refuses none. */
+export function isTaskName(name: unknown): name is string {
+  return typeof name === "string" && name !== "" && name.length <= MAX_TEXT && isStorable(name);
+}
+
+/** The telemetry of a door's jobs, made once. */
+export function telemetryAt({ telemetry }: Door): Telemetry {
+  const made = telemetries.get(telemetry) ?? telemetryOf(telemetry);
+  telemetries.set(telemetry, made);
+  return made;
 }
 
 function relationOf(relation: NonNullable<DoorOptions["relation"]>): NonNullable<Door["relation"]> {

@@ -1,13 +1,12 @@
-import { checkFunction, checkObject, MAX_TEXT } from "../core/checks.js";
+import { checkFunction, checkObject } from "../core/checks.js";
 import { enqueueTask } from "../core/enqueue.js";
 import { TaskConfigError } from "../core/errors.js";
 import { splitProducerOptions } from "../core/info-keys.js";
-import { isStorable } from "../core/text.js";
 import type { ProducerOptions, TaskInfo } from "../core/types.js";
 import { fieldsOf, wireCount } from "../core/wire.js";
 import { GRAPHILE_WORKER, type GraphileJobSpec } from "../engines/graphile-worker/library.js";
 import { withCarrier } from "../engines/graphile-worker/stored-task.js";
-import { BY_HAND, type Door, type JobView } from "./door.js";
+import { BY_HAND, type Door, isTaskName, type JobView } from "./door.js";
 
 /** graphile-worker's `WorkerUtils`, `JobHelpers` or `Runner`, or anything else that adds jobs. */
 export interface GraphileJobAdder<J> {
@@ -124,11 +123,7 @@ function additionOf(identifier: string, payload: unknown, given: GraphileJobSpec
 function isLeft(door: Door, { identifier, payload, spec }: Addition): boolean {
   if (spec.flags?.some((flag) => fresh.has(flag)) === true) return true;
   if (door === BY_HAND) return false;
-  return !isName(identifier) || door.ignore?.(viewOf(identifier, payload)) === true;
-}
-
-function isName(identifier: unknown): boolean {
-  return typeof identifier === "string" && identifier !== "" && identifier.length <= MAX_TEXT && isStorable(identifier);
+  return !isTaskName(identifier) || door.ignore?.(viewOf(identifier, payload)) === true;
 }
 
 async function enqueueOne<J>(

@@ -16,7 +16,7 @@ import { type TelemetryWishes, wishedTelemetry } from "./wished-telemetry.js";
 /**
  * The fate that a library has for a job whose handler threw; `undefined` where it goes by the attempts that are left.
  */
-export type Verdict = "deferred" | "failure" | undefined;
+export type Verdict = "deferred" | "retry" | "failure" | undefined;
 
 /** A library's wish that a handler stops. */
 export interface StopRequest {
@@ -80,7 +80,7 @@ async function runHandler<T>(
   const { run, settings } = readAttempt(job, { functionName, telemetry: wished });
   let verdict: Verdict;
   const decide: AttemptSettings["decide"] = (error, task) =>
-    verdict === undefined ? attemptsLeft(error, task) : { outcome: verdict };
+    verdict === undefined ? attemptsLeft(error, task) : { outcome: verdict, delay: undefined };
   const attempt = new RunningAttempt<T>({ ...run, origin: fromRoot(run.origin, job.carrier) }, { ...settings, decide });
   const { task, span } = attempt;
   const handle = (): T | Promise<T> => handler(task);

@@ -73,6 +73,11 @@ export function wrapMethod(Class: unknown, name: string, gate: Gate, wrap: Wrap)
   Object.defineProperty(owner, name, { value: wrapper, writable: true, configurable: true, enumerable });
 }
 
+/** The settings of now for a class, by the gates of one of its methods, which is wrapped. */
+export function openFor(Class: unknown, name: string): () => Door | undefined {
+  return () => openIn(ownerOf(Class, name)?.[name]?.[GATES] ?? []);
+}
+
 function openIn(gates: readonly Gate[]): Door | undefined {
   for (let index = gates.length - 1; index >= 0; index -= 1) {
     const door = gates[index]?.door();

@@ -17,6 +17,7 @@ import { watchBundle } from "./bundled.js";
 import { patchGraphile } from "./graphile-worker.js";
 import { loadedModules } from "./loaded.js";
 import type { Gate } from "./patch.js";
+import { type PgBossOptions, patchPgBoss, withPlace } from "./pg-boss.js";
 
 /** Wraps what a module exports, in place, or in a module that it returns to take its place. */
 type Patch = (module: object, gate: Gate) => unknown;
@@ -26,13 +27,15 @@ interface Library {
   /** The package's name. */
   readonly name: string;
   /** Its key in {@link TaskInstrumentationConfig}. */
-  readonly key: "bullmq" | "graphileWorker";
+  readonly key: "bullmq" | "pgBoss" | "graphileWorker";
   readonly versions: string[];
   /** Its files that are patched when they are loaded, as paths in the package; the first is its main one. */
   readonly files: readonly (readonly [path: string, patch: Patch])[];
 }
 
 const LIBRARIES: readonly Library[] = [
+  // its main file has other paths in other releases, and none of its other files is patched
+  { name: "pg-boss", key: "pgBoss", versions: [">=12.0.0"], files: [["dist/index.js", patchPgBoss]] },
   {
     name: "graphile-worker",
     key: "graphileWorker",
@@ -56,6 +59,11 @@ const LIBRARIES: readonly Library[] = [
 export interface TaskInstrumentationConfig extends DoorOptions, InstrumentationConfig {
   /** Whether jobs of BullMQ are tasks. Default `true`. */
   bullmq?: boolean | undefined;
+  /**
+   * Whether jobs of pg-boss are tasks; `{ carrier: "data" }` puts a carrier into the data of a job where an instance has
+   * no trace column of this library's. Default `true`.
+   */
+  pgBoss?: boolean | PgBossOptions | undefined;
   /** Whether jobs of graphile-worker are tasks. Default `true`. */
   graphileWorker?: boolean | undefined;
 }
@@ -154,10 +162,11 @@ export class TaskInstrumentation extends InstrumentationBase<TaskInstrumentation
 }
 
 function doorOfConfig({ enabled: _enabled, ...config }: TaskInstrumentationConfig): Door {
-  const { bullmq = true, graphileWorker = true, ...options } = config;
-  for (const [key, value] of Object.entries({ bullmq, graphileWorker })) {
+  const { bullmq = true, pgBoss = true, graphileWorker = true, ...options } = config;
+  const isPlaced = typeof pgBoss === "object" && pgBoss !== null;
+  for (const [key, value] of Object.entries({ bullmq, graphileWorker, ...(!isPlaced && { pgBoss }) })) {
     if (typeof value !== "boolean")
       throw new TaskConfigError(`${key}: expected true or false, received ${show(value)}`);
   }
-  return doorOf("new TaskInstrumentation()", options);
+  return withPlace(doorOf("new TaskInstrumentation()", options), pgBoss);
 }

@@ -6,7 +6,7 @@ import { beforeAll, describe, expect, inject, test } from "vitest";
 import { bundleSize } from "../../bench/harness/bundle-size.js";
 
 /** What all share, what those for queue libraries share, and what one of these shares with the instrumentation. */
-const SHARED = ["core", "libraries", "bullmq", "graphile-worker"];
+const SHARED = ["core", "libraries", "bullmq", "graphile-worker", "pg-boss"];
 const MAX_CORE_BYTES = 20 * 1_024;
 
 interface SourceMap {

@@ -161,12 +161,16 @@ const SURFACE = {
     "withTasks",
   ],
   "./pg-boss": [
+    "carrierOf",
+    "inTask",
     "pgBossEngine",
     "sendJob",
+    "type PgBossDoorOptions",
     "type PgBossEngineOptions",
     "type SendJobOptions",
     "type TaskJob",
     "withCarrier",
+    "withTasks",
     "workTask",
   ],
   "./graphile-worker": [

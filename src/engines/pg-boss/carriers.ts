@@ -39,6 +39,11 @@ export function takeApart(stored: unknown): (CarriedData & { readonly carrier: C
   return { data, carrier: carrier as Carrier };
 }
 
+/** Whether a job's data has a carrier that was made for the job of this id. Never throws. */
+export function isCarried(data: unknown, id: string): boolean {
+  return addressee(takeApart(data)?.carrier).id === id;
+}
+
 /**
  * Tells a queue's own carriers from data that looks like one: it may be the body of a request that a service passed
  * on. All jobs of a schedule bear the carrier of the schedule, which names none of them.

@@ -1,10 +1,12 @@
 import type { TaskRoute } from "../../core/attributes.js";
-import { warn } from "../../core/guard.js";
+import { safely, warn } from "../../core/guard.js";
+import type { Carrier } from "../../core/types.js";
 import { wireTime } from "../../core/wire.js";
 import { isUnavailable, sqlStateOf } from "../outage.js";
+import { untraced } from "../untraced.js";
 
 /** Value of `task.engine`, and of `messaging.system`, for which there is no convention. */
-const PG_BOSS = "pg-boss";
+export const PG_BOSS = "pg-boss";
 /** The classes of a value that PostgreSQL cannot keep: a data exception, or a limit exceeded. */
 const CONTENT = /^(22|54)/;
 /** The table, the schema, the function or the type of a statement is not there, so that it did nothing. */
@@ -13,6 +15,8 @@ const NO_QUEUE = /^Queue .+ does not exist/;
 const NO_DATABASE = "3D000";
 /** Beyond what PostgreSQL can add to a date. */
 const MAX_DELAY_MS = 1e13;
+/** On the options of calls that this library makes by itself, whichever copy of it does. */
+const OWN_CALL = Symbol.for("otel-taskflow.own-call");
 /** How many engines use an instance of pg-boss. */
 const users = new WeakMap<PgBossInstance, number>();
 
@@ -88,6 +92,11 @@ export interface PgBossInstance extends Scheduler {
   retry(name: string, id: string): Promise<unknown>;
 }
 
+/** The part of an instance of pg-boss by which its tables are read. */
+interface Database {
+  getDb?(): { executeSql(text: string, values: unknown[]): Promise<{ rows: { id: string; carrier: unknown }[] }> };
+}
+
 export interface FetchQuery {
   readonly batchSize: number;
   readonly includeMetadata?: true;
@@ -121,6 +130,16 @@ export function routeOf(queue: string): TaskRoute {
   return { engine: PG_BOSS, system: PG_BOSS, destination: queue };
 }
 
+/** Marks the options of a call of this library's own, whose jobs are tasks already. */
+export function ownCall<Options extends object>(options: Options): Options {
+  return { ...options, [OWN_CALL]: true };
+}
+
+/** Whether a call with these options is this library's own. */
+export function isOwnCall(options: unknown): boolean {
+  return OWN_CALL in Object(options);
+}
+
 /** Names the very claim of a fetched job, so that nothing is settled which another worker has claimed since. */
 export function claimOf(job: FetchedJob): JobClaim {
   return takesClaims(job) ? { id: job.id, retryCount: job.retryCount } : job.id;
@@ -149,6 +168,26 @@ export function dueTime(startAfter: unknown): number | undefined {
 export function secondsUntil(dueAt: number): number {
   const delay = Math.min(dueAt - Date.now(), MAX_DELAY_MS);
   return Math.max(0, Math.ceil(delay)) / 1000;
+}
+
+/** What the trace column of each of these jobs holds, as pg-boss 12.38 names it. Rejects when the database does. */
+export async function carriersOf(
+  boss: Database,
+  schema: string,
+  queue: string,
+  jobs: readonly Pick<AddressedJob, "id">[],
+): Promise<(Carrier | undefined)[]> {
+  const text = `select id, trace_context as carrier from ${schema}.job where name = $1 and id = any($2::uuid[])`;
+  const answer = await untraced(() => boss.getDb?.().executeSql(text, [queue, jobs.map(({ id }) => id)]));
+  const carriers = new Map(answer?.rows.map(({ id, carrier }) => [id, carrierIn(carrier)]));
+  return jobs.map(({ id }) => carriers.get(id));
+}
+
+// A database driver may hand JSON back as a text.
+function carrierIn(stored: unknown): Carrier | undefined {
+  const value: unknown = typeof stored === "string" ? safely("reading a carrier", () => JSON.parse(stored)) : stored;
+  // whoever reads a carrier believes nothing of it
+  return typeof value === "object" && value !== null ? (value as Carrier) : undefined;
 }
 
 /**

@@ -16,6 +16,7 @@ import {
   isOutage,
   type JobQuery,
   listenTo,
+  ownCall,
   type PgBossInstance,
   secondsUntil,
   takesClaims,
@@ -195,14 +196,14 @@ export class Store {
 
   async #fetchAny(query: FetchQuery): Promise<StoredTask[]> {
     const whole = { ...query, includeMetadata: true } as const;
-    const jobs = await this.#fetching.await(this.#onQueue((boss, queue) => boss.fetch(queue, whole)));
+    const jobs = await this.#fetching.await(this.#onQueue((boss, queue) => boss.fetch(queue, ownCall(whole))));
     this.#areNew = jobs.length === query.batchSize && jobs.every((job) => takesClaims(job) && isNew(job));
     return await Promise.all(jobs.map((job) => this.#reader.read(job)));
   }
 
   // Metadata are most of a job's columns, and say nothing of a new one. Of the others in between they are asked for.
   async #fetchNew(query: FetchQuery): Promise<StoredTask[]> {
-    const jobs = await this.#fetching.await(this.#onQueue((boss, queue) => boss.fetch(queue, query)));
+    const jobs = await this.#fetching.await(this.#onQueue((boss, queue) => boss.fetch(queue, ownCall(query))));
     this.#areNew = jobs.length === query.batchSize;
     const read = (job: BriefJob): StoredTask | Promise<StoredTask | undefined> => {
       if (isNew(job)) return this.#reader.readNew(job);
@@ -228,7 +229,9 @@ export class Store {
 
   // One statement for all. It names those that it has stored: of the others, a task of the same id is live.
   async #insert(jobs: readonly NewJob[]): Promise<boolean[]> {
-    const inserted = await this.#ask((boss, queue) => boss.insert(queue, [...jobs], { returnId: true }));
+    const inserted = await this.#ask((boss, queue) =>
+      boss.insert(queue, [...jobs], ownCall({ returnId: true as const })),
+    );
     const ids = new Set(inserted);
     return jobs.map(({ id }) => ids.has(id));
   }
