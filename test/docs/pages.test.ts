@@ -14,6 +14,7 @@ interface Program {
 
 const PAGES = [
   "README.md",
+  "docs/adopting-from.md",
   "docs/options.md",
   "docs/questions.md",
   "docs/telemetry.md",
@@ -65,7 +66,7 @@ function constant(output: string): string[] {
 }
 
 test("there are programs, and most of them print something", () => {
-  expect([programs.length, programs.filter(({ output }) => output !== "").length]).toEqual([4, 3]);
+  expect([programs.length, programs.filter(({ output }) => output !== "").length]).toEqual([5, 4]);
 });
 
 test.each(programs)("the program in $title prints what the page says", async ({ title, code, output }) => {

@@ -1,6 +1,13 @@
 import type { SQSClient } from "@aws-sdk/client-sqs";
 import type { EachMessagePayload, Message, Producer } from "kafkajs";
 import { beforeEach, describe, expect, it, onTestFinished, vi } from "vitest";
+import {
+  type BeeJob,
+  type BeeQueue,
+  enqueueOrder as enqueueInBee,
+  type Stored,
+  work,
+} from "../../examples/recipes/bee-queue.js";
 import { enqueueOrder as enqueueInKafka, handle } from "../../examples/recipes/kafka.js";
 import { enqueueOrder as enqueueInSqs, workOnBatch } from "../../examples/recipes/sqs.js";
 import { startTelemetry, type TestTelemetry } from "../support/telemetry.js";
@@ -133,5 +140,52 @@ describe("the recipe for Kafka", () => {
     await deliver();
     expect(Date.now()).toBeGreaterThan(dueAt - 10); // timers keep another time than clocks
     expect(told(telemetry)).toEqual([[1, "success"]]);
+  });
+});
+
+describe("the recipe for bee-queue", () => {
+  /** Keeps one job, and runs it as bee-queue does: each failure takes one of its retries, until there is none. */
+  function fakeBee(): BeeQueue & { run(): Promise<void> } {
+    let handler: (job: BeeJob) => Promise<unknown> = async () => {};
+    let job: BeeJob = { id: "", data: { carrier: {}, data: { id: 0 } }, options: { retries: 0 } };
+    return {
+      createJob: (data: Stored) => ({
+        retries: (retries) => ({
+          save: async () => {
+            job = { id: "1", data: JSON.parse(JSON.stringify(data)), options: { retries } };
+            return job;
+          },
+        }),
+      }),
+      process: (given) => {
+        handler = given;
+      },
+      async run() {
+        for (let retries = job.options.retries; retries >= 0; retries -= 1) {
+          const failed = await handler({ ...job, options: { retries } }).then(
+            () => false,
+            () => true,
+          );
+          if (!failed) return;
+        }
+      },
+    };
+  }
+
+  it("carries the task beside the data, under the job's id, and counts its attempts", async () => {
+    const queue = fakeBee();
+    work(queue);
+    await enqueueInBee(queue, { id: -1 }, "pro");
+    await queue.run();
+    expect(told(telemetry)).toEqual([
+      [0, "retry"],
+      [1, "retry"],
+      [2, "failure"],
+    ]);
+    const enqueued = telemetry.span("enqueue shipOrder");
+    for (const attempt of telemetry.named("process shipOrder")) {
+      expect(attempt.parentSpanContext?.spanId).toBe(enqueued.spanContext().spanId);
+      expect(attempt.attributes).toMatchObject({ "task.id": "1", "task.tag.plan": "pro" });
+    }
   });
 });
