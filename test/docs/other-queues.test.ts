@@ -14,8 +14,8 @@ const programs = blocks.flatMap(({ language, text: code }, index) => {
   return language === "ts" && next?.language === "text" ? [{ index, code, output: next.text }] : [];
 });
 
-test("there is a program for callbacks, for methods and for a queue of your own", () => {
-  expect(programs).toHaveLength(3);
+test("there is a program for callbacks, for methods, for a queue of your own and for jobs that are settled elsewhere", () => {
+  expect(programs).toHaveLength(4);
 });
 
 test.each(programs)(
