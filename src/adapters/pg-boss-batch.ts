@@ -71,7 +71,7 @@ export function workerOf(
   const hides = isOpen && includeMetadata === false;
   const settles = isOpen && perJobResults === false && transactional === false && settlesEach(boss);
   const worker: Worker = {
-    ...{ boss, queue, settles, functionName: handler.name, tellsEach: perJobResults === true },
+    ...{ boss, queue, settles, functionName: handler.name, tellsEach: perJobResults === true && settlesEach(boss) },
     ...{ carriers: new Carriers(boss, queue), failed: new Recent(), runners: new WeakMap() },
   };
   const run = async (jobs: TaskJob[], ...rest: unknown[]): Promise<unknown> => {
