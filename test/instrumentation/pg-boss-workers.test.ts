@@ -7,7 +7,10 @@ import { startMetrics } from "../support/metrics.js";
 import { describeUnavailable } from "../support/unavailable.js";
 import { backend, type Lab, openBare, openLab, traceOf } from "./pg-boss-lab.js";
 
-const { PgBoss } = withTasks(pgBoss, { carrier: ({ data }) => Reflect.get(Object(data), "carrier") });
+const { PgBoss } = withTasks(pgBoss, {
+  carrier: ({ data }) => Reflect.get(Object(data), "carrier"),
+  tags: ({ data }) => ({ n: Reflect.get(Object(data), "n") }),
+});
 const TITLE = "workers of a wrapped pg-boss";
 afterAll(() => backend.close());
 
@@ -278,6 +281,16 @@ function carrierCases(): void {
       [[1, 2], { plan: "pro" }],
     ]);
     expect([lab.named(`enqueue ${lab.queue}`).length, traceOf(lab.span(`process ${lab.queue}`))]).toEqual([1, traceId]);
+  });
+
+  test("which jobs of one insert share leaves each of them its own tags", async () => {
+    const lab = await openLab(PgBoss);
+    const seen: unknown[] = [];
+    await lab.boss.insert(lab.queue, [{ data: { n: 1 } }, { data: { n: 2 } }]);
+    await lab.work(async ([job]) => void seen.push([job?.data, task()?.tags]));
+    await once(lab, 2);
+    expect(seen).toHaveLength(2);
+    expect(seen).toEqual(expect.arrayContaining([1, 2].map((n) => [{ n }, { n: String(n) }])));
   });
 
   test("can be had of jobs that are fetched by hand, which are nobody's attempts", async () => {
