@@ -1,12 +1,16 @@
-import { checkFunction, checkObject } from "../core/checks.js";
-import { enqueueTask } from "../core/enqueue.js";
+import type { TaskRoute } from "../core/attributes.js";
+import { inject } from "../core/carrier.js";
+import { checkFunction, checkObject, checkOptional, checkRelation, checkText } from "../core/checks.js";
+import { type EnqueueOptions, enqueue, guarded, requestOf } from "../core/enqueue.js";
 import { TaskConfigError } from "../core/errors.js";
 import { splitProducerOptions } from "../core/info-keys.js";
-import type { ProducerOptions, TaskInfo } from "../core/types.js";
+import { type Telemetry, telemetryOf } from "../core/telemetry.js";
+import type { ProducerOptions } from "../core/types.js";
 import { fieldsOf, wireCount } from "../core/wire.js";
+import { wishedTelemetry } from "../core/wished-telemetry.js";
 import { GRAPHILE_WORKER, type GraphileJobSpec } from "../engines/graphile-worker/library.js";
 import { withCarrier } from "../engines/graphile-worker/stored-task.js";
-import { BY_HAND, type Door, isTaskName, type JobView } from "./door.js";
+import { BY_HAND, type Door, isTaskName, type JobView, telemetryAt } from "./door.js";
 
 /** graphile-worker's `WorkerUtils`, `JobHelpers` or `Runner`, or anything else that adds jobs. */
 export interface GraphileJobAdder<J> {
@@ -35,6 +39,11 @@ interface Addition {
   readonly spec: GraphileJobSpec;
   readonly own: ProducerOptions;
 }
+
+const ROUTE: TaskRoute = { engine: GRAPHILE_WORKER, system: GRAPHILE_WORKER, destination: undefined };
+
+/** What is heard of a job that was added. */
+const TOLD: EnqueueOptions<unknown> = guarded({ idOf, isStored });
 
 /** The flags of jobs that are just being added here: whoever adds such a job is inside of another wrapper. */
 const fresh = new Set<string>();
@@ -132,18 +141,26 @@ async function enqueueOne<J>(
   add: (spec: GraphileJobSpec) => Promise<J>,
 ): Promise<J> {
   const view = viewOf(identifier, payload);
-  // a door refuses nothing: what is odd about a job is for graphile-worker to judge
-  const maxAttempts = door === BY_HAND ? spec.maxAttempts : wireCount(spec.maxAttempts) || undefined;
-  const task: TaskInfo = {
-    tags: own.tags ?? door.tags?.(view),
-    relation: own.relation ?? door.relation?.(view),
-    baggage: own.baggage ?? door.telemetry.baggage,
-    tracerProvider: own.tracerProvider ?? door.telemetry.tracerProvider,
-    meterProvider: own.meterProvider ?? door.telemetry.meterProvider,
-    ...{ funcName: identifier, engine: GRAPHILE_WORKER, system: GRAPHILE_WORKER },
-    ...{ maxAttempts, delay: delayUntil(spec.runAt) },
+  const request = requestOf({ tags: own.tags ?? door.tags?.(view), delay: delayUntil(spec.runAt) });
+  const settings = {
+    name: checkText("funcName", identifier),
+    maxAttempts: door === BY_HAND ? checkMaxAttempts(spec) : wireCount(spec.maxAttempts) || undefined,
+    relation: checkRelation(own.relation ?? door.relation?.(view) ?? "parent"),
+    route: ROUTE,
+    telemetry: telemetryFor(door, view, own),
   };
-  return await enqueueTask(task, (carrier) => freshly(withCarrier(spec, carrier), add), { idOf, isStored });
+  return await enqueue(request, settings, (origin) => freshly(withCarrier(spec, inject(origin)), add), TOLD);
+}
+
+// A door refuses nothing: what is odd about a job is for graphile-worker to judge.
+function checkMaxAttempts({ maxAttempts }: GraphileJobSpec): number | undefined {
+  return checkOptional("maxAttempts", maxAttempts, { min: 1, integer: true });
+}
+
+function telemetryFor(door: Door, view: JobView, own: ProducerOptions): Telemetry {
+  const { baggage, tracerProvider, meterProvider } = own;
+  const asked = door === BY_HAND ? telemetryOf({ baggage, tracerProvider, meterProvider }) : telemetryAt(door);
+  return wishedTelemetry(asked, { label: door.name?.(view) });
 }
 
 async function freshly<J>(

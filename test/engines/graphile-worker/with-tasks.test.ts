@@ -5,7 +5,9 @@ import { Logger, type TaskList } from "graphile-worker";
 import { getTaskContext, TaskManager } from "otel-taskflow";
 import { addJob, graphileEngine, withTask, withTasks } from "otel-taskflow/graphile-worker";
 import { describe, expect, onTestFinished, test, vi } from "vitest";
+import { startMetrics } from "../../support/metrics.js";
 import { postgresUrl } from "../../support/servers.js";
+
 import { startTelemetry, type TestTelemetry } from "../../support/telemetry.js";
 import { describeUnavailable } from "../../support/unavailable.js";
 import { createDatabase, dropDatabase, queryOnce } from "./database.js";
@@ -102,6 +104,21 @@ function cases(version: Version): void {
     expect(spans.map(({ attributes }) => attributes["task.outcome"])).toEqual(["retry", "success"]);
     expect(spans.map(({ attributes }) => attributes["task.attempt"])).toEqual([0, 1]);
     expect(telemetry.named("enqueue filed")).toEqual([]);
+  });
+
+  test("the label that the options give is in the enqueue span and its count too, by one tracer for all", async () => {
+    const [telemetry, metrics] = [startTelemetry(), startMetrics()];
+    const getTracer = vi.fn((name: string, of?: string) => telemetry.provider.getTracer(name, of));
+    const options = { name: () => "crawl", tracerProvider: { getTracer } };
+    const utils = await withTasks(GRAPHILE[version], options).makeWorkerUtils(await open());
+    onTestFinished(() => utils.release());
+    const { id } = await utils.addJob("crawl-1", {});
+    await utils.addJob("crawl-2", {});
+    const [first] = telemetry.named("enqueue crawl");
+    expect(first?.attributes).toMatchObject({ "task.name": "crawl-1", "task.id": id });
+    const enqueued = (await metrics.collect()).get("task.enqueued")?.dataPoints;
+    expect(enqueued?.map(({ attributes, value }) => [attributes["task.name"], value])).toEqual([["crawl", 2]]);
+    expect(getTracer).toHaveBeenCalledTimes(1);
   });
 
   test("a run of the crontab says so, in a trace of its own, under the label that the options give", async () => {
