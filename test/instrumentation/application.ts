@@ -10,7 +10,7 @@ const SOURCES = fileURLToPath(new URL("../../src/", import.meta.url));
 const PROGRAMS = fileURLToPath(new URL("./programs/", import.meta.url));
 const ENTRIES = { ".": "index", "./instrumentation": "instrumentation/index", "./bullmq": "engines/bullmq/index" };
 const FORMATS = { import: "esm", require: "cjs" } as const;
-const ENDS_WITHIN_MS = 30_000;
+const ENDS_WITHIN_MS = 60_000;
 
 export type Environment = Readonly<Record<string, string>>;
 

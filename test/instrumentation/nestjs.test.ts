@@ -9,7 +9,7 @@ interface Served {
   readonly spans: readonly { name: string; attempt?: number; outcome?: string; inTrace: boolean }[];
 }
 
-const SLOW = { timeout: 60_000 };
+const SLOW = { timeout: 90_000 };
 
 describeApplications(
   "a NestJS application with @nestjs/bullmq",

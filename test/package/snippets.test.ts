@@ -40,7 +40,7 @@ test("the programs of the pages and an example run in a fresh folder, saved as .
   const runs = await Promise.all(programs.map(({ file }) => run(file)));
   expect(runs.map(({ code, stderr }) => ({ code, stderr }))).toEqual(runs.map(() => ({ code: 0, stderr: "" })));
   expect(runs.map(({ stdout }) => lines(stdout))).toEqual(programs.map(({ output }) => lines(output)));
-  expect(programs).toHaveLength(4);
+  expect(programs).toHaveLength(5);
   expect(await run(`${example}.mts`)).toMatchObject({
     code: 0,
     stderr: "",

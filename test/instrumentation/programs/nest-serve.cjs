@@ -121,7 +121,7 @@ exports.serve = async function serve({ nestCommon, nestCore, nestBullmq, nestCls
     const added = [];
     for (const [at, name] of jobs) added.push([at, await queueOf(names[at]).add(name, {})]);
     span.end();
-    const finished = added.map(([at, job]) => job.waitUntilFinished(events[at], 20_000));
+    const finished = added.map(([at, job]) => job.waitUntilFinished(events[at], 50_000));
     return { values: await Promise.all(finished), traceId: span.spanContext().traceId };
   });
   await Promise.all(events.map((one) => one.close()));
