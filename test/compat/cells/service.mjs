@@ -5,7 +5,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { context, propagation, trace } from "@opentelemetry/api";
 import * as bullmq from "bullmq";
 import { getTaskContext, TaskManager, taskLog } from "otel-taskflow";
-import { bullmqEngine } from "otel-taskflow/bullmq";
+import { bullmqEngine, withTasks } from "otel-taskflow/bullmq";
 
 const ATTEMPT = 50;
 const queue = `compat-${process.env.CELL}-${process.pid}`;
@@ -23,6 +23,7 @@ const managers = {
     ...options,
     engine: bullmqEngine({ Queue: bullmq.Queue, Worker: bullmq.Worker, connection, queue }),
   }),
+  adopted: adoptedQueue(`${queue}-adopted`),
 };
 const running = Object.entries(managers).map(([engine, tasks]) => ({ engine, tasks, ...define(engine, tasks) }));
 await managers.bullmq.work();
@@ -46,8 +47,40 @@ process.once("message", async () => {
   await cleaner.obliterate({ force: true });
   await cleaner.close();
   const held = await flush();
-  process.send({ seen, troubles, held, api: import.meta.resolve("@opentelemetry/api") }, () => process.exit(0));
+  const { metadata } = managers.adopted;
+  process.send({ seen, troubles, held, metadata, api: import.meta.resolve("@opentelemetry/api") }, () =>
+    process.exit(0),
+  );
 });
+
+/** A queue and a worker that know nothing of tasks, in the form of a manager. */
+function adoptedQueue(name) {
+  const handlers = new Map();
+  const { Queue, Worker } = withTasks(bullmq, { ...options, tags: ({ data }) => data.tags });
+  const jobs = new Queue(name, { connection });
+  const worker = new Worker(name, (job) => handlers.get(job.name)(job.data.argument), { connection, concurrency: 10 });
+  const manager = {
+    metadata: [],
+    task({ name, retries = 0, delay = 0 }, fn) {
+      handlers.set(name, fn);
+      return { name, retry: { attempts: retries + 1, backoff: delay } };
+    },
+    async addTask({ name, retry }, [argument], { tags }) {
+      return (await jobs.add(name, { argument, tags }, retry)).id;
+    },
+    async idle() {
+      while ((await jobs.getJobCountByTypes("wait", "active", "delayed")) > 0) await sleep(20);
+    },
+    async shutdown() {
+      // what the vendor's own instrumentation of BullMQ stored with each job
+      manager.metadata.push(...(await jobs.getCompleted()).map(({ opts }) => opts.telemetry?.metadata ?? ""));
+      await worker.close();
+      await jobs.obliterate({ force: true });
+      await jobs.close();
+    },
+  };
+  return manager;
+}
 
 /** One task that fails once, and one that only looks around. */
 function define(engine, tasks) {
