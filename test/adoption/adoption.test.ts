@@ -1,8 +1,8 @@
 import { beforeAll, describe, expect, test } from "vitest";
-import type { Attributes } from "../e2e/otlp-json.js";
 import { outline, pointsOf } from "../e2e/queries.js";
 import { postgresUrl, redisUrl } from "../support/servers.js";
 import { describeUnavailable } from "../support/unavailable.js";
+import { expectedIn } from "./expected.js";
 import { buildService, FORMATS, type Format, type Served, serveOrder } from "./service.js";
 
 const TITLE = "a service that adds one line to its set-up of OpenTelemetry";
@@ -14,49 +14,12 @@ const unavailable = noRedis.unavailable ?? noPostgres.unavailable;
 
 /** A level of pino's. */
 const INFO = 30;
-/** The jobs of the order's own request; the others come from a scheduler and a crontab. */
-const OF_REQUEST = ["receipt", "created", "paid", "shipped", "page", "album", "resize", "archive"];
-const OF_SCHEDULES = ["digest", "sweep"];
-const JOBS = [...OF_REQUEST, ...OF_SCHEDULES].sort();
-/** What is below the span of the request, in the order of its lines. */
-const TREE = `
-producer enqueue album
-  consumer process album (attempt 0)
-    client POST
-  producer enqueue page
-    consumer process page (attempt 0)
-      internal continue page
-        client POST
-  producer enqueue page
-    consumer process page (attempt 0)
-      internal continue page
-        client POST
-producer enqueue created
-  consumer process created (attempt 0)
-    client POST
-producer enqueue paid
-  consumer process paid (attempt 0)
-producer enqueue receipt
-  consumer process receipt (attempt 0)
-    client POST
-  consumer process receipt (attempt 1)
-    client POST
-producer enqueue resize
-  consumer process resize (attempt 0)
-    client POST
-  consumer process resize (attempt 1)
-    client POST
-    producer enqueue archive
-      consumer process archive (attempt 0)
-        client POST
-producer enqueue shipped
-  consumer process shipped (attempt 0)
-    client POST`;
-
 if (unavailable !== undefined) describeUnavailable(TITLE, unavailable);
 else describe.each(Object.keys(FORMATS) as Format[])(`${TITLE} (%s)`, cases);
 
 function cases(format: Format): void {
+  const { ofRequest, ofSchedules, inBatches, putOff, counts, tree } = expectedIn(format);
+  const all = [...ofRequest, ...ofSchedules].sort();
   let before: Served;
   let after: Served;
   beforeAll(async () => {
@@ -79,11 +42,13 @@ function cases(format: Format): void {
   });
 
   test("has a task in every handler, and in the helpers that it calls", () => {
-    for (const { job, id, where, task } of after.steps)
-      expect({ where, ...task }).toMatchObject({ where, taskId: id, funcName: job });
+    for (const { job, id, task } of after.steps) {
+      if (inBatches.includes(job)) expect(task).toBeUndefined();
+      else expect(task).toMatchObject({ taskId: id, funcName: job });
+    }
     for (const where of ["handler", "helper"]) {
       const jobs = after.steps.filter((step) => step.where === where).map(({ job }) => job);
-      expect([...new Set(jobs)].sort()).toEqual(JOBS);
+      expect([...new Set(jobs)].sort()).toEqual(all);
     }
     expect(before.steps.filter(({ task }) => task !== undefined)).toEqual([]);
   });
@@ -105,24 +70,25 @@ function cases(format: Format): void {
       spans.filter(({ traceId }) => traceId === request?.traceId),
       request?.spanId,
     );
-    expect(lines.map((line) => line.replace("shop: ", ""))).toEqual(TREE.split("\n").slice(1));
-    // what was put off goes on in a trace of its own
+    expect(lines.map((line) => line.replace("shop: ", ""))).toEqual(tree);
+    // what was put off goes on in a trace of its own, and a batch has one
+    const elsewhere = [putOff, ...inBatches];
     const jobs = after.calls.filter(({ traceId }) => traceId === request?.traceId).map(({ job }) => job);
-    expect([...new Set(jobs)].sort()).toEqual(OF_REQUEST.filter((job) => job !== "paid").sort());
+    expect([...new Set(jobs)].sort()).toEqual(ofRequest.filter((job) => !elsewhere.includes(job)).sort());
   });
 
   test("gives each run of a schedule, and each run that was put off, a trace of its own", () => {
     const roots = after.telemetry.spans.filter(({ kind, parentSpanId }) => kind === "consumer" && !parentSpanId);
     const facts = roots.map(({ name, attributes, links }) => [name, attributes["task.trigger"], links.length]);
     expect(new Set(facts.map(String))).toEqual(
-      new Set(["process digest,schedule,0", "process sweep,schedule,0", "process paid,,1"]),
+      new Set([...ofSchedules.map((job) => `process ${job},schedule,0`), `process ${putOff},,1`]),
     );
   });
 
   test("has the task in each line that its logger writes for one", () => {
     const told = after.lines.filter(({ msg }) => msg !== "listening");
-    for (const { job, task_name } of told) expect(task_name).toBe(job);
-    expect([...new Set(told.map(({ task_name }) => task_name))].sort()).toEqual(JOBS);
+    for (const { job = "", task_name } of told) expect(task_name).toBe(inBatches.includes(job) ? undefined : job);
+    expect([...new Set(told.map(({ job }) => job))].sort()).toEqual(all);
     const ofReceipt = told.filter(({ job, level }) => job === "receipt" && level === INFO);
     expect(ofReceipt.map(({ task_attempt }) => task_attempt)).toEqual([0, 1]);
   });
@@ -130,29 +96,26 @@ function cases(format: Format): void {
   test("counts each task once where it is added and once where it ends", () => {
     const countsOf = (metric: string) =>
       pointsOf(after.telemetry.metrics, metric)
-        .filter(({ attributes }) => attributes["task.name"] !== "sweep")
+        // a schedule by the minute has one more where a minute begins meanwhile
+        .filter(({ attributes }) => !["sweep", "nightly"].includes(String(attributes["task.name"])))
         .map(({ attributes, value }) => [attributes["task.name"], attributes["task.outcome"] ?? "", value].join(" "))
         .sort();
     const counted = (jobs: readonly string[], outcome: string) =>
-      jobs.map((job) => `${job} ${outcome} ${job === "page" ? 2 : 1}`).sort();
-    expect(countsOf("task.enqueued")).toEqual(counted(OF_REQUEST, ""));
-    expect(countsOf("task.finished")).toEqual(counted([...OF_REQUEST, "digest"], "success"));
+      jobs.map((job) => `${job} ${outcome} ${counts[job] ?? 1}`).sort();
+    expect(countsOf("task.enqueued")).toEqual(counted(ofRequest, ""));
+    expect(countsOf("task.finished")).toEqual(counted([...ofRequest, "digest"], "success"));
     expect(before.telemetry.metrics.filter(({ name }) => name.startsWith("task."))).toEqual([]);
   });
 
   test("keeps in Redis what it kept before, and one key more in the options of each job that is added", () => {
     expect(after.redis.entries).toEqual(before.redis.entries);
-    const added = after.telemetry.spans.filter(({ name, attributes }) => isAdded(name, attributes, "bullmq"));
-    expect([before.redis.carriers, after.redis.carriers, added.length]).toEqual([0, 7, 7]);
+    expect([before.redis.carriers, after.redis.carriers]).toEqual([0, 7]);
   });
 
-  test("keeps in PostgreSQL what it kept before, and a flag more with each job that is added", () => {
+  test("keeps in PostgreSQL what it kept before, and with each job that is added a flag or a trace column more", () => {
     expect(after.rows.entries).toEqual(before.rows.entries);
-    const added = after.telemetry.spans.filter(({ name, attributes }) => isAdded(name, attributes, "graphile-worker"));
-    expect([before.rows.carriers, after.rows.carriers, added.length]).toEqual([0, 2, 2]);
+    expect(after.jobs.entries).toEqual(before.jobs.entries);
+    expect([after.rows.carriers, after.jobs.carriers]).toEqual([2, FORMATS[format].hasPgBoss ? 3 : 0]);
+    expect([before.rows.carriers, before.jobs.carriers]).toEqual([0, 0]);
   });
-}
-
-function isAdded(name: string, attributes: Attributes, engine: string): boolean {
-  return name.startsWith("enqueue ") && attributes["task.engine"] === engine;
 }

@@ -12,13 +12,13 @@ import { createDatabase, dropDatabase } from "../engines/graphile-worker/databas
 import type { Version } from "../engines/graphile-worker/versions.js";
 import { type Application, createApplication } from "../instrumentation/application.js";
 import { type PartnerCall, startPartner } from "./partner.js";
-import { type Dump, prepareRows, readRows, takeRedis } from "./stores.js";
+import { type Dump, prepareRows, readJobs, readRows, takeRedis } from "./stores.js";
 
 const SOURCES = fileURLToPath(new URL("./service/", import.meta.url));
-const FILES = ["otel", "server", "queues", "mail", "webhooks", "render", "partner", "steps", "log"];
+const FILES = ["otel", "server", "queues", "mail", "webhooks", "render", "statements", "partner", "steps", "log"];
 const TASKS = ["resize", "archive", "sweep"];
 /** The jobs that the partner has no time for at first, so that they are tried again. */
-const TRIED_TWICE = ["receipt", "resize"];
+const TRIED_TWICE = ["receipt", "resize", "statement"];
 /** How often the partner hears of each job, which is once for each attempt that gets so far. */
 const CALLS = {
   receipt: 2,
@@ -32,6 +32,7 @@ const CALLS = {
   archive: 1,
   sweep: 1,
 };
+const CALLS_OF_PG_BOSS = { statement: 2, export: 2, nightly: 1 };
 const DONE_WITHIN_MS = 60_000;
 const ORDER = 7;
 
@@ -42,15 +43,18 @@ interface Built {
   readonly preload: readonly string[];
   readonly packages: Readonly<Record<string, string>>;
   readonly graphile: Version;
+  /** It is an ES module, and so nothing for a service that Node.js 20 runs as CommonJS. */
+  readonly hasPgBoss: boolean;
 }
 
 /** How a service is built and started in each module system, and which versions of the libraries it has. */
 export const FORMATS: Readonly<Record<Format, Built>> = {
-  esm: { type: "module", preload: ["--import", "./otel.mjs"], packages: {}, graphile: "0.18" },
+  esm: { type: "module", preload: ["--import", "./otel.mjs"], packages: {}, graphile: "0.18", hasPgBoss: true },
   cjs: {
     ...{ type: "commonjs", preload: ["--require", "./otel.js"] },
     // the newer graphile-worker is an ES module, which Node.js 20 cannot require
     ...{ packages: { bullmq: "bullmq5", "graphile-worker": "graphile-worker-016" }, graphile: "0.16" },
+    hasPgBoss: false,
   },
 };
 
@@ -82,7 +86,10 @@ export interface Served {
   readonly calls: readonly PartnerCall[];
   readonly telemetry: Telemetry;
   readonly redis: Dump;
+  /** What graphile-worker stored. */
   readonly rows: Dump;
+  /** What pg-boss has stored. */
+  readonly jobs: Dump;
 }
 
 /** Makes an application of the service, compiled as its owners would. */
@@ -113,12 +120,17 @@ export async function serveOrder(
   const steps = join(folder, "steps", prefix);
   const service = start(join(folder, format), FORMATS[format].preload, {
     ...{ REDIS_URL: redis, DATABASE_URL: url, PREFIX: prefix, PARTNER_URL: partner.url, STEPS: steps },
-    ...{ OTEL_EXPORTER_OTLP_ENDPOINT: receiver.endpoint, OTEL_SERVICE_NAME: "shop", ...(withLine && { TASKS: "yes" }) },
+    ...{
+      OTEL_EXPORTER_OTLP_ENDPOINT: receiver.endpoint,
+      OTEL_SERVICE_NAME: "shop",
+      ...(withLine && { TASKS: "yes" }),
+      ...(FORMATS[format].hasPgBoss && { PG_BOSS: "yes" }),
+    },
   });
   try {
     await placeOrder(await service.port());
     const isDone = (): void => {
-      checkCalls(partner.calls);
+      checkCalls(partner.calls, FORMATS[format].hasPgBoss ? { ...CALLS, ...CALLS_OF_PG_BOSS } : CALLS);
       // a sandbox is ended with its worker, whatever it has not sent by then
       if (withLine) checkSandboxes(receiver.received.spans);
     };
@@ -131,11 +143,12 @@ export async function serveOrder(
     receiver.close();
   }
   const rows = await readRows(url);
+  const jobs = FORMATS[format].hasPgBoss ? await readJobs(url) : { entries: [], carriers: 0 };
   await dropDatabase(postgres, url);
   return {
     ...{ exitCode: service.child.exitCode, stderr: service.stderr(), lines: service.lines },
     steps: existsSync(steps) ? linesOf<Step>(readFileSync(steps, "utf8")) : [],
-    ...{ calls: partner.calls, telemetry: receiver.received, redis: await takeRedis(redis, prefix), rows },
+    ...{ calls: partner.calls, telemetry: receiver.received, redis: await takeRedis(redis, prefix), rows, jobs },
   };
 }
 
@@ -185,8 +198,8 @@ async function placeOrder(port: number): Promise<void> {
   await fetch(`http://127.0.0.1:${port}/orders`, { method: "POST", headers, body });
 }
 
-function checkCalls(calls: readonly PartnerCall[]): void {
-  const missing = Object.entries(CALLS).filter(
+function checkCalls(calls: readonly PartnerCall[], expected: Readonly<Record<string, number>>): void {
+  const missing = Object.entries(expected).filter(
     ([name, count]) => calls.filter(({ job }) => job === name).length < count,
   );
   if (missing.length > 0) throw new Error(`the partner still waits for ${missing.join()}`);

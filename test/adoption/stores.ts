@@ -25,6 +25,8 @@ const KEEP_ROWS = `
 const STORED =
   "select job from public.stored where job -> 'payload' -> '_cron' ->> 'backfilled' is distinct from 'false'";
 
+const JOBS = "select to_jsonb(job) as job from statements.job where name in ('statement', 'export', 'nightly')";
+
 /** Reads everything under a prefix of BullMQ's, and deletes it. */
 export async function takeRedis(url: string, prefix: string): Promise<Dump> {
   const client = new Redis(url);
@@ -85,9 +87,23 @@ export async function readRows(url: string): Promise<Dump> {
   return { entries: entries.sort(), carriers: rows.filter(({ flags }) => flags !== null).length };
 }
 
+/** Reads the jobs of the service's queues of pg-boss. */
+export async function readJobs(url: string): Promise<Dump> {
+  const stored = await queryOnce<{ job: Record<string, unknown> }>(url, JOBS);
+  const rows = stored.map(({ job: { trace_context: carrier, ...row } }) => ({ row, carrier }));
+  // a schedule adds one more where a minute begins meanwhile
+  const entries = new Set(rows.map(({ row }) => constant(JSON.stringify(row))));
+  return { entries: [...entries].sort(), carriers: rows.filter(({ carrier }) => isTraced(carrier)).length };
+}
+
+// What a schedule adds has a column that says so, and no trace.
+function isTraced(carrier: unknown): boolean {
+  return typeof carrier === "object" && carrier !== null && "traceparent" in carrier;
+}
+
 function constant(text: string): string {
   return text
     .replace(/\d{4}-\d\d-\d\dT[\d:.]+(Z|\+[\d:]+)?/g, "TIME")
-    .replace(/\b\d{6,}\b/g, "MS")
-    .replace(/[\da-f]{8}(-[\da-f]{4}){3}-[\da-f]{12}/g, "UUID");
+    .replace(/[\da-f]{8}(-[\da-f]{4}){3}-[\da-f]{12}/g, "UUID")
+    .replace(/\b\d{6,}\b/g, "MS");
 }

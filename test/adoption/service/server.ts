@@ -7,6 +7,7 @@ import { makeWorkerUtils, type Runner, run, type WorkerUtils } from "graphile-wo
 import { log } from "./log.js";
 import { sendMail } from "./mail.js";
 import { bullmq, flows, mail, webhooks } from "./queues.js";
+import type { Statements } from "./statements.js";
 import { callWebhook } from "./webhooks.js";
 
 const DAY_MS = 86_400_000;
@@ -20,17 +21,22 @@ async function start(): Promise<void> {
   ];
   for (const worker of workers) worker.on("failed", (job, error) => log.warn({ job: job?.name }, error.message));
   await mail.upsertJobScheduler("digest", { every: DAY_MS }, { name: "digest", data: { list: "all" } });
-  const graphile = { connectionString: process.env.DATABASE_URL ?? "", noHandleSignals: true, pollInterval: 100 };
+  const { DATABASE_URL: connectionString = "", PG_BOSS } = process.env;
+  // pg-boss is an ES module, which not every service can load
+  const statements =
+    PG_BOSS === undefined ? undefined : await (await import("./statements.js")).startStatements(connectionString);
+  const graphile = { connectionString, noHandleSignals: true, pollInterval: 100 };
   const utils = await makeWorkerUtils(graphile);
   const runner = await run({ ...graphile, taskDirectory: file("tasks"), crontabFile: file("crontab") });
-  const server = serve(utils);
+  const server = serve(utils, statements);
   process.once("SIGTERM", async () => {
     server.close();
+    await statements?.stop();
     await stop(runner, utils, workers);
   });
 }
 
-function serve(utils: WorkerUtils): ReturnType<express.Express["listen"]> {
+function serve(utils: WorkerUtils, statements: Statements | undefined): ReturnType<express.Express["listen"]> {
   const app = express().use(express.json());
   app.post("/orders", async (request, response) => {
     const { order } = request.body;
@@ -47,6 +53,7 @@ function serve(utils: WorkerUtils): ReturnType<express.Express["listen"]> {
       })),
     });
     await utils.addJob("resize", { order }, { maxAttempts: 2 });
+    await statements?.make(order);
     response.status(202).json({ order });
   });
   const server = app.listen(0, "127.0.0.1", () => {
