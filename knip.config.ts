@@ -14,7 +14,7 @@ const config: KnipConfig = {
     "bench/{main,growth,p*,harness/*}.ts",
     "chaos/{main,process,table}.ts",
     "soak/run.ts",
-    "test/adoption/programs/*.cjs",
+    "test/adoption/programs/*.{cjs,mjs}",
     "test/adoption/service/**/*.{ts,mjs}",
     "test/e2e/*.ts",
     "test/engines/{process/*,table}.ts",
