@@ -42,6 +42,8 @@ interface Addition {
 
 const ROUTE: TaskRoute = { engine: GRAPHILE_WORKER, system: GRAPHILE_WORKER, destination: undefined };
 
+const NO_WISHES: ProducerOptions = Object.freeze({});
+
 /** What is heard of a job that was added. */
 const TOLD: EnqueueOptions<unknown> = guarded({ idOf, isStored });
 
@@ -93,7 +95,7 @@ export async function addThrough<J>(
   spec: GraphileJobSpec & GraphileJobOptions,
   add: (spec: GraphileJobSpec) => Promise<J>,
 ): Promise<J> {
-  const addition = additionOf(identifier, payload, spec);
+  const addition = additionOf(door, identifier, payload, spec);
   return isLeft(door, addition) ? await add(spec) : await enqueueOne(door, addition, add);
 }
 
@@ -109,7 +111,7 @@ export async function addAllThrough<J>(
     begin = resolve;
   });
   const adding = specs.map(async ({ identifier, payload, ...spec }, index) => {
-    const addition = additionOf(identifier, payload, spec);
+    const addition = additionOf(door, identifier, payload, spec);
     const add = async (own: GraphileJobSpec): Promise<J | undefined> => {
       carried[index] = { ...own, identifier, payload };
       return (await stored)[index];
@@ -123,16 +125,25 @@ export async function addAllThrough<J>(
   return await stored;
 }
 
-function additionOf(identifier: string, payload: unknown, given: GraphileJobSpec & GraphileJobOptions): Addition {
-  const [own, spec] = splitProducerOptions(given);
+// Only a call by hand has wishes of its own; what a door passes on stays as it is.
+function additionOf(
+  door: Door,
+  identifier: string,
+  payload: unknown,
+  given: GraphileJobSpec & GraphileJobOptions,
+): Addition {
+  const [own, spec] = door === BY_HAND ? splitProducerOptions(given) : [NO_WISHES, given];
   return { identifier, payload, spec, own };
 }
 
-// It has passed through another wrapper, or the door's owner wants no task of it, or its name can be no task's.
+// It has passed through another wrapper, or the door's owner wants no task of it, or it can be none: its name cannot be
+// a task's, or what it has for flags is for graphile-worker to refuse.
 function isLeft(door: Door, { identifier, payload, spec }: Addition): boolean {
-  if (spec.flags?.some((flag) => fresh.has(flag)) === true) return true;
+  const flags: unknown = spec.flags ?? [];
+  const isList = Array.isArray(flags) && flags.every((flag) => typeof flag === "string");
+  if (isList && flags.some((flag) => fresh.has(flag))) return true;
   if (door === BY_HAND) return false;
-  return !isTaskName(identifier) || door.ignore?.(viewOf(identifier, payload)) === true;
+  return !isList || !isTaskName(identifier) || door.ignore?.(viewOf(identifier, payload)) === true;
 }
 
 async function enqueueOne<J>(
@@ -179,6 +190,7 @@ async function freshly<J>(
 function viewOf(name: string, data: unknown): JobView {
   return { library: GRAPHILE_WORKER, queue: name, name, id: undefined, data, attempt: 0 };
 }
+
 // What is no date is for graphile-worker to refuse.
 function delayUntil(runAt: Date | undefined): number {
   return runAt instanceof Date ? Math.max(0, runAt.getTime() - Date.now()) || 0 : 0;

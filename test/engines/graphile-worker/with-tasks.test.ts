@@ -7,7 +7,6 @@ import { addJob, graphileEngine, withTask, withTasks } from "otel-taskflow/graph
 import { describe, expect, onTestFinished, test, vi } from "vitest";
 import { startMetrics } from "../../support/metrics.js";
 import { postgresUrl } from "../../support/servers.js";
-
 import { startTelemetry, type TestTelemetry } from "../../support/telemetry.js";
 import { describeUnavailable } from "../../support/unavailable.js";
 import { createDatabase, dropDatabase, queryOnce } from "./database.js";
@@ -119,6 +118,24 @@ function cases(version: Version): void {
     const enqueued = (await metrics.collect()).get("task.enqueued")?.dataPoints;
     expect(enqueued?.map(({ attributes, value }) => [attributes["task.name"], value])).toEqual([["crawl", 2]]);
     expect(getTracer).toHaveBeenCalledTimes(1);
+  });
+
+  test("what is odd about a job is for graphile-worker to judge", async () => {
+    startTelemetry();
+    const options = await open();
+    const [bare, utils] = [
+      await GRAPHILE[version].makeWorkerUtils(options),
+      await withTasks(GRAPHILE[version]).makeWorkerUtils(options),
+    ];
+    onTestFinished(async () => void (await Promise.all([bare.release(), utils.release()])));
+    const refusal = (adding: Promise<unknown>): Promise<unknown> => adding.then(String, String);
+    // as JavaScript may give them
+    const mine: object = { tags: ["mine"], relation: "mine", tracerProvider: "mine", maxAttempts: 2 };
+    expect(await utils.addJob("odd", {}, mine)).toMatchObject({ max_attempts: 2 });
+    for (const spec of [{ flags: "slow" }, { maxAttempts: -1 }, { runAt: "some day" }] as object[]) {
+      const told = await refusal(bare.addJob("odd", {}, spec));
+      expect([told, await refusal(utils.addJob("odd", {}, spec))]).toEqual([expect.stringMatching(/rror/), told]);
+    }
   });
 
   test("a run of the crontab says so, in a trace of its own, under the label that the options give", async () => {
