@@ -1,4 +1,4 @@
-import { context, DiagLogLevel, diag, propagation, trace } from "@opentelemetry/api";
+import { context, DiagLogLevel, diag, metrics, propagation, type Span, trace } from "@opentelemetry/api";
 import { AsyncLocalStorageContextManager } from "@opentelemetry/context-async-hooks";
 import { CompositePropagator, W3CBaggagePropagator, W3CTraceContextPropagator } from "@opentelemetry/core";
 import {
@@ -71,6 +71,26 @@ export function useContextManager(): void {
 export function usePropagator(): void {
   const propagators = [new W3CTraceContextPropagator(), new W3CBaggagePropagator()];
   propagation.setGlobalPropagator(new CompositePropagator({ propagators }));
+}
+
+/** Registers an SDK for the running test whose spans, instruments and propagator throw whatever they are asked. */
+export function breakTelemetry(): void {
+  const explode = (): never => {
+    throw new Error("of the SDK");
+  };
+  const spanContext = () => ({ traceId: "1".repeat(32), spanId: "2".repeat(16), traceFlags: 1 });
+  const broken = <T extends object>(sound: Partial<T>): T =>
+    new Proxy({}, { get: (_, key) => Reflect.get(sound, key) ?? explode }) as T;
+  const startSpan = (): Span => broken<Span>({ spanContext });
+  const tracer = { startSpan, startActiveSpan: explode };
+  trace.setGlobalTracerProvider({ getTracer: () => tracer });
+  metrics.setGlobalMeterProvider({ getMeter: () => broken({}) });
+  propagation.setGlobalPropagator({ inject: explode, extract: explode, fields: () => [] });
+  useContextManager();
+  onTestFinished(() => {
+    stopTelemetry();
+    metrics.disable();
+  });
 }
 
 /** Takes away every global OpenTelemetry registration. */

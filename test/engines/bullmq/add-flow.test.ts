@@ -1,10 +1,11 @@
 import { trace } from "@opentelemetry/api";
 import { getTaskContext, isTaskConfigError } from "otel-taskflow";
-import { addFlow, withTask } from "otel-taskflow/bullmq";
+import { addFlow } from "otel-taskflow/bullmq";
 import { expect, onTestFinished, test } from "vitest";
 import { startMetrics } from "../../support/metrics.js";
 import { startTelemetry } from "../../support/telemetry.js";
 import { describeVersions, type Job, type Lab } from "./lab.js";
+import { describeRoads } from "./roads.js";
 
 /** A second queue, for the children of flows. */
 function childQueue({ bullmq, connection }: Lab): string {
@@ -17,11 +18,11 @@ function childQueue({ bullmq, connection }: Lab): string {
 }
 
 function workOn({ bullmq, connection }: Lab, queueName: string, process: (job: Job) => Promise<unknown>): void {
-  const worker = new bullmq.Worker(queueName, withTask(process), { connection });
+  const worker = new bullmq.Worker(queueName, process, { connection });
   onTestFinished(() => worker.close(true));
 }
 
-await describeVersions("addFlow", (open) => {
+await describeRoads("addFlow", (open, _bullmq, { addFlow, withTask }) => {
   test("gives each job of the tree an enqueue span with its own id, queue and tags, in one trace", async () => {
     const telemetry = startTelemetry();
     const metrics = startMetrics();
@@ -58,7 +59,11 @@ await describeVersions("addFlow", (open) => {
     const look = ({ name }: Job): void => {
       seen[name] = { ...getTaskContext()?.tags };
     };
-    workOn(lab, childName, async (job) => look(job));
+    workOn(
+      lab,
+      childName,
+      withTask(async (job: Job) => look(job)),
+    );
     lab.work(
       withTask(async (job: Job, token?: string) => {
         look(job);
@@ -113,7 +118,6 @@ await describeVersions("addFlow", (open) => {
   });
 
   test("rejects as the producer does, on every span", async () => {
-    const telemetry = startTelemetry();
     const lab = open();
     const queueName = lab.queue.name;
     const flow = { name: "job", queueName, children: [{ name: "job", queueName, opts: { jobId: "7" } }] };
@@ -121,11 +125,14 @@ await describeVersions("addFlow", (open) => {
       .flow()
       .add(flow)
       .catch((error: Error) => error.message);
+    const telemetry = startTelemetry();
     const ended = addFlow(lab.flow(), flow).catch((error: Error) => error.message);
     expect(await ended).toBe(refusal);
     expect(telemetry.named("enqueue job").map(({ status }) => status.code)).toEqual([2, 2]);
   });
+});
 
+await describeVersions("addFlow, with tags of its own,", (open) => {
   test("adds nothing where one job has an illegal tag", async () => {
     const telemetry = startTelemetry();
     const lab = open();

@@ -1,12 +1,15 @@
 import { context, propagation, trace } from "@opentelemetry/api";
 import { getTaskContext, isTaskConfigError } from "otel-taskflow";
-import { addJob, addJobs, withTask } from "otel-taskflow/bullmq";
+import { addJob, addJobs } from "otel-taskflow/bullmq";
 import { expect, test } from "vitest";
 import { startMetrics } from "../../support/metrics.js";
 import { startTelemetry } from "../../support/telemetry.js";
 import { describeVersions } from "./lab.js";
+import { describeRoads } from "./roads.js";
 
-await describeVersions("addJob", (open) => {
+const three = ["a", "b", "c"].map((tag) => ({ name: "bulk", data: { tag }, opts: { attempts: 2, tags: { tag } } }));
+
+await describeRoads("addJob", (open, _bullmq, { addJob, withTask }) => {
   test("adds what queue.add does: the same job, the same options, the data untouched", async () => {
     const { queue } = open();
     const data = { order: 7, nested: [{ a: 1 }, null] };
@@ -61,15 +64,6 @@ await describeVersions("addJob", (open) => {
     expect(attempt.attributes).toMatchObject({ "task.tag.plan": "pro", "task.id": id, "messaging.message.id": id });
   });
 
-  test("keeps tags out of the baggage where it is told to", async () => {
-    startTelemetry();
-    const { queue } = open();
-    const job = await addJob(queue, "look", {}, { tags: { plan: "pro", size: "s" }, baggage: ["size"] });
-    expect((await queue.getJob(job.id ?? ""))?.opts).toMatchObject({
-      "otel-taskflow": { baggage: "task.tag.size=s" },
-    });
-  });
-
   test("starts a trace of its own for each attempt with the relation link", async () => {
     const telemetry = startTelemetry();
     const lab = open();
@@ -89,14 +83,6 @@ await describeVersions("addJob", (open) => {
     );
     expect(telemetry.span("enqueue odd").status).toEqual({ code: 2, message: "Custom Id cannot be integers" });
     expect(await queue.getJobCounts()).toMatchObject({ waiting: 0 });
-  });
-
-  test("refuses an illegal tag or relation, and adds nothing", async () => {
-    const telemetry = startTelemetry();
-    const { queue } = open();
-    await expect(addJob(queue, "x", {}, { tags: { "no spaces": "x" } })).rejects.toSatisfy(isTaskConfigError);
-    await expect(addJob(queue, "x", {}, { relation: "sibling" as "link" })).rejects.toSatisfy(isTaskConfigError);
-    expect([await queue.getJobCounts(), telemetry.spans()]).toMatchObject([{ waiting: 0 }, []]);
   });
 
   test("needs no SDK", async () => {
@@ -119,9 +105,7 @@ await describeVersions("addJob", (open) => {
   });
 });
 
-await describeVersions("addJobs", (open) => {
-  const three = ["a", "b", "c"].map((tag) => ({ name: "bulk", data: { tag }, opts: { attempts: 2, tags: { tag } } }));
-
+await describeRoads("addJobs", (open, _bullmq, { addJobs, withTask }) => {
   test("adds in bulk, each job with its own span, tags and carrier", async () => {
     const telemetry = startTelemetry();
     const metrics = startMetrics();
@@ -149,15 +133,34 @@ await describeVersions("addJobs", (open) => {
     expect(await queue.getJobCounts()).toMatchObject({ waiting: 0 });
   });
 
-  test("adds nothing where one job has an illegal tag", async () => {
+  test("of no job adds none", async () => {
+    expect(await addJobs(open().queue, [])).toEqual([]);
+  });
+});
+
+await describeVersions("a call by hand, with options of its own,", (open) => {
+  test("keeps tags out of the baggage where it is told to", async () => {
+    startTelemetry();
+    const { queue } = open();
+    const job = await addJob(queue, "look", {}, { tags: { plan: "pro", size: "s" }, baggage: ["size"] });
+    expect((await queue.getJob(job.id ?? ""))?.opts).toMatchObject({
+      "otel-taskflow": { baggage: "task.tag.size=s" },
+    });
+  });
+
+  test("refuses an illegal tag or relation, and adds nothing", async () => {
+    const telemetry = startTelemetry();
+    const { queue } = open();
+    await expect(addJob(queue, "x", {}, { tags: { "no spaces": "x" } })).rejects.toSatisfy(isTaskConfigError);
+    await expect(addJob(queue, "x", {}, { relation: "sibling" as "link" })).rejects.toSatisfy(isTaskConfigError);
+    expect([await queue.getJobCounts(), telemetry.spans()]).toMatchObject([{ waiting: 0 }, []]);
+  });
+
+  test("in bulk adds nothing where one job has an illegal tag", async () => {
     const telemetry = startTelemetry();
     const { queue } = open();
     const bad = { name: "bulk", data: { tag: "z" }, opts: { tags: { "no key": "x" } } };
     await expect(addJobs(queue, [...three, bad])).rejects.toSatisfy(isTaskConfigError);
     expect([await queue.getJobCounts(), telemetry.spans()]).toMatchObject([{ waiting: 0 }, []]);
-  });
-
-  test("of no job adds none", async () => {
-    expect(await addJobs(open().queue, [])).toEqual([]);
   });
 });

@@ -5,6 +5,7 @@ import { expect, onTestFinished, test, vi } from "vitest";
 import { startMetrics } from "../../support/metrics.js";
 import { startTelemetry } from "../../support/telemetry.js";
 import { describeVersions, type Job, type Lab } from "./lab.js";
+import { describeRoads } from "./roads.js";
 
 type Flow = ReturnType<Lab["flow"]>;
 
@@ -17,51 +18,54 @@ function inSpan<T>(name: string, add: () => Promise<T>) {
   });
 }
 
-await describeVersions("a job that is added again with its options", (open) => {
-  const old = { attempts: 2, tags: { plan: "pro" } };
+await describeRoads(
+  "a job that is added again with its options",
+  (open, _bullmq, { addJob, addJobs, addFlow, withTask }) => {
+    const old = { attempts: 2, tags: { plan: "pro" } };
 
-  test("is a task of its own in the trace of who adds it, without the old tags", async () => {
-    const telemetry = startTelemetry();
-    const lab = open();
-    const seen: unknown[] = [];
-    lab.work(withTask(async () => void seen.push({ ...getTaskContext()?.tags })));
-    const [, { id }] = await inSpan("first", () => addJob(lab.queue, "job", { n: 1 }, old));
-    const { name, data, opts } = await lab.reaches("completed", id);
-    const [second, again] = await inSpan("second", () => addJob(lab.queue, name, data, opts));
-    await lab.reaches("completed", again.id);
-    expect(seen).toEqual([{ plan: "pro" }, {}]);
-    const [, run] = telemetry.named("process job");
-    expect([run?.spanContext().traceId, run?.attributes["task.id"]]).toEqual([second, again.id]);
-  });
+    test("is a task of its own in the trace of who adds it, without the old tags", async () => {
+      const telemetry = startTelemetry();
+      const lab = open();
+      const seen: unknown[] = [];
+      lab.work(withTask(async () => void seen.push({ ...getTaskContext()?.tags })));
+      const [, { id }] = await inSpan("first", () => addJob(lab.queue, "job", { n: 1 }, old));
+      const { name, data, opts } = await lab.reaches("completed", id);
+      const [second, again] = await inSpan("second", () => addJob(lab.queue, name, data, opts));
+      await lab.reaches("completed", again.id);
+      expect(seen).toEqual([{ plan: "pro" }, {}]);
+      const [, run] = telemetry.named("process job");
+      expect([run?.spanContext().traceId, run?.attributes["task.id"]]).toEqual([second, again.id]);
+    });
 
-  // it comes from no store, and holds the very carrier that was made for it
-  test("is one also where it is the job that addJob, addJobs or addFlow resolved to", async () => {
-    const telemetry = startTelemetry();
-    const lab = open();
-    const first = await addJob(lab.queue, "job", {}, old);
-    const [second] = await addJobs(lab.queue, [{ ...first, name: "job", data: {} }]);
-    const { job: third } = await addFlow(lab.flow(), { name: "job", queueName: lab.queue.name, opts: second?.opts });
-    await addJob(lab.queue, "job", {}, third.opts);
-    expect(telemetry.named("enqueue job")).toHaveLength(4);
-    const carriers = (await lab.queue.getJobs()).map(({ opts }) => JSON.stringify(opts));
-    expect(new Set(carriers).size).toBe(4);
-  });
+    // it comes from no store, and holds the very carrier that was made for it
+    test("is one also where it is the job that addJob, addJobs or addFlow resolved to", async () => {
+      const telemetry = startTelemetry();
+      const lab = open();
+      const first = await addJob(lab.queue, "job", {}, old);
+      const [second] = await addJobs(lab.queue, [{ ...first, name: "job", data: {} }]);
+      const { job: third } = await addFlow(lab.flow(), { name: "job", queueName: lab.queue.name, opts: second?.opts });
+      await addJob(lab.queue, "job", {}, third.opts);
+      expect(telemetry.named("enqueue job")).toHaveLength(4);
+      const carriers = (await lab.queue.getJobs()).map(({ opts }) => JSON.stringify(opts));
+      expect(new Set(carriers).size).toBe(4);
+    });
 
-  test("keeps everything else that is in them, and changes nothing of the caller's", async () => {
-    const lab = open();
-    const theirs = { telemetry: { metadata: "{}" }, traceparent: "theirs", "otel-taskflow": { old: "carrier" } };
-    const opts = Object.freeze({ ...theirs, attempts: 2 });
-    const job = await addJob(lab.queue, "job", {}, opts);
-    const bulk = Object.freeze([Object.freeze({ name: "job", data: {}, opts, mine: 1 })]);
-    const [inBulk] = await addJobs(lab.queue, bulk);
-    expect(opts["otel-taskflow"]).toEqual({ old: "carrier" });
-    for (const id of [job.id, inBulk?.id]) {
-      const stored = (await lab.queue.getJob(id ?? ""))?.opts as Record<string, unknown> | undefined;
-      expect(stored).toMatchObject({ traceparent: "theirs", attempts: 2 });
-      expect(stored?.["otel-taskflow"]).not.toHaveProperty("old");
-    }
-  });
-});
+    test("keeps everything else that is in them, and changes nothing of the caller's", async () => {
+      const lab = open();
+      const theirs = { telemetry: { metadata: "{}" }, traceparent: "theirs", "otel-taskflow": { old: "carrier" } };
+      const opts = Object.freeze({ ...theirs, attempts: 2 });
+      const job = await addJob(lab.queue, "job", {}, opts);
+      const bulk = Object.freeze([Object.freeze({ name: "job", data: {}, opts, mine: 1 })]);
+      const [inBulk] = await addJobs(lab.queue, bulk);
+      expect(opts["otel-taskflow"]).toEqual({ old: "carrier" });
+      for (const id of [job.id, inBulk?.id]) {
+        const stored = (await lab.queue.getJob(id ?? ""))?.opts as Record<string, unknown> | undefined;
+        expect(stored).toMatchObject({ traceparent: "theirs", attempts: 2 });
+        expect(stored?.["otel-taskflow"]).not.toHaveProperty("old");
+      }
+    });
+  },
+);
 
 await describeVersions("an add that passes through several wrappers", (open) => {
   test("makes one enqueue span, with the tags of the outermost", async () => {
@@ -117,7 +121,7 @@ await describeVersions("an add that passes through several wrappers", (open) => 
   });
 });
 
-await describeVersions("a repeated job", (open, bullmq) => {
+await describeRoads("a repeated job", (open, bullmq, { addJob, addJobs, withTask }) => {
   // version 6 has no such option, but jobs of its schedulers do
   const repeating: object = { repeat: { every: 100 } };
 
@@ -147,11 +151,12 @@ await describeVersions("a repeated job", (open, bullmq) => {
     const lab = open();
     const seen: unknown[] = [];
     const worker = lab.work(withTask(async () => void seen.push({ ...getTaskContext()?.tags })));
-    const boot = () => inSpan("boot", () => addJob(lab.queue, "tick", {}, { ...repeating, tags: { plan: "pro" } }));
+    const tags = { plan: "pro" };
+    const boot = () => inSpan("boot", () => addJob(lab.queue, "tick", { tags }, { ...repeating, tags }));
     const traces = [(await boot())[0], (await boot())[0]];
     await vi.waitFor(() => expect(seen.length).toBeGreaterThanOrEqual(3), 10_000);
     await worker.close();
-    expect(seen.slice(0, 3)).toEqual(Array(3).fill({ plan: "pro" }));
+    expect(seen.slice(0, 3)).toEqual(Array(3).fill(tags));
     for (const run of telemetry.named("process tick").slice(0, 3)) traces.push(run.spanContext().traceId);
     expect(new Set(traces).size).toBe(5);
     expect(await lab.queue.getJobSchedulersCount()).toBe(1);

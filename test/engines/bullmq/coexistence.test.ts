@@ -2,7 +2,7 @@ import type { ReadableSpan } from "@opentelemetry/sdk-trace";
 import * as bullmq from "bullmq";
 import { BullMQOtel } from "bullmq-otel";
 import { getTaskContext } from "otel-taskflow";
-import { addJob, addJobs, bullmqEngine, withTask } from "otel-taskflow/bullmq";
+import { bullmqEngine } from "otel-taskflow/bullmq";
 import { describe, expect, test } from "vitest";
 import { startMetrics } from "../../support/metrics.js";
 import { redisUrl } from "../../support/servers.js";
@@ -10,12 +10,19 @@ import { createTasks } from "../../support/tasks.js";
 import { startTelemetry, type TestTelemetry } from "../../support/telemetry.js";
 import { describeUnavailable } from "../../support/unavailable.js";
 import { type Lab, openLab } from "./lab.js";
+import { onEachRoad, type Road } from "./roads.js";
 
 const { url, unavailable } = await redisUrl();
 if (url === undefined) describeUnavailable("beside bullmq-otel", unavailable);
-else describe("beside bullmq-otel", () => cases((options) => openLab(bullmq, url, options)));
+else {
+  const open = (options?: Partial<bullmq.QueueOptions>): Lab => openLab(bullmq, url, options);
+  describe("beside bullmq-otel", () => onEachRoad(bullmq, (road) => cases(open, road)));
+}
 
-function cases(open: (options?: Partial<bullmq.QueueOptions>) => Lab): void {
+function cases(
+  open: (options?: Partial<bullmq.QueueOptions>) => Lab,
+  { addJob, addJobs, addElsewhere, withTask }: Road,
+): void {
   const traceIds = (...spans: ReadableSpan[]): unknown[] => spans.map((span) => span.spanContext().traceId);
   const linksOf = (span: ReadableSpan): unknown[] =>
     span.links.map(({ context, attributes }) => [context.spanId, attributes?.["task.link"]]);
@@ -82,7 +89,7 @@ function cases(open: (options?: Partial<bullmq.QueueOptions>) => Lab): void {
       withTask(async () => {}),
       { telemetry: new BullMQOtel() },
     );
-    const { id } = await lab.queue.add("plain", {});
+    const { id } = await addElsewhere(lab.queue, "plain", {});
     await lab.reaches("completed", id);
     const added = telemetry.span(`add ${lab.queue.name}.plain`);
     const attempt = telemetry.span("process plain");

@@ -1,8 +1,8 @@
 import { getTaskContext } from "otel-taskflow";
-import { addJob, withTask } from "otel-taskflow/bullmq";
 import { expect, test } from "vitest";
 import { collectDiag, startTelemetry, type TestTelemetry } from "../../support/telemetry.js";
-import { describeVersions, type Job, type Lab } from "./lab.js";
+import type { Job, Lab } from "./lab.js";
+import { describeRoads, type Road } from "./roads.js";
 
 const TRACE = "1".repeat(32);
 const OTHER_TRACE = "2".repeat(32);
@@ -12,15 +12,15 @@ const metadata = (carrier: object): object => ({ telemetry: { metadata: JSON.str
 const traceOf = (telemetry: TestTelemetry): string => telemetry.span("process job").spanContext().traceId;
 
 /** Runs a job that another producer has added with these options; returns the tags and options that it had. */
-async function run(lab: Lab, options: object): Promise<unknown[]> {
+async function run(lab: Lab, { withTask, addElsewhere }: Road, options: object): Promise<unknown[]> {
   const seen: unknown[] = [];
   lab.work(withTask(async (job: Job) => void seen.push(getTaskContext()?.tags, { ...job.opts })));
-  const { id } = await lab.queue.add("job", {}, options);
+  const { id } = await addElsewhere(lab.queue, "job", {}, options);
   await lab.reaches("completed", id);
   return seen;
 }
 
-await describeVersions("a job that another instrumentation has stored its trace with", (open) => {
+await describeRoads("a job that another instrumentation has stored its trace with", (open, _bullmq, road) => {
   test.each([
     ["bullmq-otel", metadata({ traceparent: traceparent(TRACE) })],
     ["one that writes among the options", { traceparent: traceparent(TRACE), tracestate: "vendor=1" }],
@@ -31,7 +31,7 @@ await describeVersions("a job that another instrumentation has stored its trace 
   ])("runs in that trace: %s", async (_who, options) => {
     const telemetry = startTelemetry();
     const lab = open();
-    const [, stored] = await run(lab, options);
+    const [, stored] = await run(lab, road, options);
     expect(traceOf(telemetry)).toBe(TRACE);
     expect(stored).toMatchObject(options);
   });
@@ -40,7 +40,7 @@ await describeVersions("a job that another instrumentation has stored its trace 
     startTelemetry();
     const forged = { "otel-taskflow": JSON.stringify({ v: 1, tags: { plan: "forged" } }) };
     const carrier = { traceparent: traceparent(TRACE), baggage: "task.tag.plan=forged,k=v", ...forged };
-    const [tags] = await run(open(), metadata(carrier));
+    const [tags] = await run(open(), road, metadata(carrier));
     expect(tags).toEqual({});
   });
 
@@ -52,19 +52,19 @@ await describeVersions("a job that another instrumentation has stored its trace 
   ])("runs without one where that is damaged: %j", async (options) => {
     const telemetry = startTelemetry();
     collectDiag();
-    await run(open(), options);
+    await run(open(), road, options);
     expect(telemetry.span("process job").parentSpanContext).toBeUndefined();
   });
 
   test("runs in its own producer's, where it has our carrier", async () => {
     const telemetry = startTelemetry();
     const lab = open();
-    lab.work(withTask(async () => {}));
+    lab.work(road.withTask(async () => {}));
     const options: object = {
       traceparent: traceparent(OTHER_TRACE),
       ...metadata({ traceparent: traceparent(OTHER_TRACE) }),
     };
-    const { id } = await addJob(lab.queue, "job", {}, options);
+    const { id } = await road.addJob(lab.queue, "job", {}, options);
     await lab.reaches("completed", id);
     expect(traceOf(telemetry)).toBe(telemetry.span("enqueue job").spanContext().traceId);
   });

@@ -1,13 +1,12 @@
 import { getTaskContext } from "otel-taskflow";
-import { addJobs, withTask } from "otel-taskflow/bullmq";
 import { expect, test, vi } from "vitest";
 import { startMetrics } from "../../support/metrics.js";
 import { collectDiag, startTelemetry } from "../../support/telemetry.js";
-import { describeVersions } from "./lab.js";
+import { describeRoads } from "./roads.js";
 
 const MANY = 300;
 
-await describeVersions("jobs that are named after orders", (open) => {
+await describeRoads("jobs that are named after orders", (open, _bullmq, { addJobs, withTask }) => {
   test("have 200 names of spans and metrics at most, which is told once, and keep their own in the task", async () => {
     const telemetry = startTelemetry();
     const metrics = startMetrics();

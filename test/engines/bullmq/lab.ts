@@ -57,7 +57,10 @@ export function openLab(bullmq: Bullmq, url: string, options: Partial<bullmq6.Qu
     },
     flow() {
       const flow = new bullmq.FlowProducer({ connection });
-      onTestFinished(() => flow.close());
+      onTestFinished(async () => {
+        await flow.waitUntilReady(); // closed before, it rejects a promise of its own
+        await flow.close();
+      });
       return flow;
     },
     reaches: (state, id) => reaches(queue, state, id),

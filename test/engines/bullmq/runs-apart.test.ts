@@ -1,10 +1,11 @@
 import { trace } from "@opentelemetry/api";
 import type { ReadableSpan } from "@opentelemetry/sdk-trace";
 import { enqueueTask, getTaskContext } from "otel-taskflow";
-import { addJob, withCarrier, withTask } from "otel-taskflow/bullmq";
+import { withCarrier } from "otel-taskflow/bullmq";
 import { expect, test, vi } from "vitest";
 import { startTelemetry, type TestTelemetry } from "../../support/telemetry.js";
-import { describeVersions, type Job, type Lab } from "./lab.js";
+import type { Job, Lab } from "./lab.js";
+import { describeRoads } from "./roads.js";
 
 const traceOf = (span: ReadableSpan): string => span.spanContext().traceId;
 const linksOf = (span: ReadableSpan): unknown[] =>
@@ -18,10 +19,10 @@ function told({ span, named }: TestTelemetry, job: string): { enqueued: Readable
 /** Fails `times` times. */
 function failing(times: number, error: (failed: number) => Error = () => new Error("no")): (job: Job) => Promise<void> {
   let runs = 0;
-  return withTask(async (_job: Job) => {
+  return async (_job) => {
     runs += 1;
     if (runs <= times) throw error(runs);
-  });
+  };
 }
 
 async function startedAgain(
@@ -34,7 +35,7 @@ async function startedAgain(
   await job.retry(from, reset ? { resetAttemptsMade: true } : {});
 }
 
-await describeVersions("a job that is started again by hand", (open, bullmq) => {
+await describeRoads("a job that is started again by hand", (open, bullmq, { addJob, withTask }) => {
   const expectReplay = ({ enqueued, runs }: ReturnType<typeof told>, attempts: readonly number[]): void => {
     expect(runs.map(({ attributes }) => attributes["task.attempt"])).toEqual(attempts);
     const replay = runs.at(-1) as ReadableSpan;
@@ -46,7 +47,7 @@ await describeVersions("a job that is started again by hand", (open, bullmq) => 
   test("after all its attempts is in a trace of its own, which is linked as a previous run", async () => {
     const telemetry = startTelemetry();
     const lab = open();
-    lab.work(failing(2));
+    lab.work(withTask(failing(2)));
     const { id } = await addJob(lab.queue, "mail", {}, { attempts: 2 });
     await startedAgain(lab, id, "failed");
     await lab.reaches("completed", id);
@@ -56,7 +57,7 @@ await describeVersions("a job that is started again by hand", (open, bullmq) => 
   test("after it gave up early is so too", async () => {
     const telemetry = startTelemetry();
     const lab = open();
-    lab.work(failing(1, () => new bullmq.UnrecoverableError("never")));
+    lab.work(withTask(failing(1, () => new bullmq.UnrecoverableError("never"))));
     const { id } = await addJob(lab.queue, "mail", {}, { attempts: 5 });
     await startedAgain(lab, id, "failed");
     await lab.reaches("completed", id);
@@ -66,7 +67,7 @@ await describeVersions("a job that is started again by hand", (open, bullmq) => 
   test("after it succeeded is so too", async () => {
     const telemetry = startTelemetry();
     const lab = open();
-    lab.work(failing(0));
+    lab.work(withTask(failing(0)));
     const { id } = await addJob(lab.queue, "mail", {}, { attempts: 5 });
     await startedAgain(lab, id, "completed");
     await vi.waitFor(() => expect(telemetry.named("process mail")).toHaveLength(2), 5_000);
@@ -76,7 +77,7 @@ await describeVersions("a job that is started again by hand", (open, bullmq) => 
   test("with its attempts set back is so too, and so is the retry that follows", async () => {
     const telemetry = startTelemetry();
     const lab = open();
-    lab.work(failing(3));
+    lab.work(withTask(failing(3)));
     const { id } = await addJob(lab.queue, "mail", {}, { attempts: 2 });
     await startedAgain(lab, id, "failed", true);
     await lab.reaches("completed", id);
@@ -88,7 +89,11 @@ await describeVersions("a job that is started again by hand", (open, bullmq) => 
   test("is not what a retry by itself is, whatever the error says", async () => {
     const telemetry = startTelemetry();
     const lab = open();
-    lab.work(failing(3, (failed) => (failed === 1 ? new Error("no") : failed === 2 ? new Error() : new TypeError(""))));
+    lab.work(
+      withTask(
+        failing(3, (failed) => (failed === 1 ? new Error("no") : failed === 2 ? new Error() : new TypeError(""))),
+      ),
+    );
     const { id } = await addJob(lab.queue, "mail", {}, { attempts: 4 });
     await lab.reaches("completed", id);
     const { enqueued, runs } = told(telemetry, "mail");
@@ -96,7 +101,7 @@ await describeVersions("a job that is started again by hand", (open, bullmq) => 
   });
 });
 
-await describeVersions("a job that is put off", (open, bullmq) => {
+await describeRoads("a job that is put off", (open, bullmq, { addJob, withTask }) => {
   test("has a trace for each further run, linked to its enqueue span, and the number of its attempt", async () => {
     const telemetry = startTelemetry();
     const lab = open();
@@ -163,7 +168,7 @@ await describeVersions("a job that is put off", (open, bullmq) => {
   });
 });
 
-await describeVersions("a job that a schedule adds", (open) => {
+await describeRoads("a job that a schedule adds", (open, _bullmq, { withTask }) => {
   async function runsOf(lab: Lab, telemetry: TestTelemetry, declare: () => Promise<unknown>): Promise<string> {
     const tags: unknown[] = [];
     lab.work(withTask(async () => void tags.push(getTaskContext()?.tags)));

@@ -1,10 +1,11 @@
 import { enqueueTask, getTaskContext } from "otel-taskflow";
-import { withCarrier, withTask } from "otel-taskflow/bullmq";
+import { withCarrier } from "otel-taskflow/bullmq";
 import { expect, test, vi } from "vitest";
 import { startTelemetry } from "../../support/telemetry.js";
-import { describeVersions, type Job } from "./lab.js";
+import type { Job } from "./lab.js";
+import { describeRoads } from "./roads.js";
 
-await describeVersions("a scheduler", (open) => {
+await describeRoads("a scheduler", (open, _bullmq, { withTask }) => {
   const tags = { plan: "pro" };
 
   test("gives every job its tags, and with the relation link a trace of its own", async () => {
@@ -40,7 +41,7 @@ await describeVersions("a scheduler", (open) => {
   });
 });
 
-await describeVersions("a flow", (open) => {
+await describeRoads("a flow", (open, _bullmq, { withTask }) => {
   test("brings each of its jobs its own tags, and waiting for children is a deferral", async () => {
     const telemetry = startTelemetry();
     const lab = open();

@@ -1,10 +1,11 @@
 import { setTimeout as wait } from "node:timers/promises";
 import { getTaskContext } from "otel-taskflow";
-import { addJob, withTask } from "otel-taskflow/bullmq";
+import { withTask } from "otel-taskflow/bullmq";
 import { expect, onTestFinished, test, vi } from "vitest";
 import { startMetrics, type TestMetrics } from "../../support/metrics.js";
 import { startTelemetry, type TestTelemetry } from "../../support/telemetry.js";
-import { describeVersions, type Job } from "./lab.js";
+import type { Job } from "./lab.js";
+import { describeRoads } from "./roads.js";
 
 const WAIT = "task.wait.duration";
 
@@ -24,7 +25,7 @@ function minify<C extends object>(Class: C): C {
   return Class;
 }
 
-await describeVersions("an attempt's outcome", (open, bullmq) => {
+await describeRoads("an attempt's outcome", (open, bullmq, { addJob, withTask }) => {
   class CardDeclined extends bullmq.UnrecoverableError {}
   test.each([
     ["a class derived from UnrecoverableError", () => new CardDeclined("declined")],
@@ -104,7 +105,7 @@ await describeVersions("an attempt's outcome", (open, bullmq) => {
   });
 });
 
-await describeVersions("the wait of a job", (open, bullmq) => {
+await describeRoads("the wait of a job", (open, bullmq, { addJob, withTask }) => {
   test("is known of a job that was due when it was added", async () => {
     const [telemetry, lab] = [startTelemetry(), open()];
     lab.work(withTask(async () => {}));
@@ -180,7 +181,7 @@ test.each([-5, 0.5, 1e300, Number.NaN, "x"])(
   },
 );
 
-await describeVersions("a processor", (open) => {
+await describeRoads("a processor", (open, _bullmq, { addJob, withTask }) => {
   test("that is a function has its worker for `this`, as without withTask", async () => {
     const lab = open();
     const seen: unknown[] = [];

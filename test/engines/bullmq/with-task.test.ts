@@ -1,15 +1,17 @@
+import { setImmediate as turn } from "node:timers/promises";
 import { trace } from "@opentelemetry/api";
 import { getTaskContext, isTaskConfigError, NonRetryableError, taskLog } from "otel-taskflow";
 import { addJob, withTask } from "otel-taskflow/bullmq";
 import { expect, test, vi } from "vitest";
 import { startMetrics } from "../../support/metrics.js";
-import { collectDiag, startTelemetry, type TestTelemetry } from "../../support/telemetry.js";
+import { breakTelemetry, collectDiag, startTelemetry, type TestTelemetry } from "../../support/telemetry.js";
 import { describeVersions, type Job } from "./lab.js";
+import { describeRoads } from "./roads.js";
 
 const outcomes = (telemetry: TestTelemetry, name: string): unknown[] =>
   telemetry.named(`process ${name}`).map(({ attributes, status }) => [attributes["task.outcome"], status.code]);
 
-await describeVersions("withTask", (open, bullmq) => {
+await describeRoads("withTask", (open, bullmq, { addJob, withTask, addElsewhere }) => {
   test("runs a job as an attempt of a task, and returns what the processor does", async () => {
     const telemetry = startTelemetry();
     const lab = open();
@@ -36,28 +38,6 @@ await describeVersions("withTask", (open, bullmq) => {
       "messaging.destination.name": lab.queue.name,
     });
     expect(span.events.map(({ name }) => name)).toEqual(["charged"]);
-  });
-
-  test("names the task as it is told to", async () => {
-    const telemetry = startTelemetry();
-    const lab = open();
-    lab.work(withTask(async () => {}, { name: "every-job" }));
-    const { id } = await addJob(lab.queue, "payment", {});
-    await lab.reaches("completed", id);
-    expect(telemetry.span("process every-job").attributes["task.name"]).toBe("every-job");
-  });
-
-  test.each([
-    ["3", 3],
-    [2.5, 3],
-    [-1, 1],
-    [0, 1],
-    ["many", 1],
-    [Number.POSITIVE_INFINITY, Number.MAX_SAFE_INTEGER],
-  ])("runs a job whose producer asked for %j attempts, which BullMQ takes", async (attempts, expected) => {
-    const job = { id: "1", name: "payment", data: {}, opts: { attempts: attempts as number }, timestamp: 1 };
-    const processor = withTask(async (_job: typeof job & { attemptsMade: number }) => getTaskContext()?.maxAttempts);
-    expect(await processor({ ...job, attemptsMade: 0 })).toBe(expected);
   });
 
   test("counts attempts from zero, of as many as the job has, and leaves the backoff to BullMQ", async () => {
@@ -183,7 +163,7 @@ await describeVersions("withTask", (open, bullmq) => {
     const lab = open();
     const seen: unknown[] = [];
     lab.work(withTask(async () => void seen.push({ ...getTaskContext(), signal: undefined })));
-    const { id } = await lab.queue.add("plain", { a: 1 });
+    const { id } = await addElsewhere(lab.queue, "plain", { a: 1 });
     await lab.reaches("completed", id);
     expect(seen).toMatchObject([{ taskId: id, funcName: "plain", attempt: 0, maxAttempts: 1, tags: {} }]);
     expect(telemetry.span("process plain").parentSpanContext).toBeUndefined();
@@ -196,7 +176,7 @@ await describeVersions("withTask", (open, bullmq) => {
       collectDiag();
       const lab = open();
       lab.work(withTask(async () => {}));
-      const { id } = await lab.queue.add("damaged", {}, { "otel-taskflow": carrier } as object);
+      const { id } = await addElsewhere(lab.queue, "damaged", {}, { "otel-taskflow": carrier } as object);
       await lab.reaches("completed", id);
       expect(telemetry.span("process damaged").attributes).toMatchObject({ "task.id": id, "task.outcome": "success" });
     },
@@ -207,15 +187,49 @@ await describeVersions("withTask", (open, bullmq) => {
     const lab = open();
     lab.work(withTask(async () => {}));
     const own = JSON.stringify({ v: 1, id: "other", name: "other", max: 9, tags: { plan: "pro" } });
-    const { id } = await lab.queue.add("mine", {}, { "otel-taskflow": { "otel-taskflow": own } } as object);
+    const { id } = await addElsewhere(lab.queue, "mine", {}, { "otel-taskflow": { "otel-taskflow": own } } as object);
     await lab.reaches("completed", id);
     expect(telemetry.span("process mine").attributes).toMatchObject({ "task.id": id, "task.max_attempts": 1 });
   });
 
-  test("keeps the processor's arity, by which BullMQ decides on a signal", async () => {
+  test("keeps the tasks of jobs apart that run at once, in every helper", async () => {
+    startTelemetry();
     const lab = open();
-    const processors = [async () => {}, async (_job: object) => {}, async (_job: object, _token?: string) => {}];
-    expect(processors.map((processor) => withTask(processor).length)).toEqual([0, 1, 2]);
+    const odd: unknown[] = [];
+    const helper = async (job: Job): Promise<void> => {
+      await Promise.all([turn(), job.updateProgress(50)]);
+      const { taskId, tags } = getTaskContext() ?? {};
+      if (taskId !== job.id || tags?.n !== String(job.data.n)) odd.push([job.id, taskId, tags]);
+    };
+    lab.work(
+      withTask(async (job: Job) => await helper(job)),
+      { concurrency: 25 },
+    );
+    const added = Array.from({ length: 50 }, (_, n) => addJob(lab.queue, "one-of-many", { n }, { tags: { n } }));
+    for (const { id } of await Promise.all(added)) await lab.reaches("completed", id);
+    expect(odd).toEqual([]);
+  });
+
+  test("adds, runs and retries jobs as ever where an SDK throws whatever it is asked", async () => {
+    breakTelemetry();
+    collectDiag();
+    const lab = open();
+    const seen: unknown[] = [];
+    lab.work(
+      withTask(async () => {
+        seen.push([getTaskContext()?.attempt, getTaskContext()?.tags]);
+        taskLog("running");
+        if (seen.length === 1) throw new Error("no");
+        return "done";
+      }),
+    );
+    const { id } = await addJob(lab.queue, "robust", {}, { attempts: 2, tags: { plan: "pro" } });
+    expect((await lab.reaches("completed", id)).returnvalue).toBe("done");
+    expect(seen).toEqual([0, 1].map((attempt) => [attempt, { plan: "pro" }]));
+  });
+
+  test("gets no signal where its processor takes none, by which BullMQ decides on a cancellation", async () => {
+    const lab = open();
     const worker = lab.work(withTask(async () => vi.waitUntil(() => cancelled !== undefined, 5_000)));
     let cancelled: boolean | undefined;
     const { id } = await addJob(lab.queue, "deaf", {});
@@ -242,6 +256,35 @@ await describeVersions("withTask", (open, bullmq) => {
     expect((await lab.reaches("failed", id)).failedReason).toBe("stopped");
     expect(seen).toEqual(["not needed", true, "TASK_CANCELLED"]);
     expect(outcomes(telemetry, "stops")).toEqual([["failure", 2]]);
+  });
+});
+
+await describeVersions("withTask, which is told by options of its own or called by hand,", (open) => {
+  test("names the task as it is told to", async () => {
+    const telemetry = startTelemetry();
+    const lab = open();
+    lab.work(withTask(async () => {}, { name: "every-job" }));
+    const { id } = await addJob(lab.queue, "payment", {});
+    await lab.reaches("completed", id);
+    expect(telemetry.span("process every-job").attributes["task.name"]).toBe("every-job");
+  });
+
+  test.each([
+    ["3", 3],
+    [2.5, 3],
+    [-1, 1],
+    [0, 1],
+    ["many", 1],
+    [Number.POSITIVE_INFINITY, Number.MAX_SAFE_INTEGER],
+  ])("runs a job whose producer asked for %j attempts, which BullMQ takes", async (attempts, expected) => {
+    const job = { id: "1", name: "payment", data: {}, opts: { attempts: attempts as number }, timestamp: 1 };
+    const processor = withTask(async (_job: typeof job & { attemptsMade: number }) => getTaskContext()?.maxAttempts);
+    expect(await processor({ ...job, attemptsMade: 0 })).toBe(expected);
+  });
+
+  test("keeps the processor's arity", () => {
+    const processors = [async () => {}, async (_job: object) => {}, async (_job: object, _token?: string) => {}];
+    expect(processors.map((processor) => withTask(processor).length)).toEqual([0, 1, 2]);
   });
 
   test("refuses what is no processor or no option", () => {

@@ -1,8 +1,9 @@
 import { getTaskContext, runAttempt, TaskManager } from "otel-taskflow";
-import { addJob, bullmqEngine, withTask } from "otel-taskflow/bullmq";
+import { bullmqEngine, withTask } from "otel-taskflow/bullmq";
 import { expect, onTestFinished, test, vi } from "vitest";
 import { startTelemetry, type TestTelemetry } from "../../support/telemetry.js";
-import { describeVersions, type Job, type Lab } from "./lab.js";
+import type { Job, Lab } from "./lab.js";
+import { describeRoads } from "./roads.js";
 
 type Handler = (job: Job, token?: string) => Promise<unknown>;
 
@@ -20,7 +21,7 @@ function wrappingWorker({ bullmq }: Lab): typeof bullmq.Worker {
   } as unknown as typeof bullmq.Worker;
 }
 
-await describeVersions("a processor that is wrapped twice", (open) => {
+await describeRoads("a processor that is wrapped twice", (open, _bullmq, { addJob, withTask: wrap }) => {
   test("makes one attempt of a job, whatever a registry puts between the wrappers", async () => {
     const telemetry = startTelemetry();
     const lab = open();
@@ -28,7 +29,7 @@ await describeVersions("a processor that is wrapped twice", (open) => {
     const handler = async (job: Job): Promise<void> => void seen.push(getTaskContext()?.taskId === job.id);
     const inner = withTask(handler, { name: "inner" });
     const registry: Record<string, Handler> = { mail: (job) => inner(job) };
-    lab.work(withTask(async (job: Job, token?: string) => registry[job.name]?.(job, token)));
+    lab.work(wrap(async (job: Job, token?: string) => registry[job.name]?.(job, token)));
     const { id } = await addJob(lab.queue, "mail", {});
     await lab.reaches("completed", id);
     expect([seen, attempts(telemetry)]).toEqual([[true], ["process mail"]]);
@@ -43,7 +44,7 @@ await describeVersions("a processor that is wrapped twice", (open) => {
       for (const { job, done } of waiting.splice(0)) done(inner(job));
     }, 5);
     onTestFinished(() => clearInterval(pump));
-    lab.work(withTask((job: Job) => new Promise((done) => void waiting.push({ job, done }))));
+    lab.work(wrap((job: Job) => new Promise((done) => void waiting.push({ job, done }))));
     const { id } = await addJob(lab.queue, "mail", {});
     expect([(await lab.reaches("completed", id)).returnvalue, attempts(telemetry)]).toEqual([true, ["process mail"]]);
   });
@@ -52,7 +53,7 @@ await describeVersions("a processor that is wrapped twice", (open) => {
     const telemetry = startTelemetry();
     const lab = open();
     const inner = withTask(async (job: Job) => getTaskContext()?.taskId === job.id);
-    lab.work(withTask(async (job: Job) => inner((await lab.queue.getJob(job.id ?? "")) as Job)));
+    lab.work(wrap(async (job: Job) => inner((await lab.queue.getJob(job.id ?? "")) as Job)));
     const { id } = await addJob(lab.queue, "mail", {});
     expect([(await lab.reaches("completed", id)).returnvalue, attempts(telemetry)]).toEqual([true, ["process mail"]]);
   });
@@ -61,7 +62,7 @@ await describeVersions("a processor that is wrapped twice", (open) => {
     const telemetry = startTelemetry();
     const lab = open();
     const inner = withTask(async (_job: Job) => Promise.reject(new Error("no")));
-    lab.work(withTask((job: Job) => inner(job)));
+    lab.work(wrap((job: Job) => inner(job)));
     const { id } = await addJob(lab.queue, "mail", {}, { attempts: 2 });
     await lab.reaches("failed", id);
     const outcomes = telemetry.named("process mail").map(({ attributes }) => attributes["task.outcome"]);
@@ -73,7 +74,7 @@ await describeVersions("a processor that is wrapped twice", (open) => {
     const lab = open();
     const other = { id: "other", name: "other", data: {}, opts: {}, timestamp: 1, attemptsMade: 0 };
     lab.work(
-      withTask(async () => {
+      wrap(async () => {
         await runAttempt({ funcName: "inner" }, () => {});
         await withTask(async (_job: typeof other) => {})(other);
       }),
