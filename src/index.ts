@@ -25,7 +25,7 @@ export {
   UnknownTaskError,
 } from "./core/errors.js";
 export { getTaskContext } from "./core/live-attempt.js";
-export { taskLog, taskLogFields } from "./core/log.js";
+export { setTaskAttributes, taskEvent, taskLog, taskLogFields } from "./core/log.js";
 export { type OpenAttempt, openAttempt } from "./core/open-attempt.js";
 export type {
   AttemptInfo,

@@ -12,7 +12,7 @@ import {
 } from "../core/enqueue.js";
 import { safely } from "../core/guard.js";
 import { splitProducerOptions } from "../core/info-keys.js";
-import { countEnqueued } from "../core/metrics.js";
+import { measureSent } from "../core/metrics.js";
 import { ATTR_MESSAGING_MESSAGE_ID, SCOPE_NAME } from "../core/semconv.js";
 import type { Carrier, ProducerOptions, TaskTags } from "../core/types.js";
 import { fieldsOf, wireCount } from "../core/wire.js";
@@ -127,12 +127,16 @@ export function addThrough<T>(
     const shared = kept.length > 1 ? { [SHARED_KEY]: String(kept.length) } : {};
     return column.during({ carrier: { ...inject(origin), ...shared } }, () => add(jobs));
   };
+  const sentAt = performance.now();
   const told = guarded<unknown>({
     idOf: (result) => textOf(first(result)),
     isStored: () => {
       const instruments = task.settings.telemetry.instruments();
       // the span counts the first
-      for (const { name } of kept.slice(1)) countEnqueued(instruments, String(name), routeOf(String(name)));
+      for (const { name: given } of kept.slice(1)) {
+        const name = String(given);
+        measureSent(instruments, { name, route: routeOf(name), sentAt, isNew: true });
+      }
       return true;
     },
   });

@@ -1,9 +1,10 @@
 import { type Baggage, type BaggageEntry, type Context, propagation } from "@opentelemetry/api";
+import type { ExtractedOrigin } from "./carrier.js";
 import { warn } from "./guard.js";
 import { ATTR_TASK_ID, TASK_TAG_PREFIX } from "./semconv.js";
 import { NO_TAGS } from "./tags.js";
 import { cut } from "./text.js";
-import type { TaskBaggage, TaskTags } from "./types.js";
+import type { TaskTags } from "./types.js";
 
 /** Most bytes of the task's own baggage entries, percent-encoded. */
 const MAX_OWN_BYTES = 2_048;
@@ -16,18 +17,33 @@ const PLAIN = /^[\w.~-]*$/;
 
 type Entry = [key: string, entry: BaggageEntry];
 
+/** What of a task may travel. */
+export interface Travelling {
+  readonly tags: boolean | readonly string[];
+  readonly id: boolean;
+}
+
+/** The part of a task that may travel. */
+interface Traveller {
+  readonly id: string;
+  readonly tags: TaskTags;
+}
+
+const NOBODY: Traveller = { id: "", tags: NO_TAGS };
+const NOTHING: Travelling = { tags: false, id: false };
+
 /** A task's baggage, whose entries are made when somebody asks for them: most tasks' never are. */
 class OwnBaggage implements Baggage {
-  readonly #tags: TaskTags;
-  readonly #travelling: TaskBaggage;
+  readonly #task: Traveller;
+  readonly #travelling: Travelling;
   /** Entries of others, which follow the task's own. */
   readonly foreign: Entry[];
   #made: Baggage | undefined;
   /** As of attempts, one stays alive. */
-  static readonly kept: object = new OwnBaggage(NO_TAGS, true, []);
+  static readonly kept: object = new OwnBaggage(NOBODY, NOTHING, []);
 
-  constructor(tags: TaskTags, travelling: TaskBaggage, foreign: Entry[]) {
-    this.#tags = tags;
+  constructor(task: Traveller, travelling: Travelling, foreign: Entry[]) {
+    this.#task = task;
     this.#travelling = travelling;
     this.foreign = foreign;
   }
@@ -38,7 +54,7 @@ class OwnBaggage implements Baggage {
 
   // The own entries stand before foreign ones, which therefore cannot crowd them out of what a propagator sends.
   getAllEntries(): Entry[] {
-    return [...ownEntries(this.#tags, this.#travelling), ...this.foreign];
+    return [...ownEntries(this.#task, this.#travelling), ...this.foreign];
   }
 
   setEntry(key: string, entry: BaggageEntry): Baggage {
@@ -64,16 +80,16 @@ class OwnBaggage implements Baggage {
 }
 
 /** Replaces every baggage entry that claims to be a task's by the given task's own, as far as these may travel. */
-export function withTagBaggage(context: Context, tags: TaskTags, travelling: TaskBaggage): Context {
-  const travel = travelling === false ? NO_TAGS : tags;
+export function withTaskBaggage(context: Context, task: Traveller, travelling: Travelling): Context {
   const withOwn = (foreign: Entry[]): Context =>
-    propagation.setBaggage(context, new OwnBaggage(travel, travelling, foreign));
+    propagation.setBaggage(context, new OwnBaggage(task, travelling, foreign));
   try {
     const inherited = propagation.getBaggage(context);
     if (inherited instanceof OwnBaggage) return withOwn(inherited.foreign);
     const entries = inherited?.getAllEntries() ?? [];
     const foreign = entries.filter(isForeign);
-    const isClean = travel === NO_TAGS && foreign.length === entries.length;
+    const isAlone = !travelling.id && (travelling.tags === false || task.tags === NO_TAGS);
+    const isClean = isAlone && foreign.length === entries.length;
     return isClean ? context : withOwn(foreign.slice(0, MAX_FOREIGN));
   } catch (error) {
     warn("the baggage cannot be read", error);
@@ -81,28 +97,34 @@ export function withTagBaggage(context: Context, tags: TaskTags, travelling: Tas
   }
 }
 
-/** Keeps the foreign entries of a context's baggage, and those that have travelled as the given task's own. */
-export function withOwnBaggage(context: Context, tags: TaskTags): Context {
-  const travelled = Object.keys(tags).filter((key) => {
-    const entry = propagation.getBaggage(context)?.getEntry(TASK_TAG_PREFIX + key);
-    return entry !== undefined && entry.value === baggageValue(tags[key]);
-  });
-  return withTagBaggage(context, tags, travelled);
+/** Keeps the foreign entries of a context's baggage alone: none of them claims to be a task's. */
+export function withForeignBaggage(context: Context): Context {
+  return withTaskBaggage(context, NOBODY, NOTHING);
+}
+
+/** Keeps the foreign entries of an arrived context's baggage, and those that have travelled as its task's own. */
+export function withOwnBaggage({ context, id = "", tags = NO_TAGS }: ExtractedOrigin): Context {
+  const has = (key: string, value: string): boolean => propagation.getBaggage(context)?.getEntry(key)?.value === value;
+  const travelled = Object.keys(tags).filter((key) => has(TASK_TAG_PREFIX + key, baggageValue(tags[key])));
+  return withTaskBaggage(context, { id, tags }, { tags: travelled, id: has(ATTR_TASK_ID, baggageValue(id)) });
 }
 
 // An entry that does not fit is left out, and those after it may still travel.
-function ownEntries(tags: TaskTags, travelling: TaskBaggage): Entry[] {
+function ownEntries({ id, tags }: Traveller, travelling: Travelling): Entry[] {
   const entries: Entry[] = [];
   let room = MAX_OWN_BYTES;
-  for (const tag of Object.keys(tags)) {
-    const value = baggageValue(tags[tag]);
-    const key = TASK_TAG_PREFIX + tag;
+  const add = (key: string, text: string | undefined): void => {
+    const value = baggageValue(text);
     // the entry's equals sign, and its comma
     const bytes = key.length + encodedLength(value) + 2;
-    const travels = travelling === true || (travelling !== false && travelling.includes(tag));
-    if (value === "" || bytes > room || !travels) continue;
+    if (value === "" || bytes > room) return;
     room -= bytes;
     entries.push([key, { value }]);
+  };
+  if (travelling.id) add(ATTR_TASK_ID, id);
+  const { tags: some } = travelling;
+  for (const tag of Object.keys(tags)) {
+    if (some === true || (some !== false && some.includes(tag))) add(TASK_TAG_PREFIX + tag, tags[tag]);
   }
   return entries;
 }

@@ -50,7 +50,7 @@ export async function continueAttempt<T>(info: ContinueInfo, fn: () => T | Promi
   checkKeys("continueAttempt()", info, INFO_KEYS);
   const telemetry = telemetryOf(info);
   const extracted = extract(info.carrier, activeContext());
-  const found = { ...extracted, context: withOwnBaggage(extracted.context, extracted.tags ?? NO_TAGS) };
+  const found = { ...extracted, context: withOwnBaggage(extracted) };
   const attempt = attemptOf(found, telemetry);
   if (attempt === undefined) return await withContext(found.context, fn);
   const end = await new Promise<AttemptEnd<T>>((resolve) => attempt.run(() => void endOf(fn).then(resolve)));

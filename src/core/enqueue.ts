@@ -6,7 +6,7 @@ import {
   type TaskRoute,
   taskAttributes,
 } from "./attributes.js";
-import { withTagBaggage } from "./baggage.js";
+import { withForeignBaggage, withTaskBaggage } from "./baggage.js";
 import { inject, type TaskOrigin } from "./carrier.js";
 import {
   checkFunction,
@@ -25,7 +25,7 @@ import { type Failure, finishSpan } from "./finish.js";
 import { ask, atOnce, warn } from "./guard.js";
 import { INFO_KEYS } from "./info-keys.js";
 import { activeContextIn, attemptIn } from "./live-attempt.js";
-import { countEnqueued } from "./metrics.js";
+import { measureSent } from "./metrics.js";
 import {
   EVENT_ENQUEUE_EXCEPTION,
   EVENT_MESSAGING_SEND_EXCEPTION,
@@ -33,7 +33,7 @@ import {
   OPERATION_TYPE_SEND,
 } from "./semconv.js";
 import type { OwnSpan } from "./span.js";
-import { copyTags, NO_TAGS } from "./tags.js";
+import { copyTags } from "./tags.js";
 import { type Telemetry, telemetryOf } from "./telemetry.js";
 import { isThenable } from "./thenable.js";
 import type { Carrier, TaskInfo, TaskRelation, TaskTags } from "./types.js";
@@ -73,6 +73,15 @@ export interface EnqueueOptions<T> {
   readonly idOf?: ((result: T) => string | undefined) | undefined;
   /** Returns false where the engine had the task already, which is then not counted. Default: every task was stored. */
   readonly isStored?: ((result: T) => boolean) | undefined;
+}
+
+/** A task that is being handed to its engine. */
+interface Handover {
+  readonly origin: TaskIdentity;
+  readonly span: OwnSpan;
+  readonly settings: EnqueueSettings;
+  /** On performance.now()'s axis; 0 where no broker is involved. */
+  readonly sentAt: number;
 }
 
 const ENQUEUE_KEYS = namesOf<EnqueueOptions<unknown>>({ idOf: true, isStored: true });
@@ -127,26 +136,27 @@ export function enqueue<T>(
     attributes: taskAttributes({ id, name, tags, parentId }, route, OPERATION_ENQUEUE, OPERATION_TYPE_SEND),
   }));
   // inside a task the baggage entries are the task's own; outside, one that claims to be a task's must reach no broker
-  const clean = parentId === undefined ? withTagBaggage(active, NO_TAGS, false) : active;
+  const clean = parentId === undefined ? withForeignBaggage(active) : active;
   const sending = span.within(clean);
   const carried = carriedContext(relation, sending);
   // an attempt has its tags as baggage in any case; they are needed here where a carrier takes them there
-  const context = inProcess ? carried : withTagBaggage(carried, tags, telemetry.baggage);
+  const context = inProcess ? carried : withTaskBaggage(carried, { id, tags }, telemetry.baggage);
   const enqueuedAt = Date.now();
   const dueAt = enqueuedAt + delay;
   const origin = { id, name, tags, maxAttempts, retries, relation, enqueuedAt, dueAt, parentId, context };
+  const handover = { origin, span, settings, sentAt: route.system === undefined ? 0 : performance.now() };
   let sent: T;
   try {
     // where no span was started and no baggage removed, the right context is active already
     const isHere = inProcess || sending === around;
     const sentOrPending = isHere ? sendNow(send, origin) : withContext(sending, () => sendNow(send, origin));
-    if (isThenable(sentOrPending)) return whenSent(sentOrPending, origin, span, settings, options);
+    if (isThenable(sentOrPending)) return whenSent(sentOrPending, handover, options);
     sent = sentOrPending;
   } catch (error) {
-    finishSpan(span, failureOf(error, origin, settings));
+    finishFailed(error, handover);
     throw error;
   }
-  return finishSent(sent, span, settings, options);
+  return finishSent(sent, handover, options);
 }
 
 // The attempts start from this context. Suppression is a wish of the code that enqueues, so its task leaves without
@@ -164,25 +174,30 @@ function sendNow<T>(send: (origin: TaskOrigin) => T | Promise<T>, origin: TaskOr
 }
 
 // This follows the promise before its caller does, so that the caller goes on when the span has ended, and no later.
-function whenSent<T>(
-  sent: Promise<T>,
-  origin: TaskOrigin,
-  span: OwnSpan,
-  settings: EnqueueSettings,
-  options: EnqueueOptions<T>,
-): Promise<T> {
-  const failed = (error: unknown): void => finishSpan(span, failureOf(error, origin, settings));
-  sent.then((result) => finishSent(result, span, settings, options), failed);
+function whenSent<T>(sent: Promise<T>, handover: Handover, options: EnqueueOptions<T>): Promise<T> {
+  sent.then(
+    (result) => finishSent(result, handover, options),
+    (error: unknown) => finishFailed(error, handover),
+  );
   return sent;
 }
 
-function finishSent<T>(result: T, span: OwnSpan, settings: EnqueueSettings, options: EnqueueOptions<T>): T {
+function finishSent<T>(result: T, handover: Handover, options: EnqueueOptions<T>): T {
+  const { span, settings, sentAt } = handover;
   const { name, route, telemetry } = settings;
   const id = options.idOf?.(result);
   if (id !== undefined) span.setAttributes(assignedIdAttributes(id, route));
-  if (options.isStored?.(result) ?? true) countEnqueued(telemetry.instruments(), name, route);
+  const isNew = options.isStored?.(result) ?? true;
+  measureSent(telemetry.instruments(), { name, route, sentAt, isNew });
   finishSpan(span);
   return result;
+}
+
+function finishFailed(error: unknown, { origin, span, settings, sentAt }: Handover): void {
+  const { name, route, telemetry } = settings;
+  const failure = failureOf(error, origin, settings);
+  measureSent(telemetry.instruments(), { name, route, sentAt, isNew: true, errorType: failure.exception.type });
+  finishSpan(span, failure);
 }
 
 function assignedId(idOf: () => unknown): string | undefined {

@@ -1,6 +1,7 @@
 import { AsyncResource } from "node:async_hooks";
 import { type Context, createContextKey, ROOT_CONTEXT, trace } from "@opentelemetry/api";
 import { activeValue, insideOnce, withContext } from "./context.js";
+import { safely } from "./guard.js";
 import type { AttemptMeasures } from "./metrics.js";
 import { registeredApi, sharedSlot } from "./slot.js";
 import type { OwnSpan } from "./span.js";
@@ -18,23 +19,28 @@ export interface JobAttempt {
 }
 
 /**
- * The task that the calling code runs in, at any call depth and across every asynchronous boundary;
- * `undefined` outside a task. Never throws. Works without an OpenTelemetry SDK.
+ * The task that the calling code runs in, at any call depth and across every asynchronous boundary; given a `context`,
+ * the task that this one belongs to, as a span processor, a sampler or a log processor is given one. `undefined` outside
+ * a task. Never throws. Works without an OpenTelemetry SDK.
  */
-export function getTaskContext(): TaskContext | undefined {
-  return currentAttempt()?.task;
+export function getTaskContext(context?: Context): TaskContext | undefined {
+  return context === undefined ? currentAttempt()?.task : safely("reading a context", () => attemptOf(context)?.task);
 }
 
 /** The attempt that the calling code runs in. Never throws. */
 export function currentAttempt(): LiveAttempt | undefined {
-  // only this file writes under the key and into the fallback
-  return (activeValue(ATTEMPT) ?? fallback.getStore()) as LiveAttempt | undefined;
+  // only this file writes into the fallback, and under the key
+  return (activeValue(ATTEMPT) as LiveAttempt | undefined) ?? (fallback.getStore() as LiveAttempt | undefined);
 }
 
 /** The attempt a context belongs to; without a context manager, the one the calling code runs in. */
 export function attemptIn(active: Context): LiveAttempt | undefined {
-  // as above
-  return (active.getValue(ATTEMPT) ?? fallback.getStore()) as LiveAttempt | undefined;
+  return attemptOf(active) ?? (fallback.getStore() as LiveAttempt | undefined);
+}
+
+function attemptOf(context: Context): LiveAttempt | undefined {
+  // only this file writes under the key
+  return context.getValue(ATTEMPT) as LiveAttempt | undefined;
 }
 
 /**

@@ -3,9 +3,9 @@ import { contextAttributes } from "./attributes.js";
 import { activeContext } from "./context.js";
 import { addFields, clip, type Fields, keysOf, readField, textOf } from "./fields.js";
 import { safely, warn } from "./guard.js";
-import { activeContextIn, attemptIn, type LiveAttempt } from "./live-attempt.js";
+import { activeContextIn, attemptIn, currentAttempt, type LiveAttempt } from "./live-attempt.js";
 import { emitRecord } from "./record.js";
-import { ATTR_TASK_LOG_LEVEL } from "./semconv.js";
+import { ATTR_TASK_LOG_LEVEL, TASK_PREFIX } from "./semconv.js";
 import { Silenced } from "./silenced.js";
 import type { OwnSpan } from "./span.js";
 import { isThenable } from "./thenable.js";
@@ -39,6 +39,39 @@ export function taskLog<F extends object & LogLevelField>(message: string, field
 }
 
 /**
+ * Tells an event of the running task, by a `name` that is a constant of the program: an event on the active recording
+ * span, and where the manager's option `logs` asks for records, a log record of this event name. `attributes` are made
+ * safe as the fields of {@link taskLog} are. Outside a task it is an event on the active recording span, if there is one.
+ * Never throws.
+ *
+ * @see https://opentelemetry.io/docs/specs/otel/logs/data-model/#field-eventname
+ */
+export function taskEvent(name: string, attributes?: Attributes): void {
+  try {
+    const known = clip(textOf(name));
+    write(known, recordOf(attributes), known);
+  } catch (error) {
+    warn("taskEvent failed", error);
+  }
+}
+
+/**
+ * Sets attributes on the span of the running attempt, whatever span is active. Their values are made safe as the fields
+ * of {@link taskLog} are; names that begin with `task.` are this library's own and are left out. Outside a task, and
+ * after the attempt has ended, it does nothing. Never throws.
+ */
+export function setTaskAttributes(attributes: Attributes): void {
+  safely("setTaskAttributes", () => {
+    const attempt = currentAttempt();
+    if (attempt === undefined || attempt.ended) return;
+    const made: Attributes = {};
+    addFields(made, recordOf(attributes), "");
+    for (const key of Object.keys(made)) if (key.startsWith(TASK_PREFIX)) delete made[key];
+    attempt.span.setAttributes(made);
+  });
+}
+
+/**
  * Returns fields that tie any logger's line to the active span (`trace_id`, `span_id`, `trace_flags`) and to the task
  * it is written in (`task_id`, `task_name`, `task_attempt`, and `task_tags` where it has any); `{}` where nothing is
  * active. The object is new at each call, and the caller may change it. Never throws.
@@ -60,25 +93,26 @@ function recordOf(fields: unknown): Fields {
   }
 }
 
-function write(message: string, fields: Fields): void {
+// A line has a message and a level, an event has a name.
+function write(message: string, fields: Fields, eventName?: string): void {
   const active = activeContext();
   const attempt = attemptIn(active);
   const span = eventSpan(active, attempt);
   const asRecord = attempt !== undefined && attempt.telemetry.logs !== "event";
+  const isLine = eventName === undefined;
   if (span !== undefined || asRecord) {
     // the level goes first, because SDKs keep a limited number of attributes and drop the last ones
-    const attributes: Attributes = {};
-    attributes[ATTR_TASK_LOG_LEVEL] = levelOf(fields);
+    const attributes: Attributes = isLine ? { [ATTR_TASK_LOG_LEVEL]: levelOf(fields) } : {};
     if (fields !== NO_FIELDS) addFields(attributes, fields, message);
     if (span !== undefined) addEvent(span, message, attributes);
     if (asRecord) {
       const { telemetry, task } = attempt;
       const context = activeContextIn(attempt, active);
-      const body = clip(message);
-      emitRecord({ telemetry, context, task: contextAttributes(task), body, level: levelOf(fields), attributes });
+      const [body, level] = isLine ? [clip(message), levelOf(fields)] : ([undefined, "info"] as const);
+      emitRecord({ telemetry, context, task: contextAttributes(task), eventName, body, level, attributes });
     }
   }
-  if (attempt?.telemetry.onLog !== undefined) callOnLog(message, fields, attempt, active);
+  if (isLine && attempt?.telemetry.onLog !== undefined) callOnLog(message, fields, attempt, active);
 }
 
 // A line goes to the user's own span where one is active and records, and to the attempt's span otherwise.

@@ -3,14 +3,24 @@ import type { TaskRoute } from "./attributes.js";
 import { safely } from "./guard.js";
 import {
   ATTR_ERROR_TYPE,
+  ATTR_MESSAGING_DESTINATION_NAME,
+  ATTR_MESSAGING_OPERATION_NAME,
+  ATTR_MESSAGING_SYSTEM,
   ATTR_TASK_ENGINE,
   ATTR_TASK_NAME,
   ATTR_TASK_OUTCOME,
+  METRIC_MESSAGING_CONSUMED,
+  METRIC_MESSAGING_OPERATION_DURATION,
+  METRIC_MESSAGING_PROCESS_DURATION,
+  METRIC_MESSAGING_SENT,
   METRIC_TASK_ATTEMPT_ACTIVE,
   METRIC_TASK_ATTEMPT_DURATION,
   METRIC_TASK_ENQUEUED,
   METRIC_TASK_FINISHED,
   METRIC_TASK_WAIT_DURATION,
+  OPERATION_ENQUEUE,
+  OPERATION_PROCESS,
+  SCHEMA_URL,
   SCOPE_NAME,
   SCOPE_VERSION,
 } from "./semconv.js";
@@ -18,6 +28,13 @@ import type { TaskOutcome } from "./types.js";
 
 /** Histogram boundaries in seconds, from 5 ms to an hour, as tasks are slower than requests. */
 const BOUNDARIES = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600, 1800, 3600];
+
+/**
+ * Those of the conventions.
+ *
+ * @see https://opentelemetry.io/docs/specs/semconv/messaging/messaging-metrics/
+ */
+const MESSAGING_BOUNDARIES = [0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10];
 
 /** The outcomes that no further attempt follows. After `error` nobody here knows, so it is not among them. */
 const FINAL: readonly TaskOutcome[] = ["success", "failure", "cancelled"];
@@ -29,30 +46,59 @@ export interface TaskInstruments {
   readonly attemptDuration: Histogram;
   readonly waitDuration: Histogram;
   readonly active: UpDownCounter;
+  /** Those of the conventions, where a broker is involved. */
+  readonly sent: Counter;
+  readonly consumed: Counter;
+  readonly sendDuration: Histogram;
+  readonly processDuration: Histogram;
 }
 
 /** @see https://opentelemetry.io/docs/specs/otel/metrics/api/#instrument-advisory-parameters */
 export function createInstruments(provider: MeterProvider): TaskInstruments {
-  const meter = provider.getMeter(SCOPE_NAME, SCOPE_VERSION);
-  const seconds = (description: string): object => ({
-    description,
-    unit: "s",
-    advice: { explicitBucketBoundaries: BOUNDARIES },
-  });
-  const count = (description: string, unit: string): object => ({ description, unit });
+  const meter = provider.getMeter(SCOPE_NAME, SCOPE_VERSION, { schemaUrl: SCHEMA_URL });
+  const counter = (name: string, description: string, unit: string): Counter =>
+    meter.createCounter(name, { description, unit });
+  const seconds = (name: string, description: string, explicitBucketBoundaries = BOUNDARIES): Histogram =>
+    meter.createHistogram(name, { description, unit: "s", advice: { explicitBucketBoundaries } });
+  const active = { description: "Attempts that are running.", unit: "{attempt}" };
+  const ofMessages = MESSAGING_BOUNDARIES;
   return {
-    enqueued: meter.createCounter(METRIC_TASK_ENQUEUED, count("Tasks accepted by the engine.", "{task}")),
-    finished: meter.createCounter(METRIC_TASK_FINISHED, count("Tasks that reached their final outcome.", "{task}")),
-    attemptDuration: meter.createHistogram(METRIC_TASK_ATTEMPT_DURATION, seconds("Time an attempt ran, hooks apart.")),
-    waitDuration: meter.createHistogram(METRIC_TASK_WAIT_DURATION, seconds("Time from due to start of an attempt.")),
-    active: meter.createUpDownCounter(METRIC_TASK_ATTEMPT_ACTIVE, count("Attempts that are running.", "{attempt}")),
+    enqueued: counter(METRIC_TASK_ENQUEUED, "Tasks given to the engine.", "{task}"),
+    finished: counter(METRIC_TASK_FINISHED, "Tasks that reached their final outcome.", "{task}"),
+    attemptDuration: seconds(METRIC_TASK_ATTEMPT_DURATION, "Time an attempt ran, hooks apart."),
+    waitDuration: seconds(METRIC_TASK_WAIT_DURATION, "Time from due to start of an attempt."),
+    active: meter.createUpDownCounter(METRIC_TASK_ATTEMPT_ACTIVE, active),
+    sent: counter(METRIC_MESSAGING_SENT, "Messages that a producer tried to send.", "{message}"),
+    consumed: counter(METRIC_MESSAGING_CONSUMED, "Messages delivered to a worker.", "{message}"),
+    sendDuration: seconds(METRIC_MESSAGING_OPERATION_DURATION, "Time it took to send a message.", ofMessages),
+    processDuration: seconds(METRIC_MESSAGING_PROCESS_DURATION, "Time it took to process a message.", ofMessages),
   };
 }
 
-/** Counts a task that its engine has accepted. */
-export function countEnqueued(instruments: TaskInstruments | undefined, name: string, route: TaskRoute): void {
+/** The end of an enqueue. */
+export interface SentTask {
+  readonly name: string;
+  readonly route: TaskRoute;
+  /** When the task was handed to the engine, on performance.now()'s axis. */
+  readonly sentAt: number;
+  /** False where the engine had the task already. */
+  readonly isNew: boolean;
+  /** `undefined` where the engine has accepted it. */
+  readonly errorType?: string | undefined;
+}
+
+/** Counts a task that was handed to its engine, accepted or not, and measures how long that took a broker. */
+export function measureSent(instruments: TaskInstruments | undefined, sent: SentTask): void {
   if (instruments === undefined) return;
-  safely("measuring", () => instruments.enqueued.add(1, labels(name, route)));
+  const { name, route, sentAt, isNew, errorType } = sent;
+  const failed = errorType === undefined ? {} : { [ATTR_ERROR_TYPE]: errorType };
+  safely("measuring", () => {
+    if (isNew) instruments.enqueued.add(1, { ...labels(name, route), ...failed });
+    if (route.system === undefined) return;
+    const attributes = { ...messageLabels(route, OPERATION_ENQUEUE), ...failed };
+    instruments.sent.add(1, attributes);
+    instruments.sendDuration.record((performance.now() - sentAt) / 1000, attributes);
+  });
 }
 
 /** Counts a task that was cancelled while no attempt of it ran. */
@@ -66,14 +112,18 @@ export function countDropped(instruments: TaskInstruments | undefined, name: str
 export class AttemptMeasures {
   readonly #instruments: TaskInstruments;
   readonly #labels: Attributes;
+  /** `undefined` where no broker is involved. */
+  readonly #message: Attributes | undefined;
   readonly #startedAt: number = performance.now();
 
   /** `wait` in seconds. */
   constructor(instruments: TaskInstruments, name: string, route: TaskRoute, wait: number | undefined) {
     this.#instruments = instruments;
     this.#labels = labels(name, route);
+    this.#message = route.system === undefined ? undefined : messageLabels(route, OPERATION_PROCESS);
     safely("measuring", () => {
       instruments.active.add(1, this.#labels);
+      if (this.#message !== undefined) instruments.consumed.add(1, this.#message);
       if (wait !== undefined) instruments.waitDuration.record(wait, this.#labels);
     });
   }
@@ -83,14 +133,25 @@ export class AttemptMeasures {
     const instruments = this.#instruments;
     safely("measuring", () => {
       instruments.active.add(-1, this.#labels);
-      const attributes: Attributes = { ...this.#labels, [ATTR_TASK_OUTCOME]: outcome };
-      if (errorType !== undefined) attributes[ATTR_ERROR_TYPE] = errorType;
-      instruments.attemptDuration.record((endedAt - this.#startedAt) / 1000, attributes);
+      const failed = errorType === undefined ? {} : { [ATTR_ERROR_TYPE]: errorType };
+      const attributes: Attributes = { ...this.#labels, [ATTR_TASK_OUTCOME]: outcome, ...failed };
+      const duration = (endedAt - this.#startedAt) / 1000;
+      instruments.attemptDuration.record(duration, attributes);
+      if (this.#message !== undefined) instruments.processDuration.record(duration, { ...this.#message, ...failed });
       if (FINAL.includes(outcome)) instruments.finished.add(1, attributes);
     });
   }
 }
 
-function labels(name: string, { engine }: TaskRoute): Attributes {
-  return engine === undefined ? { [ATTR_TASK_NAME]: name } : { [ATTR_TASK_NAME]: name, [ATTR_TASK_ENGINE]: engine };
+function labels(name: string, { engine, destination }: TaskRoute): Attributes {
+  const attributes: Attributes = { [ATTR_TASK_NAME]: name };
+  if (engine !== undefined) attributes[ATTR_TASK_ENGINE] = engine;
+  if (destination !== undefined) attributes[ATTR_MESSAGING_DESTINATION_NAME] = destination;
+  return attributes;
+}
+
+function messageLabels({ system, destination }: TaskRoute, operation: string): Attributes {
+  const attributes: Attributes = { [ATTR_MESSAGING_SYSTEM]: system ?? "", [ATTR_MESSAGING_OPERATION_NAME]: operation };
+  if (destination !== undefined) attributes[ATTR_MESSAGING_DESTINATION_NAME] = destination;
+  return attributes;
 }

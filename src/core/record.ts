@@ -12,8 +12,9 @@ export interface TaskRecord {
   readonly context: Context;
   /** The attributes of its task, which win over its own. */
   readonly task: Attributes;
-  readonly eventName?: string;
-  readonly body: string;
+  readonly eventName?: string | undefined;
+  /** `undefined` where the event's name says all. */
+  readonly body: string | undefined;
   readonly level: TaskLogLevel;
   readonly attributes: Attributes;
 }
@@ -23,7 +24,7 @@ export function emitRecord(record: TaskRecord): void {
   const { telemetry, context, task, eventName, body, level, attributes } = record;
   telemetry.emit({
     ...(eventName !== undefined && { eventName }),
-    body,
+    ...(body !== undefined && { body }),
     severityNumber: SEVERITY[level],
     severityText: level.toUpperCase(),
     // toAttribute made these values, which are primitives and arrays of them

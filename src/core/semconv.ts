@@ -9,14 +9,22 @@
 export const SCOPE_NAME = "otel-taskflow";
 /** Instrumentation scope version: the package's own. */
 export const SCOPE_VERSION = "0.1.0";
+/**
+ * The version of OpenTelemetry's conventions that names which are not this library's own are taken from.
+ *
+ * @see https://opentelemetry.io/docs/specs/otel/schemas/
+ */
+export const SCHEMA_URL = "https://opentelemetry.io/schemas/1.45.0";
 
+/** What this library's own names begin with. */
+export const TASK_PREFIX = "task.";
 export const ATTR_TASK_ID = "task.id";
 export const ATTR_TASK_NAME = "task.name";
 export const ATTR_TASK_ENGINE = "task.engine";
 export const ATTR_TASK_ATTEMPT = "task.attempt";
 export const ATTR_TASK_MAX_ATTEMPTS = "task.max_attempts";
 export const ATTR_TASK_REDELIVERED = "task.redelivered";
-export const ATTR_TASK_PARENT_ID = "task.parent_id";
+export const ATTR_TASK_PARENT_ID = "task.parent.id";
 export const ATTR_TASK_WAIT_DURATION = "task.wait.duration";
 export const ATTR_TASK_OUTCOME = "task.outcome";
 export const ATTR_TASK_RETRY_DELAY = "task.retry.delay";
@@ -37,6 +45,12 @@ export const METRIC_TASK_FINISHED = "task.finished";
 export const METRIC_TASK_ATTEMPT_DURATION = "task.attempt.duration";
 export const METRIC_TASK_ATTEMPT_ACTIVE = "task.attempt.active";
 export const METRIC_TASK_WAIT_DURATION = "task.wait.duration";
+
+/** @see https://opentelemetry.io/docs/specs/semconv/messaging/messaging-metrics/ */
+export const METRIC_MESSAGING_PROCESS_DURATION = "messaging.process.duration";
+export const METRIC_MESSAGING_OPERATION_DURATION = "messaging.client.operation.duration";
+export const METRIC_MESSAGING_SENT = "messaging.client.sent.messages";
+export const METRIC_MESSAGING_CONSUMED = "messaging.client.consumed.messages";
 
 /** @see https://opentelemetry.io/docs/specs/semconv/registry/attributes/error/ */
 export const ATTR_ERROR_TYPE = "error.type";

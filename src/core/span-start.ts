@@ -10,7 +10,7 @@ import {
   trace,
 } from "@opentelemetry/api";
 import { taskAttributes } from "./attributes.js";
-import { withTagBaggage } from "./baggage.js";
+import { withTaskBaggage } from "./baggage.js";
 import type { TaskOrigin } from "./carrier.js";
 import type { AttemptRun, AttemptSettings } from "./running-attempt.js";
 import {
@@ -33,10 +33,11 @@ import type { TaskRelation } from "./types.js";
  * Returns the context in which an attempt's span starts: under the enqueue span, or in a new trace, and with the task's
  * tags as baggage where anybody can read that.
  */
-export function parentContext({ relation, context, tags }: TaskOrigin, telemetry: Telemetry): Context {
+export function parentContext(origin: TaskOrigin, telemetry: Telemetry): Context {
+  const { relation, context } = origin;
   const isIn = relation === "parent" || trace.getSpan(context) === undefined;
   const parent = isIn ? context : trace.deleteSpan(context);
-  return telemetry.isHeard() ? withTagBaggage(parent, tags, telemetry.baggage) : parent;
+  return telemetry.isHeard() ? withTaskBaggage(parent, origin, telemetry.baggage) : parent;
 }
 
 /** Makes the options of an attempt's span. `wait` is in seconds; without a `startTime` the span starts now. */
@@ -46,15 +47,19 @@ export function attemptSpanOptions(
   wait: number | undefined,
   startTime: HrTime | undefined,
 ): SpanOptions {
-  const options = { kind: SpanKind.CONSUMER, attributes: spanAttributes(run, settings, wait), links: links(run) };
+  const isMessage = settings.route.system !== undefined;
+  const attributes = spanAttributes(run, settings, wait);
+  const options = { kind: SpanKind.CONSUMER, attributes, links: links(run, isMessage) };
   return startTime === undefined ? options : { ...options, startTime };
 }
 
-function links({ origin, previous, surrounding }: AttemptRun): Link[] {
-  if (origin.relation !== "link" && previous === undefined && surrounding === undefined) return [];
+// The enqueue span of a task that comes from a broker is its message's creation context, and is linked to as such.
+function links({ origin, previous, surrounding }: AttemptRun, isMessage: boolean): Link[] {
+  const isLinked = origin.relation === "link" || (isMessage && origin.relation === "parent");
+  if (!isLinked && previous === undefined && surrounding === undefined) return [];
   const enqueued = spanContextIn(origin.context);
   return [
-    ...linkTo(origin.relation === "link" ? enqueued : undefined, LINK_ENQUEUE),
+    ...linkTo(isLinked ? enqueued : undefined, LINK_ENQUEUE),
     ...linkTo(previous, LINK_PREVIOUS_ATTEMPT),
     ...linkTo(isElsewhere(surrounding, origin.relation, enqueued) ? surrounding : undefined, LINK_SURROUNDING),
   ];

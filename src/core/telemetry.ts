@@ -7,24 +7,27 @@ import {
   type TracerProvider,
   trace,
 } from "@opentelemetry/api";
-import { checkFunction, checkMethods, show } from "./checks.js";
+import type { Travelling } from "./baggage.js";
+import { checkBoolean, checkFunction, checkKeys, checkMethods, namesOf, show } from "./checks.js";
 import { TaskConfigError } from "./errors.js";
 import { firstOf } from "./fields.js";
 import { safely } from "./guard.js";
 import { TELEMETRY_KEYS } from "./info-keys.js";
 import { createInstruments, type TaskInstruments } from "./metrics.js";
-import { SCOPE_NAME, SCOPE_VERSION } from "./semconv.js";
+import { SCHEMA_URL, SCOPE_NAME, SCOPE_VERSION } from "./semconv.js";
 import { type RegisteredApi, registeredApi, registeredLoggerProvider, sharedSlot } from "./slot.js";
 import { NO_SPAN, OwnSpan } from "./span.js";
-import type { TaskBaggage, TaskLogMode, TaskLogRecord, TaskTelemetryOptions } from "./types.js";
+import type { TaskLogMode, TaskLogRecord, TaskTelemetryOptions } from "./types.js";
 
 /** Most tag keys in the option `baggage`. */
 const MAX_TRAVELLING = 1_000;
 const LOG_MODES: readonly unknown[] = ["event", "record", "both"];
+const BAGGAGE_KEYS = namesOf<Travelling>({ tags: true, id: true });
+const SCOPE_OPTIONS = { schemaUrl: SCHEMA_URL };
 
 /** Checked telemetry options, and the way to this library's tracer, logger and instruments. No method throws. */
 export interface Telemetry {
-  readonly baggage: TaskBaggage;
+  readonly baggage: Travelling;
   readonly logs: TaskLogMode;
   readonly onLog: TaskTelemetryOptions["onLog"];
   /** Starts the span `{operation} {task}`. Its options are asked for only where a tracer provider is registered. */
@@ -53,11 +56,11 @@ export function createTelemetry(options: TaskTelemetryOptions): Telemetry {
   checkProvider("meterProvider", meterProvider, "getMeter");
   const tracer = madeOf(
     () => currentTracerProvider(tracerProvider),
-    (provider) => provider.getTracer(SCOPE_NAME, SCOPE_VERSION),
+    (provider) => provider.getTracer(SCOPE_NAME, SCOPE_VERSION, SCOPE_OPTIONS),
   );
   const logger = madeOf(
     () => loggerProvider ?? registeredLoggerProvider(),
-    (provider) => provider?.getLogger(SCOPE_NAME, SCOPE_VERSION),
+    (provider) => provider?.getLogger(SCOPE_NAME, SCOPE_VERSION, SCOPE_OPTIONS),
   );
   const instruments = madeOf(
     () => meterProvider ?? registeredApi()?.metrics,
@@ -134,13 +137,22 @@ function checkProvider(option: string, provider: unknown, method: string): void 
   checkMethods(option, `a provider with ${method}()`, provider, [method]);
 }
 
+function copyBaggage(baggage: unknown): Travelling {
+  if (typeof baggage !== "object" || baggage === null || Array.isArray(baggage)) {
+    return { tags: copyTravelling(baggage), id: false };
+  }
+  checkKeys("baggage", baggage, BAGGAGE_KEYS);
+  const { tags = true, id = false }: Partial<Record<keyof Travelling, unknown>> = baggage;
+  return { tags: copyTravelling(tags), id: checkBoolean("baggage: its id", id) };
+}
+
 // A list may be a proxy, and endless, so no more of it is read than it may hold.
-function copyBaggage(baggage: unknown): TaskBaggage {
-  if (typeof baggage === "boolean") return baggage;
-  const keys = Array.isArray(baggage) ? firstOf(baggage, MAX_TRAVELLING + 1) : [undefined];
+function copyTravelling(tags: unknown): Travelling["tags"] {
+  if (typeof tags === "boolean") return tags;
+  const keys = Array.isArray(tags) ? firstOf(tags, MAX_TRAVELLING + 1) : [undefined];
   if (keys.length <= MAX_TRAVELLING && keys.every((key) => typeof key === "string")) return Object.freeze(keys);
   throw new TaskConfigError(
-    `baggage: expected true, false or an array of at most ${MAX_TRAVELLING} tag keys, received ${show(baggage)}`,
+    `baggage: expected true, false or an array of at most ${MAX_TRAVELLING} tag keys, received ${show(tags)}`,
   );
 }
 

@@ -60,10 +60,13 @@ export interface TaskLogLine {
 }
 
 /**
- * The tags that travel as W3C baggage: all (`true`), none (`false`), or those of the listed keys. Services that the
- * task calls receive what travels, also those of other companies.
+ * The tags that travel as W3C baggage: all (`true`), none (`false`), or those of the listed keys; and whether the task's
+ * id does, which by itself is false. Services that the task calls receive what travels, also those of other companies.
  */
-export type TaskBaggage = boolean | readonly string[];
+export type TaskBaggage =
+  | boolean
+  | readonly string[]
+  | { readonly tags?: boolean | readonly string[] | undefined; readonly id?: boolean | undefined };
 
 /**
  * The strings that go with a task through a queue: the propagator's entries, and one of this library's. It holds the
@@ -73,7 +76,7 @@ export type Carrier = Record<string, string>;
 
 /** The part of an OpenTelemetry LoggerProvider that is used; satisfied by both logs APIs. */
 export interface TaskLoggerProvider {
-  getLogger(name: string, version?: string): { emit(record: TaskLogRecord): void };
+  getLogger(name: string, version?: string, options?: { schemaUrl?: string }): { emit(record: TaskLogRecord): void };
 }
 
 /** The part of an OpenTelemetry LogRecord that is filled in. */
@@ -81,7 +84,7 @@ export interface TaskLogRecord {
   eventName?: string;
   severityNumber: number;
   severityText: string;
-  body: string;
+  body?: string;
   attributes: Record<string, string | number | boolean | (string | number | boolean)[]>;
   context: Context;
 }
@@ -95,9 +98,9 @@ export interface TaskTelemetryOptions {
   /** Takes the log records that `logs` asks for. Default: the global provider, looked up at each use. */
   loggerProvider?: TaskLoggerProvider | undefined;
   /**
-   * The tags that travel as W3C baggage: all, none, or those of the listed keys, at most 1,000. Default `true`. Every
-   * instrumented outgoing call of a task carries them to whoever is called, so `false` or a list keeps them from
-   * others.
+   * The tags that travel as W3C baggage: all, none, or those of the listed keys, at most 1,000; with `{ id: true }`, the
+   * task's id as well. Default `{ tags: true, id: false }`. Every instrumented outgoing call of a task carries them to
+   * whoever is called, so `false` or a list keeps them from others.
    */
   baggage?: TaskBaggage | undefined;
   /** The place of `taskLog` lines: an event on the active span, a log record, or both. Default `"event"`. */

@@ -60,6 +60,8 @@ function labelled(instruments: TaskInstruments, label: string): TaskInstruments 
   const named = (attributes: Attributes | undefined): Attributes => ({ ...attributes, [ATTR_TASK_NAME]: label });
   const { enqueued, finished, attemptDuration, waitDuration, active } = instruments;
   return {
+    // the conventions' own metrics know no task
+    ...instruments,
     enqueued: { add: (value, attributes) => enqueued.add(value, named(attributes)) },
     finished: { add: (value, attributes) => finished.add(value, named(attributes)) },
     active: { add: (value, attributes) => active.add(value, named(attributes)) },

@@ -149,7 +149,7 @@ describe("the telemetry of continueAttempt()", () => {
     const carrier = await carried();
     await elsewhere({ carrier }, () => enqueueTask({ funcName: "child" }, () => {}));
     const span = telemetry.span("enqueue child");
-    expect(span.attributes["task.parent_id"]).toBe("t-1");
+    expect(span.attributes["task.parent.id"]).toBe("t-1");
     expect(span.parentSpanContext?.spanId).toBe(telemetry.span("continue resize").spanContext().spanId);
   });
 

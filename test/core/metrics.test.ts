@@ -148,11 +148,20 @@ describe("metrics", () => {
     expect([completed, told, points((await collect()).get("task.finished"))[0]?.value]).toEqual([0, ["a", "b"], 2]);
   });
 
-  test("do not count a task its broker refused", async () => {
+  test("count a task that was refused apart, by the type of the error", async () => {
     const { collect } = startMetrics();
-    await enqueueTask({ funcName: "job" }, () => Promise.reject(new Error("down"))).catch(() => {});
+    await enqueueTask({ funcName: "job" }, () => Promise.reject(new RangeError("down"))).catch(() => {});
+    const refuse = (): never => {
+      throw new TypeError("no");
+    };
+    await enqueueTask({ funcName: "job" }, refuse).catch(() => {});
     await enqueueTask({ funcName: "job" }, () => {});
-    expect(points((await collect()).get("task.enqueued"))).toEqual([{ attributes: { "task.name": "job" }, value: 1 }]);
+    const attributes = { "task.name": "job" };
+    expect(points((await collect()).get("task.enqueued"))).toEqual([
+      { attributes: { ...attributes, "error.type": "RangeError" }, value: 1 },
+      { attributes: { ...attributes, "error.type": "TypeError" }, value: 1 },
+      { attributes, value: 1 },
+    ]);
   });
 
   test("reach a meter provider registered after the manager was made", async () => {

@@ -108,7 +108,7 @@ describe("the trace of a task", () => {
     const parentId = await tasks.addTask(parent, [], { tags: { plan: "pro" } });
     await tasks.idle();
     const spans = ["enqueue child", "process child"].map((name) => telemetry.span(name));
-    expect(spans.map((span) => span.attributes["task.parent_id"])).toEqual([parentId, parentId]);
+    expect(spans.map((span) => span.attributes["task.parent.id"])).toEqual([parentId, parentId]);
     expect(spans.map((span) => span.attributes["task.tag.plan"])).toEqual([undefined, undefined]);
     expect(spans[0]?.parentSpanContext?.spanId).toBe(spanId(telemetry.span("process parent")));
   });
@@ -370,7 +370,7 @@ describe("runAttempt", () => {
   test("without a carrier is no child of the task it is started in", async () => {
     const telemetry = startTelemetry();
     await runAttempt({ funcName: "boot" }, () => runAttempt({ funcName: "job" }, () => {}));
-    expect(telemetry.span("process job").attributes).not.toHaveProperty("task.parent_id");
+    expect(telemetry.span("process job").attributes).not.toHaveProperty("task.parent.id");
     expect(telemetry.span("process job").parentSpanContext).toBeUndefined();
   });
 

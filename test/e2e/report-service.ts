@@ -9,7 +9,7 @@ interface ReportRequest {
 
 // Fastify's logger is pino.
 const service = Fastify({ logger: true });
-const tasks = new TaskManager({ logs: "both" });
+const tasks = new TaskManager({ logs: "both", baggage: { id: process.env.SHOWS_CALLER === "1" } });
 const reports = { parent: report("parent"), link: report("link"), none: report("none") };
 
 service.post<ReportRequest>("/reports/:relation", async ({ params, body }, reply) => {

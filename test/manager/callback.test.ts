@@ -44,7 +44,7 @@ describe("callback()", () => {
       await tasks.idle();
       const spans = telemetry.named("enqueue sweep");
       expect(spans.map(({ parentSpanContext }) => parentSpanContext)).toEqual([undefined, undefined]);
-      expect(spans.map(({ attributes }) => attributes["task.parent_id"])).toEqual([undefined, undefined]);
+      expect(spans.map(({ attributes }) => attributes["task.parent.id"])).toEqual([undefined, undefined]);
     },
   );
 

@@ -1,4 +1,4 @@
-import { context, ROOT_CONTEXT, SpanKind } from "@opentelemetry/api";
+import { context, createTraceState, ROOT_CONTEXT, SpanKind } from "@opentelemetry/api";
 import { InMemoryLogRecordExporter, LoggerProvider, SimpleLogRecordProcessor } from "@opentelemetry/sdk-logs";
 import { AlwaysOffSampler, ParentBasedSampler, TraceIdRatioBasedSampler } from "@opentelemetry/sdk-trace";
 import { getTaskContext, runAttempt, TaskManager } from "otel-taskflow";
@@ -51,7 +51,7 @@ describe("TaskSpanProcessor", () => {
     await tasks.addTask(parent, [], { tags: { plan: "pro" }, taskId: "parent-1" });
     await tasks.idle();
     for (const name of ["enqueue child", "process child"]) {
-      expect(telemetry.span(name).attributes).toMatchObject({ "task.id": "child-1", "task.parent_id": "parent-1" });
+      expect(telemetry.span(name).attributes).toMatchObject({ "task.id": "child-1", "task.parent.id": "parent-1" });
       expect(telemetry.span(name).attributes).not.toHaveProperty("task.tag.plan");
     }
     expect(telemetry.span("enqueue child").attributes).not.toHaveProperty("task.attempt");
@@ -114,6 +114,18 @@ test("100 tasks at once: every span and every record carries its own task's id a
 });
 
 describe("keepRetries", () => {
+  test("leaves the trace state as the sampler made it, so that what it keeps claims no probability", async () => {
+    const kept = { decision: 2, traceState: createTraceState("ot=th:8") };
+    const dropped = { decision: 0, traceState: createTraceState("vendor=1") };
+    const results = [kept, dropped];
+    const sampler = keepRetries({ shouldSample: () => results.shift() ?? dropped, toString: () => "probability" });
+    const telemetry = startTelemetry({ sampler });
+    await runAttempt({ funcName: "sampled", attempt: 1 }, () => {});
+    await runAttempt({ funcName: "kept", attempt: 1 }, () => {});
+    const stateOf = (name: string): string | undefined => telemetry.span(name).spanContext().traceState?.serialize();
+    expect([stateOf("process sampled"), stateOf("process kept")]).toEqual(["ot=th:8", "vendor=1"]);
+  });
+
   test("records attempts from 1 on, and what they lead to, whatever the sampler says", async () => {
     const sampler = keepRetries(new ParentBasedSampler({ root: new AlwaysOffSampler() }));
     const telemetry = startTelemetry({ sampler });

@@ -12,6 +12,8 @@ export interface TestMetrics {
   readonly provider: MeterProvider;
   /** Everything measured so far, by metric name. */
   collect(): Promise<Map<string, MetricData>>;
+  /** The scopes that were collected last. */
+  scopes(): { readonly name: string; readonly schemaUrl?: string | undefined }[];
 }
 
 /** A real metrics SDK for the running test; registered globally unless `global` is false. */
@@ -32,6 +34,7 @@ export function recordMetrics(): TestMetrics {
   const provider = new MeterProvider({ readers: [reader] });
   return {
     provider,
+    scopes: () => (exporter.getMetrics().at(-1)?.scopeMetrics ?? []).map(({ scope }) => scope),
     async collect() {
       await provider.forceFlush();
       const scopes = exporter.getMetrics().at(-1)?.scopeMetrics ?? [];

@@ -20,7 +20,7 @@ await describeRoads(
       const { id } = await addElsewhere(lab.queue, "plain", {});
       await lab.reaches("completed", id);
       const { attributes, parentSpanContext } = telemetry.span("process plain");
-      expect([attributes["task.parent_id"], parentSpanContext]).toEqual([undefined, undefined]);
+      expect([attributes["task.parent.id"], parentSpanContext]).toEqual([undefined, undefined]);
     });
 
     test("runs jobs in the root context, apart from what they brought themselves", async () => {

@@ -122,7 +122,7 @@ function addJobCases(version: Version): void {
     });
     const { id } = await addJob(utils, "parent", {}, { tags: { plan: "pro" } });
     expect(await tags.promise).toEqual({ size: "s" });
-    await vi.waitFor(() => expect(telemetry.span("process child").attributes["task.parent_id"]).toBe(id), 5_000);
+    await vi.waitFor(() => expect(telemetry.span("process child").attributes["task.parent.id"]).toBe(id), 5_000);
   });
 
   test("counts a job once that replaces one under its key", async () => {

@@ -138,7 +138,7 @@ export const contextCases: Section = {
       contains(seen, ["parent", { plan: "pro" }, "pro"]);
       contains(seen, ["child", { size: "s" }, undefined]);
       const spans = [rig.span("enqueue child"), rig.span("process child")];
-      const parents = spans.map(({ attributes }) => attributes["task.parent_id"]);
+      const parents = spans.map(({ attributes }) => attributes["task.parent.id"]);
       equal(parents, [parentId, parentId]);
       equal(spans[0]?.parentSpanContext?.spanId, rig.span("process parent").spanContext().spanId);
       equal(spans[1]?.attributes["task.id"] === parentId, false);
