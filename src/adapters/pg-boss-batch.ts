@@ -12,6 +12,7 @@ import {
   ATTR_MESSAGING_DESTINATION_NAME,
   ATTR_MESSAGING_SYSTEM,
   EVENT_MESSAGING_PROCESS_EXCEPTION,
+  OPERATION_BATCH,
 } from "../core/semconv.js";
 import type { OwnSpan } from "../core/span.js";
 import { isThenable } from "../core/thenable.js";
@@ -22,9 +23,6 @@ import { type Door, telemetryAt } from "./door.js";
 import { columnOf } from "./pg-boss-column.js";
 import { attemptKey, hideMetadata, keepCarriers, type ReadJob, readJob, type TaskJob, viewOf } from "./pg-boss-job.js";
 import { settlesEach } from "./pg-boss-run.js";
-
-/** The span of a batch of several jobs is `batch {queue}`. */
-const OPERATION_BATCH = "batch";
 
 /** A handler as an application gives it to `work`: called with a batch, and within a transaction with that. */
 export type BatchHandler = (jobs: TaskJob[], ...rest: unknown[]) => unknown;

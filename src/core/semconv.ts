@@ -80,8 +80,9 @@ export const ATTR_EXCEPTION_STACKTRACE = "exception.stacktrace";
 /** Span names are `{operation} {task.name}`; also the values of `messaging.operation.name`. */
 export const OPERATION_ENQUEUE = "enqueue";
 export const OPERATION_PROCESS = "process";
-/** Span name only. */
+/** Span names only. */
 export const OPERATION_CONTINUE = "continue";
+export const OPERATION_BATCH = "batch";
 /** Values of `messaging.operation.type`. */
 export const OPERATION_TYPE_SEND = "send";
 export const OPERATION_TYPE_PROCESS = "process";

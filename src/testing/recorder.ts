@@ -20,6 +20,9 @@ import { RecordedSpan } from "./recorded-span.js";
 export interface Measurement {
   /** The metric's name. */
   readonly name: string;
+  readonly instrument: "counter" | "updowncounter" | "histogram" | "gauge";
+  /** As the instrument was made with it. */
+  readonly unit: string | undefined;
   readonly value: number;
   readonly attributes: Attributes;
 }
@@ -94,14 +97,21 @@ export class Recorder {
   }
 
   #meter(): Meter {
-    const keep =
-      (name: string) =>
-      (value: number, attributes: Attributes = {}): void =>
-        void this.measurements.push({ name, value, attributes: { ...attributes } });
-    const adds = (name: string): { add: ReturnType<typeof keep> } => ({ add: keep(name) });
-    const records = (name: string): { record: ReturnType<typeof keep> } => ({ record: keep(name) });
+    type Keep = (value: number, attributes?: Attributes) => void;
+    type Make<Method extends string> = (name: string, options?: { unit?: string }) => Record<Method, Keep>;
+    const making =
+      <Method extends "add" | "record">(instrument: Measurement["instrument"], method: Method): Make<Method> =>
+      (name, { unit } = {}) => {
+        const keep: Keep = (value, attributes) =>
+          void this.measurements.push({ name, instrument, unit, value, attributes: { ...attributes } });
+        // an object of this one method
+        return { [method]: keep } as Record<Method, Keep>;
+      };
     return Object.assign(Object.create(createNoopMeter()), {
-      ...{ createCounter: adds, createUpDownCounter: adds, createHistogram: records, createGauge: records },
+      createCounter: making("counter", "add"),
+      createUpDownCounter: making("updowncounter", "add"),
+      createHistogram: making("histogram", "record"),
+      createGauge: making("gauge", "record"),
     });
   }
 }

@@ -1,14 +1,21 @@
 import { type TaskEngine, TaskManager } from "otel-taskflow";
-import { type EngineWorld as ContractWorld, engineContract } from "otel-taskflow/testing/engine-contract";
-import { afterAll, beforeAll, describe, test } from "vitest";
+import {
+  type ContractTelemetry,
+  type EngineWorld as ContractWorld,
+  engineContract,
+} from "otel-taskflow/testing/engine-contract";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { stopTelemetry, useContextManager, usePropagator } from "../support/telemetry.js";
 import { describeUnavailable } from "../support/unavailable.js";
+import { adviseMeasurement, adviseSpan } from "../telemetry/live-check.js";
+import { readRegistry } from "../telemetry/registry.js";
 import { describeProcesses } from "./processes.js";
 import { reportOf, writeReport } from "./report.js";
 import type { EngineWorld } from "./world.js";
 
 /** Longer than a case and its closing take. */
 const TIMEOUT_MS = 60_000;
+const registry = readRegistry();
 
 type AnyWorld = ContractWorld & Partial<Pick<EngineWorld, "unavailable" | "serial" | "singleProcess" | "module">>;
 
@@ -34,9 +41,19 @@ export function describeEngine(world: AnyWorld): void {
       const sections = tasks.flatMap((task) => (task.type === "suite" ? reportOf(task) : []));
       writeReport({ title, ...facts, singleProcess, sections });
     });
-    engineContract({ test, describe, world });
+    engineContract({ test, describe, world, inspect: checkTelemetry });
     describeProcesses(world);
   });
+}
+
+// every span and every measurement of every case is one that the registry knows
+function checkTelemetry({ spans, measurements }: ContractTelemetry): void {
+  const own = spans.filter(({ scope }) => scope === "otel-taskflow");
+  const advice = [
+    ...own.flatMap((span) => adviseSpan(registry, span)),
+    ...measurements.flatMap((measurement) => adviseMeasurement(registry, measurement)),
+  ];
+  expect([...new Set(advice)]).toEqual([]);
 }
 
 /** Asks one engine of this world what it is. */

@@ -17,7 +17,7 @@ const CLEANLY = { exitCode: 0, stderr: expect.any(String) };
 export function describeProcesses(world: ContractWorld & Partial<Pick<EngineWorld, "singleProcess">>): void {
   describe("processes", ONE_AT_A_TIME, () => {
     const reachable = world.durable && world.singleProcess === undefined;
-    for (const one of CASES) test.skipIf(!reachable)(one.name, () => runCase(one, world, CASE_MS));
+    for (const one of CASES) test.skipIf(!reachable)(one.name, () => runCase(one, world, { ms: CASE_MS }));
   });
 }
 

@@ -231,7 +231,7 @@ function severalCases(): void {
     await once(lab, 2);
     expect(seen).toEqual([undefined]);
     const spans = [...lab.named(`process ${lab.queue}`), ...lab.named(`batch ${lab.queue}`)];
-    expect(spans.map((span) => [span.parentSpanContext, span.attributes["task.parent_id"]])).toEqual(
+    expect(spans.map((span) => [span.parentSpanContext, span.attributes["task.parent.id"]])).toEqual(
       spans.map(() => [undefined, undefined]),
     );
     expect(spans.map(traceOf)).not.toContain(traceId);

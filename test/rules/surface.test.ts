@@ -123,6 +123,7 @@ const SURFACE = {
   ],
   "./testing/engine-contract": [
     "engineContract",
+    "type ContractTelemetry",
     "type ContractTest",
     "type EngineContractOptions",
     "type EngineStore",

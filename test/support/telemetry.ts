@@ -1,4 +1,4 @@
-import { context, DiagLogLevel, diag, metrics, propagation, type Span, trace } from "@opentelemetry/api";
+import { context, DiagLogLevel, diag, type Link, metrics, propagation, type Span, trace } from "@opentelemetry/api";
 import { AsyncLocalStorageContextManager } from "@opentelemetry/context-async-hooks";
 import { CompositePropagator, W3CBaggagePropagator, W3CTraceContextPropagator } from "@opentelemetry/core";
 import {
@@ -28,6 +28,11 @@ export interface TestTelemetry {
   named(name: string): ReadableSpan[];
   /** The one ended span of this name. */
   span(name: string): ReadableSpan;
+}
+
+/** The links of a span, but for one to its own parent: to the enqueue span, where a broker is involved. */
+export function otherLinks({ links, parentSpanContext }: Pick<ReadableSpan, "links" | "parentSpanContext">): Link[] {
+  return links.filter(({ context: { spanId } }) => spanId !== parentSpanContext?.spanId);
 }
 
 /** Registers a real SDK globally for the running test, and takes it away afterwards. */

@@ -109,7 +109,7 @@ test.each([
       return run();
     },
   };
-  const running = runCase(one, world, 50);
+  const running = runCase(one, world, { ms: 50 });
   await (error === undefined ? running : expect(running).rejects.toThrow(error));
   expect(closed).toEqual(["engine", "store"]);
 });

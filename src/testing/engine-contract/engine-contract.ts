@@ -1,5 +1,5 @@
 import { type Case, type Section, suits } from "./case.js";
-import { runCase } from "./run-case.js";
+import { type ContractTelemetry, runCase } from "./run-case.js";
 import { argumentCases } from "./sections/arguments.js";
 import { baggageCases } from "./sections/baggage.js";
 import { cancelCases } from "./sections/cancel.js";
@@ -65,6 +65,8 @@ export interface EngineContractOptions {
   readonly world: EngineWorld;
   /** Milliseconds one case may take; the runner's own limit must be 20 seconds longer. Default 30,000. */
   readonly timeout?: number | undefined;
+  /** Looks at the telemetry of each case when it is over; what it throws fails the case. Default: nobody does. */
+  readonly inspect?: ((telemetry: ContractTelemetry) => void) | undefined;
 }
 
 /**
@@ -75,10 +77,10 @@ export interface EngineContractOptions {
  * the tests run: each fails at once where one is missing. No SDK is needed, none is touched, and spans and metrics go
  * nowhere.
  */
-export function engineContract({ test, describe, world, timeout = 30_000 }: EngineContractOptions): void {
+export function engineContract({ test, describe, world, timeout = 30_000, inspect }: EngineContractOptions): void {
   const declare = (cases: readonly Case[], prefix: string): void => {
     for (const one of cases) {
-      const run = (): Promise<void> => runCase(one, world, timeout);
+      const run = (): Promise<void> => runCase(one, world, { ms: timeout, inspect });
       if (suits(one, world)) test(prefix + one.name, run);
       else test.skip(prefix + one.name, run);
     }

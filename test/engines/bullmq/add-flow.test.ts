@@ -47,7 +47,18 @@ await describeRoads("addFlow", (open, _bullmq, { addFlow, withTask }) => {
       ].toSorted(),
     );
     expect(telemetry.span("enqueue leaf").attributes["messaging.destination.name"]).toBe(childName);
-    expect((await metrics.collect()).get("task.enqueued")?.dataPoints.map(({ value }) => value)).toEqual([1, 2, 1]);
+    const points = (await metrics.collect()).get("task.enqueued")?.dataPoints ?? [];
+    const counted = points.map(({ attributes, value }) => [
+      ...[attributes["task.name"], attributes["messaging.destination.name"], value],
+    ]);
+    expect(counted.toSorted()).toEqual(
+      [
+        ["child", childName, 1],
+        ["child", queueName, 1],
+        ["leaf", childName, 1],
+        ["parent", queueName, 1],
+      ].toSorted(),
+    );
     expect((await lab.queue.getJob(added.job.id ?? ""))?.opts).toMatchObject({ attempts: 2 });
   });
 

@@ -7,7 +7,7 @@ import { describe, expect, test } from "vitest";
 import { startMetrics } from "../../support/metrics.js";
 import { redisUrl } from "../../support/servers.js";
 import { createTasks } from "../../support/tasks.js";
-import { startTelemetry, type TestTelemetry } from "../../support/telemetry.js";
+import { otherLinks, startTelemetry, type TestTelemetry } from "../../support/telemetry.js";
 import { describeUnavailable } from "../../support/unavailable.js";
 import { type Lab, openLab } from "./lab.js";
 import { onEachRoad, type Road } from "./roads.js";
@@ -25,7 +25,7 @@ function cases(
 ): void {
   const traceIds = (...spans: ReadableSpan[]): unknown[] => spans.map((span) => span.spanContext().traceId);
   const linksOf = (span: ReadableSpan): unknown[] =>
-    span.links.map(({ context, attributes }) => [context.spanId, attributes?.["task.link"]]);
+    otherLinks(span).map(({ context, attributes }) => [context.spanId, attributes?.["task.link"]]);
 
   /** One job of a queue and a worker, each with bullmq-otel or without. */
   async function runOne(

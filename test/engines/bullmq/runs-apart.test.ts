@@ -3,13 +3,13 @@ import type { ReadableSpan } from "@opentelemetry/sdk-trace";
 import { enqueueTask, getTaskContext } from "otel-taskflow";
 import { withCarrier } from "otel-taskflow/bullmq";
 import { expect, test, vi } from "vitest";
-import { startTelemetry, type TestTelemetry } from "../../support/telemetry.js";
+import { otherLinks, startTelemetry, type TestTelemetry } from "../../support/telemetry.js";
 import type { Job, Lab } from "./lab.js";
 import { describeRoads } from "./roads.js";
 
 const traceOf = (span: ReadableSpan): string => span.spanContext().traceId;
 const linksOf = (span: ReadableSpan): unknown[] =>
-  span.links.map(({ context, attributes }) => [attributes?.["task.link"], context.spanId]);
+  otherLinks(span).map(({ context, attributes }) => [attributes?.["task.link"], context.spanId]);
 
 /** The attempts of a job and its enqueue span. */
 function told({ span, named }: TestTelemetry, job: string): { enqueued: ReadableSpan; runs: ReadableSpan[] } {
