@@ -5,6 +5,7 @@ import {
   ATTR_ERROR_TYPE,
   ATTR_MESSAGING_DESTINATION_NAME,
   ATTR_MESSAGING_OPERATION_NAME,
+  ATTR_MESSAGING_OPERATION_TYPE,
   ATTR_MESSAGING_SYSTEM,
   ATTR_TASK_ENGINE,
   ATTR_TASK_NAME,
@@ -20,6 +21,7 @@ import {
   METRIC_TASK_WAIT_DURATION,
   OPERATION_ENQUEUE,
   OPERATION_PROCESS,
+  OPERATION_TYPE_SEND,
   SCHEMA_URL,
   SCOPE_NAME,
   SCOPE_VERSION,
@@ -97,7 +99,8 @@ export function measureSent(instruments: TaskInstruments | undefined, sent: Sent
     if (route.system === undefined) return;
     const attributes = { ...messageLabels(route, OPERATION_ENQUEUE), ...failed };
     instruments.sent.add(1, attributes);
-    instruments.sendDuration.record((performance.now() - sentAt) / 1000, attributes);
+    const timed = { ...attributes, [ATTR_MESSAGING_OPERATION_TYPE]: OPERATION_TYPE_SEND };
+    instruments.sendDuration.record((performance.now() - sentAt) / 1000, timed);
   });
 }
 
