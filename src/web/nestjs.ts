@@ -15,6 +15,8 @@ import { checkEngine, MANAGER_KEYS, type TaskManagerOptions } from "../manager/o
 import { CronTasks } from "./nestjs-cron.js";
 import { drainFirst, initFirst } from "./nestjs-order.js";
 
+export { TaskLogger } from "./nestjs-logger.js";
+
 /** What a module's `TaskManager` is made with, and what the application's hooks do. */
 export interface TaskflowOptions extends TaskManagerOptions {
   /** Whether the application runs tasks. `false`: it only adds them, for others to run. Default `true`. */

@@ -50,10 +50,10 @@ function linesOf(stdout: string): Line[] {
     .map((line) => JSON.parse(line) as Line);
 }
 
-/** The lines without times, and each id by the order of its first appearance. */
+/** The lines without times and the process, and each id by the order of its first appearance. */
 function relabelled(lines: readonly Line[]): Line[] {
   const ids: unknown[] = [];
-  return lines.map(({ time: _time, timestamp: _timestamp, ...line }) => {
+  return lines.map(({ time: _time, timestamp: _timestamp, pid: _pid, hostname: _hostname, ...line }) => {
     for (const key of VARYING.filter((name) => name in line)) {
       if (!ids.includes(line[key])) ids.push(line[key]);
       line[key] = ids.indexOf(line[key]);

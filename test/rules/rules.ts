@@ -38,7 +38,13 @@ export const LIBRARIES: readonly string[] = [
   ...new Set(listFiles("src/engines").flatMap((path) => /^src\/engines\/([^/]+)\//.exec(path)?.[1] ?? [])),
 ];
 const SPAN_KINDS = ["src/core/span.ts", "src/core/wished-telemetry.ts"];
-const MAY_NEST_IMPORT = ["@nestjs/common", "@nestjs/core", "src/index.ts", "src/manager/options.ts"];
+const MAY_NEST_IMPORT = [
+  "@nestjs/common",
+  "@nestjs/core",
+  "src/console/index.ts",
+  "src/index.ts",
+  "src/manager/options.ts",
+];
 const CORE_MAY_IMPORT = ["@opentelemetry/api", "node:async_hooks"];
 
 export const rules: readonly Rule[] = [
@@ -132,12 +138,12 @@ export const rules: readonly Rule[] = [
       lines: ['import { TaskManager } from "../manager/task-manager.js";', 'import { Queue } from "bullmq";'],
     },
   },
-  {
-    title: "sdk builds on core only",
-    check: (source) =>
-      badImports(source, "sdk", ({ target }) => inLayers(target, ["core", "sdk"]) || isPlatform(target)),
-    breach: { path: "src/sdk/keep-retries.ts", lines: ['import { TaskManager } from "../manager/task-manager.js";'] },
-  },
+  ...["sdk", "console"].map((layer) => ({
+    title: `${layer} builds on core only`,
+    check: (source: ts.SourceFile) =>
+      badImports(source, layer, ({ target }) => inLayers(target, ["core", layer]) || isPlatform(target)),
+    breach: { path: `src/${layer}/line.ts`, lines: ['import { TaskManager } from "../manager/task-manager.js";'] },
+  })),
   {
     title: "the manager builds on core, the engine interface and the memory engine",
     check: (source) => badImports(source, "manager", mayManagerImport),

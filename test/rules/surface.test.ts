@@ -131,6 +131,7 @@ const SURFACE = {
     "type StoreOffer",
     "type StoredState",
   ],
+  "./console": ["patchConsole", "taskConsole", "taskLogPrefix", "type TaskConsoleOptions"],
   "./bullmq": [
     "addFlow",
     "addJob",
@@ -203,6 +204,7 @@ const SURFACE = {
   "./fastify": ["taskflow", "type TaskflowOptions"],
   "./hono": ["taskflow"],
   "./nestjs": [
+    "TaskLogger",
     "TaskflowModule",
     "type TaskflowModuleAsyncOptions",
     "type TaskflowModuleOptions",
