@@ -1,20 +1,14 @@
 import { context, propagation } from "@opentelemetry/api";
 import { enqueueTask, getTaskContext, isTaskConfigError } from "otel-taskflow";
-import { addJob, withCarrier, withTask } from "otel-taskflow/graphile-worker";
-import { describe, expect, test, vi } from "vitest";
+import { addJob, withCarrier } from "otel-taskflow/graphile-worker";
+import { expect, test, vi } from "vitest";
 import { startMetrics } from "../../support/metrics.js";
-import { postgresUrl } from "../../support/servers.js";
 import { deferred } from "../../support/tasks.js";
 import { startTelemetry } from "../../support/telemetry.js";
-import { describeUnavailable } from "../../support/unavailable.js";
 import { queryOnce } from "./database.js";
-import { VERSIONS, type Version } from "./versions.js";
-import { openWorker } from "./worker.js";
+import { describeRoads, type Road } from "./roads.js";
 
-const { url: server = "", unavailable } = await postgresUrl();
-
-if (unavailable !== undefined) describeUnavailable("graphile-worker's addJob", unavailable);
-else for (const version of VERSIONS) describe(`addJob with graphile-worker ${version}`, () => addJobCases(version));
+await describeRoads("addJob", addJobCases);
 
 test.each([12, 12n, "12"])(
   "the id of a job is text in telemetry, though the application has int8 parsed as %o",
@@ -27,10 +21,16 @@ test.each([12, 12n, "12"])(
   },
 );
 
-function addJobCases(version: Version): void {
+test("an illegal tag is refused, and nothing is added", async () => {
+  const utils = { addJob: vi.fn() };
+  await expect(addJob(utils, "send", {}, { tags: { "no spaces": "x" } })).rejects.toSatisfy(isTaskConfigError);
+  expect(utils.addJob).not.toHaveBeenCalled();
+});
+
+function addJobCases({ addJob, withTask, open, openBare }: Road): void {
   test("a job that graphile-worker drops, because one with its key is just starting, is not counted", async () => {
     const [telemetry, metrics] = [startTelemetry(), startMetrics()];
-    const { utils, url, jobs } = await openWorker(version, server);
+    const { utils, url, jobs } = await open();
     await addJob(utils, "send", {}, { jobKey: "ada" });
     const dropped = await utils.withPgClient(async (client) => {
       await client.query("begin");
@@ -48,7 +48,7 @@ function addJobCases(version: Version): void {
   });
 
   test("stores payload and options as they are, beside the flag it adds", async () => {
-    const { utils, jobs } = await openWorker(version, server);
+    const { utils, jobs } = await open();
     const spec = {
       queueName: "mail",
       priority: 3,
@@ -69,15 +69,13 @@ function addJobCases(version: Version): void {
   });
 
   test("the task gets the very payload that it gets from graphile-worker alone", async () => {
-    const { utils, run } = await openWorker(version, server);
+    const [bare, { utils, run }] = [await openBare(), await open()];
     const payloads = [{ a: [1, { b: null }] }, [1, [2]], [], "text", 0, false, null, undefined];
     const seen = { plain: new Map<unknown, unknown>(), ours: new Map<unknown, unknown>() };
-    await run({
-      plain: (payload, { job }) => void seen.plain.set(job.priority, payload),
-      ours: withTask((payload, { job }) => void seen.ours.set(job.priority, payload)),
-    });
+    await bare.run({ plain: (payload, { job }) => void seen.plain.set(job.priority, payload) });
+    await run({ ours: withTask((payload, { job }) => void seen.ours.set(job.priority, payload)) });
     for (const [priority, payload] of payloads.entries()) {
-      await utils.addJob("plain", payload, { priority });
+      await bare.utils.addJob("plain", payload, { priority });
       await addJob(utils, "ours", payload, { priority });
     }
     await vi.waitFor(
@@ -89,7 +87,7 @@ function addJobCases(version: Version): void {
 
   test("id, name, attempts, tags, baggage and trace arrive with the job", async () => {
     const telemetry = startTelemetry();
-    const { utils, run, ended } = await openWorker(version, server);
+    const { utils, run, ended } = await open();
     const seen: unknown[] = [];
     const look = (): void => {
       const { taskId, funcName, attempt, maxAttempts, tags } = getTaskContext() ?? {};
@@ -112,7 +110,7 @@ function addJobCases(version: Version): void {
 
   test("takes a task's helpers: the child has its own id and tags, and knows its parent", async () => {
     const telemetry = startTelemetry();
-    const { utils, run } = await openWorker(version, server);
+    const { utils, run } = await open();
     const tags = deferred<unknown>();
     await run({
       parent: withTask(async (_payload, helpers) => {
@@ -127,7 +125,7 @@ function addJobCases(version: Version): void {
 
   test("counts a job once that replaces one under its key", async () => {
     const metrics = startMetrics();
-    const { utils } = await openWorker(version, server);
+    const { utils } = await open();
     for (const size of ["s", "m"]) {
       await addJob(utils, "send", { size }, { jobKey: "k", runAt: new Date(4e12), tags: { size } });
     }
@@ -135,25 +133,18 @@ function addJobCases(version: Version): void {
     expect(point?.value).toBe(1);
   });
 
-  test("refuses an illegal tag, and adds nothing", async () => {
-    const { utils, jobs } = await openWorker(version, server);
-    const adding = addJob(utils, "send", {}, { tags: { "no spaces": "x" } });
-    await expect(adding).rejects.toSatisfy(isTaskConfigError);
-    expect(await jobs()).toEqual([]);
-  });
-
   test("rejects as graphile-worker does, and its span says why", async () => {
-    const telemetry = startTelemetry();
-    const { utils } = await openWorker(version, server);
+    const { utils, elsewhere } = await open();
     const tooLong = "k".repeat(513);
-    const plain: unknown = await utils.addJob("send", {}, { jobKey: tooLong }).catch((error: unknown) => error);
+    const plain: unknown = await elsewhere.addJob("send", {}, { jobKey: tooLong }).catch((error: unknown) => error);
+    const telemetry = startTelemetry();
     const ours: unknown = await addJob(utils, "send", {}, { jobKey: tooLong }).catch((error: unknown) => error);
     expect(String(ours)).toBe(String(plain));
     expect(telemetry.span("enqueue send").status.message).toContain("jobs_key_check");
   });
 
   test("withCarrier does the same for other ways to add jobs", async () => {
-    const { utils, run } = await openWorker(version, server);
+    const { utils, run } = await open();
     const tags = deferred<unknown>();
     await run({ send: withTask(() => tags.resolve({ ...getTaskContext()?.tags })) });
     await enqueueTask({ funcName: "send", tags: { plan: "pro" } }, (carrier) => {

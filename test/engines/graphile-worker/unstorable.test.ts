@@ -1,26 +1,27 @@
-import { addJob, withTask } from "otel-taskflow/graphile-worker";
 import { describe, expect, onTestFinished, test, vi } from "vitest";
 import { postgresUrl } from "../../support/servers.js";
 import { createTasks } from "../../support/tasks.js";
 import { collectDiag, startTelemetry } from "../../support/telemetry.js";
 import { describeUnavailable } from "../../support/unavailable.js";
 import { createDatabase, dropDatabase, queryOnce } from "./database.js";
+import { describeRoads, type Road } from "./roads.js";
 import { VERSIONS, type Version } from "./versions.js";
-import { openWorker } from "./worker.js";
 import { openStore } from "./worlds.js";
 
 const LATIN1 = "encoding 'LATIN1' lc_collate 'C' lc_ctype 'C' template template0";
 
 const { url: server = "", unavailable } = await postgresUrl();
 
+await describeRoads("errors that a database cannot hold", errorCases);
+
 if (unavailable !== undefined) describeUnavailable("texts that a database cannot hold", unavailable);
 else for (const version of VERSIONS) describe(`with graphile-worker ${version}`, () => textCases(version));
 
-function textCases(version: Version): void {
+function errorCases({ addJob, withTask, open }: Road): void {
   test("an error that cannot be stored fails its attempt like any other, and the worker goes on", async () => {
     collectDiag();
     const telemetry = startTelemetry();
-    const { utils, run, events, ended } = await openWorker(version, server);
+    const { utils, run, events, ended } = await open();
     const told: unknown[] = [];
     events.on("job:error", ({ error }) => told.push(error));
     const errors: [unknown, string][] = [
@@ -41,7 +42,7 @@ function textCases(version: Version): void {
   });
 
   test("the entries of a batch that failed with such errors are kept, and only those", async () => {
-    const { utils, run, ended, url } = await openWorker(version, server);
+    const { utils, run, ended, url } = await open();
     const reasons = [null, new Error("half \ud83d"), new Error("nul \0"), new Error("plain")];
     const send = withTask((payload) =>
       (payload as number[]).map((n) => (n < reasons.length ? Promise.reject(reasons[n]) : Promise.resolve())),
@@ -53,7 +54,9 @@ function textCases(version: Version): void {
     const [left] = await queryOnce<{ payload: unknown }>(url, "select payload from graphile_worker._private_jobs");
     expect(left?.payload).toEqual([0, 1, 2, 3]);
   });
+}
 
+function textCases(version: Version): void {
   test("a task gives up once, without details, where the database knows less than Unicode", async () => {
     collectDiag();
     const url = await createDatabase(server, LATIN1);

@@ -16,6 +16,8 @@ export type JobRow = Pick<Job, "id" | "attempts" | "max_attempts" | "last_error"
 export interface TestWorker {
   readonly url: string;
   readonly utils: WorkerUtils;
+  /** Those of a producer that does not have this library. */
+  readonly elsewhere: WorkerUtils;
   /** What graphile-worker tells of its jobs. */
   readonly events: EventEmitter;
   /** Runs these tasks until the test is finished, or until the returned function has resolved. */
@@ -29,12 +31,25 @@ export interface TestWorker {
 
 /** Opens a worker of this version for the running test. */
 export async function openWorker(version: Version, server: string, schema = "graphile_worker"): Promise<TestWorker> {
-  const { run, makeWorkerUtils } = GRAPHILE[version];
   const url = await createDatabase(server);
   onTestFinished(() => dropDatabase(server, url));
+  return await openWorkerOn(url, version, schema);
+}
+
+/** Opens a worker in a database that exists; of `module`, where that is a patched one. */
+export async function openWorkerOn(
+  url: string,
+  version: Version,
+  schema = "graphile_worker",
+  module: (typeof GRAPHILE)[Version] = GRAPHILE[version],
+): Promise<TestWorker> {
+  const { run, makeWorkerUtils } = module;
   const shared = { connectionString: url, schema, logger: new Logger(() => () => {}) };
   const utils = await makeWorkerUtils({ ...shared });
   onTestFinished(() => utils.release());
+  const bare = GRAPHILE[version].makeWorkerUtils;
+  const elsewhere = makeWorkerUtils === bare ? utils : await bare({ ...shared });
+  if (elsewhere !== utils) onTestFinished(() => elsewhere.release());
   const events = new EventEmitter();
   const jobs = (): Promise<JobRow[]> => queryOnce(url, `select * from ${schema}.jobs order by id`);
   const ended = async (id: string): Promise<JobRow | undefined> =>
@@ -46,7 +61,7 @@ export async function openWorker(version: Version, server: string, schema = "gra
       }, APPEARS_WITHIN_MS)
       .then(({ row }) => row);
   return {
-    ...{ url, utils, events, jobs, ended },
+    ...{ url, utils, elsewhere, events, jobs, ended },
     async run(taskList, options = {}) {
       const own = { taskList, events, pollInterval: POLL_MS, concurrency: 4, noHandleSignals: true, ...options };
       const runner = await run({ ...shared, ...own });
