@@ -22,6 +22,7 @@ import { PG_BOSS } from "../engines/pg-boss/library.js";
 import { type Door, telemetryAt } from "./door.js";
 import { columnOf } from "./pg-boss-column.js";
 import { attemptKey, hideMetadata, keepCarriers, type ReadJob, readJob, type TaskJob, viewOf } from "./pg-boss-job.js";
+import { MAX_OUTPUT, storableThrown } from "./pg-boss-output.js";
 import { settlesEach } from "./pg-boss-run.js";
 
 /** A handler as an application gives it to `work`: called with a batch, and within a transaction with that. */
@@ -79,8 +80,9 @@ export function workerOf(
     const attempts = isThenable(reading) ? await reading : reading;
     if (hides) jobs.forEach(hideMetadata);
     const call = (): Promise<unknown> => promiseOf(() => handler(jobs, ...rest));
+    if (own === undefined && !settles) return await call();
     const handled = own === undefined ? call() : runBatch(jobs, attempts, own, worker, call);
-    return settles ? await resultsOf(jobs, handled) : await handled;
+    return await (settles ? resultsOf(jobs, handled) : toldOf(handled));
   };
   const more = { ...(hides && { includeMetadata: true }), ...(settles && { perJobResults: true }) };
   return { options: { ...options, ...more }, handler: run };
@@ -93,8 +95,17 @@ async function resultsOf(jobs: readonly TaskJob[], handled: Promise<unknown>): P
     const output = jobs.length === 1 ? value : undefined;
     return jobs.map(({ id }) => ({ id, status: "completed", output }));
   } catch (error) {
-    if (!isNonRetryableError(error)) throw error;
-    return jobs.map(({ id }) => ({ id, status: "deadletter", output: error }));
+    const output = storableThrown(error, MAX_OUTPUT);
+    if (!isNonRetryableError(error)) throw output;
+    return jobs.map(({ id }) => ({ id, status: "deadletter", output }));
+  }
+}
+
+async function toldOf(handled: Promise<unknown>): Promise<unknown> {
+  try {
+    return await handled;
+  } catch (error) {
+    throw storableThrown(error, MAX_OUTPUT);
   }
 }
 

@@ -3,6 +3,8 @@ import { storable } from "../core/text.js";
 import { fieldsOf } from "../core/wire.js";
 import { failureOutput } from "../engines/pg-boss/settle.js";
 
+/** Characters of a batch's outputs, all together: they travel in one statement, of which PostgreSQL takes 256 MB. */
+export const MAX_OUTPUT = 33_554_432;
 /** Levels of nesting that neither pg-boss nor PostgreSQL runs out of stack over. */
 const MAX_DEPTH = 1_000;
 /** pg-boss reads these of any object, wherever it has them from, and all enumerable properties of its own. */
@@ -16,6 +18,8 @@ interface Copying {
   left: number;
   /** The objects around the one that is being copied. */
   readonly above: Set<object>;
+  /** Something in it is not as it was. */
+  isMended: boolean;
 }
 
 /**
@@ -39,9 +43,23 @@ export function errorOutput(error: unknown, most: number): object {
   return { name, message, ...(isObject(copy) ? copy : { value: copy }) };
 }
 
+/**
+ * What pg-boss is told of what a handler threw: the very value, of which it stores the same as ever. Where it could store
+ * none of it, so that the job would not end before it expires, a copy of what can be stored. Never throws.
+ */
+export function storableThrown(error: unknown, most: number): unknown {
+  const copying: Copying = { left: most, above: new Set(), isMended: false };
+  try {
+    copyOf(error, copying);
+  } catch {
+    return errorOutput(error, most);
+  }
+  return copying.isMended ? errorOutput(error, most) : error;
+}
+
 function tryCopy(what: string, value: unknown, most: number): unknown {
   try {
-    return copyOf(value, { left: most, above: new Set() });
+    return copyOf(value, { left: most, above: new Set(), isMended: false });
   } catch (error) {
     warn(what, error);
     return undefined;
@@ -52,7 +70,7 @@ function copyOf(value: unknown, copying: Copying): unknown {
   switch (typeof value) {
     case "string":
       spend(copying, value.length);
-      return storable(value);
+      return mended(value, copying);
     case "bigint":
       return `${value}n`;
     case "function":
@@ -84,10 +102,10 @@ function fieldsCopy(value: object, copying: Copying): object {
   if (Array.isArray(value))
     return Array.from({ length: spend(copying, value.length) }, (_, n) => copyOf(value[n], copying));
   const copy: Record<string, unknown> = {};
-  for (const field of ERROR_FIELDS) keep(copy, field, errorField(value, field), copying);
+  for (const field of ERROR_FIELDS) keep(copy, field, errorField(value, field, copying), copying);
   for (const key of Object.keys(value)) {
     if (key === "__proto__" || ERROR_FIELDS.includes(key)) continue;
-    keep(copy, storable(key), fieldsOf(value)[key], copying);
+    keep(copy, mended(key, copying), fieldsOf(value)[key], copying);
   }
   return copy;
 }
@@ -100,13 +118,20 @@ function keep(copy: Record<string, unknown>, key: string, value: unknown, copyin
 }
 
 // It may be found on a prototype. One that cannot be read is left out by itself.
-function errorField(value: object, field: string): unknown {
+function errorField(value: object, field: string, copying: Copying): unknown {
   try {
     const found = fieldsOf(value)[field];
     return found === null && !Object.hasOwn(value, field) ? undefined : found;
   } catch {
+    copying.isMended = true;
     return undefined;
   }
+}
+
+function mended(text: string, copying: Copying): string {
+  const kept = storable(text);
+  copying.isMended ||= kept !== text;
+  return kept;
 }
 
 function asJson(value: object): unknown {

@@ -14,10 +14,7 @@ import { ownCall, type Scheduler } from "../engines/pg-boss/library.js";
 import { outputWithNext } from "../engines/pg-boss/stored-task.js";
 import { columnOf, isOfSchedule } from "./pg-boss-column.js";
 import { attemptInfo, attemptKey, keepCarriers, type TaskJob } from "./pg-boss-job.js";
-import { errorOutput, resultOutput } from "./pg-boss-output.js";
-
-/** Characters of a batch's outputs, all together: they travel in one statement, of which PostgreSQL takes 256 MB. */
-const MAX_OUTPUT = 33_554_432;
+import { errorOutput, MAX_OUTPUT, resultOutput } from "./pg-boss-output.js";
 
 type JobHandler = (job: TaskJob) => unknown;
 

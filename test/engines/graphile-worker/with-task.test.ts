@@ -5,7 +5,13 @@ import { addJob, type GraphileTaskOptions, withTask } from "otel-taskflow/graphi
 import { describe, expect, onTestFinished, test, vi } from "vitest";
 import { postgresUrl } from "../../support/servers.js";
 import { deferred } from "../../support/tasks.js";
-import { breakTelemetry, collectDiag, otherLinks, startTelemetry, type TestTelemetry } from "../../support/telemetry.js";
+import {
+  breakTelemetry,
+  collectDiag,
+  otherLinks,
+  startTelemetry,
+  type TestTelemetry,
+} from "../../support/telemetry.js";
 import { describeUnavailable } from "../../support/unavailable.js";
 import { queryOnce } from "./database.js";
 import { describeRoads, type Road } from "./roads.js";

@@ -1,13 +1,13 @@
 import { SpanStatusCode } from "@opentelemetry/api";
 import { getTaskContext, NonRetryableError } from "otel-taskflow";
-import { workTask } from "otel-taskflow/pg-boss";
+import type { TaskJob } from "otel-taskflow/pg-boss";
 import { expect } from "vitest";
 import { deferred } from "../../../support/tasks.js";
 import { otherLinks } from "../../../support/telemetry.js";
-import type { RigTest } from "../rig.js";
+import type { Section } from "../rig.js";
 
 /** How attempts end, and what follows. */
-export function endingCases(test: RigTest): void {
+export const endingCases: Section = (test, byHand) => {
   test("a retry is the next attempt, after pg-boss's own delay, linked to the last", async ({ rig }) => {
     const starts: number[] = [];
     await rig.work(() => {
@@ -78,26 +78,26 @@ export function endingCases(test: RigTest): void {
     await rig.work(() => Promise.reject(new NonRetryableError("no use")));
     await rig.send({ order: 7 }, { retryLimit: 5, deadLetter: dead, tags: { plan: "pro" } });
     const seen = deferred<unknown>();
-    await workTask(rig.boss, dead, { pollingIntervalSeconds: 0.5 }, ({ data }) => {
+    const look = ({ data }: TaskJob): void =>
       seen.resolve([data, getTaskContext()?.funcName, { ...getTaskContext()?.tags }]);
-    });
+    await rig.work(look, {}, dead);
     expect(await seen.promise).toEqual([{ order: 7 }, dead, { plan: "pro" }]);
     await rig.boss.offWork(dead);
   });
 
-  const thrown = [undefined, null, 0, "", false, "text", 7n, { code: 1 }, Object.freeze([1]), hostile()];
+  const plain = [undefined, null, 0, "", false, "text", 7n, { code: 1 }, Object.freeze([1])];
+  const thrown = [...plain, new Error("a text with \0"), { "key \0": ["half \ud83d"] }, hostile()];
 
   test.for(thrown.map((value, index) => [index, typeof value] as const))(
     "anything thrown fails the job: case %i, a %s",
     async ([index], { rig }) => {
       await rig.work(() => Promise.reject(thrown[index]));
-      const { output } = await rig.job(await rig.send({}), "failed");
-      expect(output).toMatchObject({ message: expect.any(String) });
+      await rig.job(await rig.send({}), "failed");
       expect((await rig.attempts(1))[0]?.attributes["task.outcome"]).toBe("failure");
     },
   );
 
-  test("the task's signal stays quiet after success, although pg-boss's own aborts", async ({ rig }) => {
+  byHand("the task's signal stays quiet after success, although pg-boss's own aborts", async ({ rig }) => {
     const signals: (AbortSignal | undefined)[] = [];
     await rig.work((job) => void signals.push(getTaskContext()?.signal, job.signal));
     await rig.job(await rig.send({}), "completed");
@@ -105,7 +105,7 @@ export function endingCases(test: RigTest): void {
     expect(signals.map((signal) => signal?.aborted)).toEqual([false, false, false, false]);
   });
 
-  test("an attempt that outlives expireInSeconds fails with a TaskTimeoutError, and is retried", async ({ rig }) => {
+  byHand("an attempt that outlives expireInSeconds fails with a TaskTimeoutError, and is retried", async ({ rig }) => {
     const reasons: unknown[] = [];
     await rig.work(async ({ signal }) => {
       if (getTaskContext()?.attempt === 1) return;
@@ -120,26 +120,27 @@ export function endingCases(test: RigTest): void {
     expect([reasons, spans[1]?.attributes["task.redelivered"]]).toEqual([["TASK_TIMEOUT"], undefined]);
   });
 
-  test("a run after one that failed here is not redelivered, although pg-boss took it for lost first", async ({
-    rig,
-  }) => {
-    const started = deferred();
-    await rig.work(async () => {
-      if (getTaskContext()?.attempt === 1) return;
-      started.resolve();
-      await new Promise(() => {});
-    });
-    const id = await rig.send({}, { expireInSeconds: 1, retryLimit: 1 });
-    await started.promise;
-    await rig.lose(id, "started_on");
-    await rig.job(id, "completed");
-    const [lost, next] = await rig.attempts(2);
-    expect([lost?.attributes["error.type"], next?.attributes["task.redelivered"]]).toEqual([
-      "TaskTimeoutError",
-      undefined,
-    ]);
-    expect(next?.links.map(({ context }) => context.spanId)).toContain(lost?.spanContext().spanId);
-  });
+  byHand(
+    "a run after one that failed here is not redelivered, although pg-boss took it for lost first",
+    async ({ rig }) => {
+      const started = deferred();
+      await rig.work(async () => {
+        if (getTaskContext()?.attempt === 1) return;
+        started.resolve();
+        await new Promise(() => {});
+      });
+      const id = await rig.send({}, { expireInSeconds: 1, retryLimit: 1 });
+      await started.promise;
+      await rig.lose(id, "started_on");
+      await rig.job(id, "completed");
+      const [lost, next] = await rig.attempts(2);
+      expect([lost?.attributes["error.type"], next?.attributes["task.redelivered"]]).toEqual([
+        "TaskTimeoutError",
+        undefined,
+      ]);
+      expect(next?.links.map(({ context }) => context.spanId)).toContain(lost?.spanContext().spanId);
+    },
+  );
 
   test.for([
     ["did not end in time", "started_on", "job timed out"],
@@ -153,7 +154,7 @@ export function endingCases(test: RigTest): void {
     const [attempt] = await rig.attempts(1);
     expect(attempt?.attributes).toMatchObject({ "task.attempt": 1, "task.redelivered": true });
   });
-}
+};
 
 /** Throws whatever is asked of it. */
 function hostile(): object {

@@ -1,44 +1,56 @@
 import { expect, vi } from "vitest";
 import { collectDiag } from "../../../support/telemetry.js";
-import type { Rig, RigTest } from "../rig.js";
+import type { Rig, Section } from "../rig.js";
 
 const PATIENT = { timeout: 15_000, interval: 50 };
 
-/** What a job keeps of what its handler returned or threw. */
-export function outputCases(test: RigTest): void {
-  test("a failed job keeps all that pg-boss alone would keep of it", async ({ rig }) => {
+/** What a job keeps of what its handler returned or threw: what `workTask` tells pg-boss, which tells itself otherwise. */
+export const outputCases: Section = (_test, byHand) => {
+  byHand("a failed job keeps all that pg-boss alone would keep of it", async ({ rig }) => {
     const native = await nativeOutputs(rig);
     const ids: (string | null)[] = [];
     for (const n of THROWN.keys()) ids.push(await rig.send({ n }));
     await rig.work(({ data }) => Promise.reject(THROWN[(data as { n: number }).n]), { batchSize: THROWN.length });
     const jobs = await Promise.all(ids.map((id) => rig.job(id, "failed")));
-    for (const [n, { output }] of jobs.entries()) expect(output).toMatchObject(native[n] ?? {});
+    for (const [n, { output }] of jobs.entries()) {
+      expect(output).toMatchObject({ message: expect.any(String), ...native[n] });
+    }
   });
 
-  test("texts that PostgreSQL refuses are kept with U+FFFD, and concern no other job of the batch", async ({ rig }) => {
-    const error = Object.assign(new Error("a\0b \ud83d"), { "k\0": ["\udc00"] }, { cause: new Error("in\0ner") });
-    const ends = [() => "fine", () => Promise.reject(error), () => ({ text: "x\0y\ud800", list: ["\0"] })];
-    const [fine, failed, mended] = await runBatch(rig, ends);
-    expect(fine).toMatchObject({ state: "completed", output: { value: "fine" } });
-    const output = { message: "a\ufffdb \ufffd", "k\ufffd": ["\ufffd"], cause: { message: "in\ufffdner" } };
-    expect(failed).toMatchObject({ state: "failed", output });
-    expect(mended).toMatchObject({ state: "completed", output: { text: "x\ufffdy\ufffd", list: ["\ufffd"] } });
-  });
+  byHand(
+    "texts that PostgreSQL refuses are kept with U+FFFD, and concern no other job of the batch",
+    async ({ rig }) => {
+      const error = Object.assign(new Error("a\0b \ud83d"), { "k\0": ["\udc00"] }, { cause: new Error("in\0ner") });
+      const ends = [() => "fine", () => Promise.reject(error), () => ({ text: "x\0y\ud800", list: ["\0"] })];
+      const [fine, failed, mended] = await runBatch(rig, ends);
+      expect(fine).toMatchObject({ state: "completed", output: { value: "fine" } });
+      const output = { message: "a\ufffdb \ufffd", "k\ufffd": ["\ufffd"], cause: { message: "in\ufffdner" } };
+      expect(failed).toMatchObject({ state: "failed", output });
+      expect(mended).toMatchObject({ state: "completed", output: { text: "x\ufffdy\ufffd", list: ["\ufffd"] } });
+    },
+  );
 
-  test("a result that cannot be stored is left out and told; its job is done, and so are the others", async ({
-    rig,
-  }) => {
-    const diag = collectDiag();
-    const ends = [() => ({ ok: 1 }), () => deep(20_000), () => huge(), () => ({ toJSON: thrower }), () => ({ ok: 2 })];
-    const jobs = await runBatch(rig, ends);
-    expect(jobs.map(({ state }) => state)).toEqual(ends.map(() => "completed"));
-    expect(jobs.map(({ output }) => output)).toEqual([{ ok: 1 }, null, null, null, { ok: 2 }]);
-    expect(diag.filter((line) => line.includes("what a job returned cannot be stored"))).toHaveLength(3);
-    const spans = await rig.attempts(ends.length);
-    expect(spans.map(({ attributes }) => attributes["task.outcome"])).toEqual(ends.map(() => "success"));
-  });
+  byHand(
+    "a result that cannot be stored is left out and told; its job is done, and so are the others",
+    async ({ rig }) => {
+      const diag = collectDiag();
+      const ends = [
+        () => ({ ok: 1 }),
+        () => deep(20_000),
+        () => huge(),
+        () => ({ toJSON: thrower }),
+        () => ({ ok: 2 }),
+      ];
+      const jobs = await runBatch(rig, ends);
+      expect(jobs.map(({ state }) => state)).toEqual(ends.map(() => "completed"));
+      expect(jobs.map(({ output }) => output)).toEqual([{ ok: 1 }, null, null, null, { ok: 2 }]);
+      expect(diag.filter((line) => line.includes("what a job returned cannot be stored"))).toHaveLength(3);
+      const spans = await rig.attempts(ends.length);
+      expect(spans.map(({ attributes }) => attributes["task.outcome"])).toEqual(ends.map(() => "success"));
+    },
+  );
 
-  test("a result is what pg-boss alone would keep", async ({ rig }) => {
+  byHand("a result is what pg-boss alone would keep", async ({ rig }) => {
     const circular: Record<string, unknown> = { n: 10n, fn: () => {}, bytes: Buffer.from("a"), at: new Date(0) };
     circular.self = circular;
     const results = [circular, [1, [() => {}, undefined]], 5n, new Map([[1, 2]]), Symbol("s")];
@@ -49,7 +61,7 @@ export function outputCases(test: RigTest): void {
     const native = await nativeOutputs(rig, "complete", results);
     expect(jobs.map(({ output }) => output ?? {})).toEqual(native.map((output) => output ?? {}));
   });
-}
+};
 
 class Coded extends Error {
   override name = "Coded";

@@ -2,18 +2,17 @@ import { SpanStatusCode } from "@opentelemetry/api";
 import { enqueueTask, getTaskContext, isTaskConfigError } from "otel-taskflow";
 import { withCarrier } from "otel-taskflow/pg-boss";
 import { expect } from "vitest";
-import { recordMetrics } from "../../../support/metrics.js";
-import type { RigTest } from "../rig.js";
+import type { Section } from "../rig.js";
 
 /** sendJob, and the other ways to create jobs. */
-export function sendingCases(test: RigTest): void {
+export const sendingCases: Section = (test, byHand) => {
   test("send returning null is passed on; the span ends, and no task is counted", async ({ rig }) => {
-    const { provider: meterProvider, collect } = recordMetrics();
-    const options = { singletonKey: "once", singletonSeconds: 3_600, meterProvider };
+    const options = { singletonKey: "once", singletonSeconds: 3_600, meterProvider: rig.metrics.provider };
     expect([await rig.send({}, options), await rig.send({}, options)]).toEqual([expect.any(String), null]);
     expect(rig.named(`enqueue ${rig.queue}`).map(({ status }) => status.code)).toEqual([0, 0]);
-    expect((await collect()).get("task.enqueued")?.dataPoints.map(({ value }) => value)).toEqual([1]);
-    await meterProvider.shutdown();
+    const points = (await rig.metrics.collect()).get("task.enqueued")?.dataPoints ?? [];
+    const own = points.filter(({ attributes }) => attributes["task.name"] === rig.queue);
+    expect(own.map(({ value }) => value)).toEqual([1]);
   });
 
   test("an id of the caller's own is the task's", async ({ rig }) => {
@@ -48,7 +47,7 @@ export function sendingCases(test: RigTest): void {
     await enqueueTask(task, (carrier) => boss.schedule(queue, "0 0 1 1 *", withCarrier({ year: "new" }, carrier)));
     const [schedule] = await boss.getSchedules(queue);
     // what pg-boss does when the time has come, twice
-    const ids = [await boss.send(queue, schedule?.data), await boss.send(queue, schedule?.data)];
+    const ids = [await rig.sendElsewhere(schedule?.data), await rig.sendElsewhere(schedule?.data)];
     const seen: unknown[] = [];
     await rig.work(({ data }) => void seen.push([data, getTaskContext()?.taskId, getTaskContext()?.tags.plan]));
     const spans = await rig.attempts(2);
@@ -59,9 +58,9 @@ export function sendingCases(test: RigTest): void {
     await boss.unschedule(queue);
   });
 
-  test("nothing is sent where a tag is illegal, or data is no data", async ({ rig }) => {
+  byHand("nothing is sent where a tag is illegal, or data is no data", async ({ rig }) => {
     const refused = [rig.send({}, { tags: { "no spaces": "x" } }), rig.send(() => 1)];
     for (const sent of refused) await expect(sent).rejects.toSatisfy(isTaskConfigError);
     expect(await rig.boss.findJobs(rig.queue)).toEqual([]);
   });
-}
+};

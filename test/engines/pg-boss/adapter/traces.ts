@@ -2,10 +2,10 @@ import { context, propagation, trace } from "@opentelemetry/api";
 import { getTaskContext } from "otel-taskflow";
 import { withCarrier } from "otel-taskflow/pg-boss";
 import { expect } from "vitest";
-import type { RigTest } from "../rig.js";
+import type { Section } from "../rig.js";
 
 /** Context, spans, tags and baggage of a job. */
-export function traceCases(test: RigTest): void {
+export const traceCases: Section = (test, byHand) => {
   test("the handler has a task context: the job's id, the queue, attempt and tags", async ({ rig }) => {
     const seen: unknown[] = [];
     await rig.work(() => {
@@ -57,7 +57,7 @@ export function traceCases(test: RigTest): void {
     ]);
   });
 
-  test("baggage: false keeps the tags, out of the baggage", async ({ rig }) => {
+  byHand("baggage: false keeps the tags, out of the baggage", async ({ rig }) => {
     const seen: unknown[] = [];
     const look = (): unknown => seen.push({ ...getTaskContext()?.tags }, propagation.getActiveBaggage());
     await rig.work(look, { baggage: false } as object);
@@ -68,7 +68,7 @@ export function traceCases(test: RigTest): void {
   test("a job of a plain boss.send has a context too, in a trace of its own", async ({ rig }) => {
     const seen: unknown[] = [];
     await rig.work(({ data }) => void seen.push(data, getTaskContext()?.taskId, { ...getTaskContext()?.tags }));
-    const id = await rig.boss.send(rig.queue, { order: 7 });
+    const id = await rig.sendElsewhere({ order: 7 });
     await rig.job(id, "completed");
     expect(seen).toEqual([{ order: 7 }, id, {}]);
     const [attempt] = await rig.attempts(1);
@@ -79,7 +79,7 @@ export function traceCases(test: RigTest): void {
   test("a job belongs to no request that happened to start the worker", async ({ rig }) => {
     const request = rig.provider.getTracer("test").startSpan("request");
     await context.with(trace.setSpan(context.active(), request), () => rig.work(() => {}));
-    await rig.boss.send(rig.queue, {});
+    await rig.sendElsewhere({});
     expect((await rig.attempts(1))[0]?.parentSpanContext).toBeUndefined();
   });
 
@@ -98,7 +98,7 @@ export function traceCases(test: RigTest): void {
       const seen: unknown[] = [];
       await rig.work(({ data }) => void seen.push(data, getTaskContext()?.taskId, { ...getTaskContext()?.tags }));
       const data = { order: 7, "otel-taskflow": envelope };
-      const id = await rig.boss.send(rig.queue, data);
+      const id = await rig.sendElsewhere(data);
       await rig.job(id, "completed");
       expect(seen).toEqual([data, id, {}]);
       expect((await rig.attempts(1))[0]?.attributes["task.outcome"]).toBe("success");
@@ -110,7 +110,7 @@ export function traceCases(test: RigTest): void {
     const claim = { v: 1, id, name: "other", max: 99, attempt: 5, tags: { plan: "pro" } };
     const carrier = { "otel-taskflow": JSON.stringify(claim), baggage: "task.tag.plan=enterprise" };
     await rig.work(() => {});
-    await rig.boss.send(rig.queue, withCarrier({}, carrier), { id });
+    await rig.sendElsewhere(withCarrier({}, carrier), { id });
     const [attempt] = await rig.attempts(1);
     const expected = { "task.id": id, "task.name": rig.queue, "task.max_attempts": 1, "task.tag.plan": "pro" };
     expect(attempt?.attributes).toMatchObject({ ...expected, "task.attempt": 0 });
@@ -131,7 +131,7 @@ export function traceCases(test: RigTest): void {
     async ([, body], { rig }) => {
       const seen: unknown[] = [];
       await rig.work(({ data }) => void seen.push([data, { ...getTaskContext()?.tags }]));
-      await rig.job(await rig.boss.send(rig.queue, body), "completed");
+      await rig.job(await rig.sendElsewhere(body), "completed");
       await rig.job(await rig.send(body, { tags: { own: "1" } }), "completed");
       expect(seen).toEqual([
         [body, {}],
@@ -141,4 +141,4 @@ export function traceCases(test: RigTest): void {
       expect(foreign?.parentSpanContext).toBeUndefined();
     },
   );
-}
+};

@@ -2,11 +2,11 @@ import { getTaskContext, isTaskConfigError, taskLog } from "otel-taskflow";
 import { type TaskJob, workTask } from "otel-taskflow/pg-boss";
 import { expect } from "vitest";
 import { deferred } from "../../../support/tasks.js";
-import type { RigTest } from "../rig.js";
+import type { Section } from "../rig.js";
 
 /** workTask: batches, options, and its end. */
-export function workerCases(test: RigTest): void {
-  test("of a batch only the job that fails is failed; each has its own context, span and output", async ({ rig }) => {
+export const workerCases: Section = (test, byHand) => {
+  byHand("of a batch only the job that fails is failed; each has its own context, span and output", async ({ rig }) => {
     const tags = new Map<unknown, unknown>();
     const ids: (string | null)[] = [];
     for (const n of [0, 1, 2, 3]) ids.push(await rig.send({ n }, { tags: { n: String(n) } }));
@@ -48,7 +48,7 @@ export function workerCases(test: RigTest): void {
     await rig.attempts(2);
   });
 
-  test("lines of taskLog go to the worker's onLog", async ({ rig }) => {
+  byHand("lines of taskLog go to the worker's onLog", async ({ rig }) => {
     const lines: unknown[] = [];
     const onLog = ({ message, context }: { message: string; context: { taskId: string } }): void => {
       lines.push([message, context.taskId]);
@@ -75,7 +75,7 @@ export function workerCases(test: RigTest): void {
     await rig.job(id, "retry");
   });
 
-  test("options out of range are refused at once, and so is a pg-boss that is too old", async ({ rig }) => {
+  byHand("options out of range are refused at once, and so is a pg-boss that is too old", async ({ rig }) => {
     const { boss, queue } = rig;
     const old = { work: () => Promise.resolve("id") };
     const refused = [
@@ -86,4 +86,4 @@ export function workerCases(test: RigTest): void {
     ];
     for (const worker of refused) await expect(worker).rejects.toSatisfy(isTaskConfigError);
   });
-}
+};
