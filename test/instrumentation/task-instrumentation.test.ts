@@ -1,4 +1,4 @@
-import { metrics, trace } from "@opentelemetry/api";
+import { metrics, SpanStatusCode, trace } from "@opentelemetry/api";
 import * as bullmq from "bullmq";
 import * as bullmq5 from "bullmq5";
 import { getTaskContext, isTaskConfigError, type TaskTags } from "otel-taskflow";
@@ -6,6 +6,7 @@ import { withTasks } from "otel-taskflow/bullmq";
 import { TaskInstrumentation, type TaskInstrumentationConfig } from "otel-taskflow/instrumentation";
 import { describe, expect, onTestFinished, test } from "vitest";
 import { type Bullmq, type Lab, openLab } from "../engines/bullmq/lab.js";
+import { recordMetrics, startMetrics, type TestMetrics } from "../support/metrics.js";
 import { redisUrl } from "../support/servers.js";
 import { recordSpans, startTelemetry } from "../support/telemetry.js";
 import { describeUnavailable } from "../support/unavailable.js";
@@ -88,6 +89,55 @@ else {
       instrumentation.setConfig({ tags: () => ({ release: 7 }) });
       expect(await tagsOfRun(openLab(bullmq, url), {})).toEqual({ release: "7" });
       expect(() => instrumentation.setConfig(odd({ name: "mail" }))).toThrow("name: expected a function");
+    });
+
+    test("shows an attempt that will be retried as its option says", async () => {
+      const telemetry = startTelemetry();
+      instrument({ retryStatus: "unset" });
+      const lab = openLab(bullmq, url);
+      lab.work(async () => Promise.reject(new Error("no")));
+      const { id } = await lab.queue.add("mail", {}, { attempts: 2 });
+      await lab.reaches("failed", id);
+      const ends = telemetry.named("process mail").map((run) => [run.attributes["task.outcome"], run.status.code]);
+      expect(ends).toEqual([
+        ["retry", SpanStatusCode.UNSET],
+        ["failure", SpanStatusCode.ERROR],
+      ]);
+    });
+
+    test("counts by the meter provider that it is told of, else by the global one, whenever that comes", async () => {
+      const own = recordMetrics();
+      onTestFinished(() => own.provider.shutdown());
+      const instrumentation = instrument();
+      // as registerInstrumentations does before an SDK has registered its own
+      instrumentation.setMeterProvider(metrics.getMeterProvider());
+      const global = startMetrics();
+      const counts = async ({ collect }: TestMetrics): Promise<unknown[]> => {
+        const measured = await collect();
+        return ["task.enqueued", "task.finished"].map((name) =>
+          measured.get(name)?.dataPoints.map(({ value }) => value),
+        );
+      };
+      await tagsOfRun(openLab(bullmq, url), {});
+      expect(await counts(global)).toEqual([[1], [1]]);
+      instrumentation.setMeterProvider(own.provider);
+      await tagsOfRun(openLab(bullmq, url), {});
+      expect([await counts(global), await counts(own)]).toEqual([
+        [[1], [1]],
+        [[1], [1]],
+      ]);
+    });
+
+    test("keeps the providers of its options, whatever it is told of, and those it is told of in a new configuration", async () => {
+      const [given, told] = [recordSpans(), recordSpans()];
+      onTestFinished(async () => void (await Promise.all([given.provider.shutdown(), told.provider.shutdown()])));
+      const instrumentation = instrument({ tracerProvider: given.provider });
+      instrumentation.setTracerProvider(told.provider);
+      await tagsOfRun(openLab(bullmq, url), {});
+      expect([given.spans().length, told.spans().length]).toEqual([2, 0]);
+      instrumentation.setConfig({ tags: () => ({ release: 7 }) });
+      expect(await tagsOfRun(openLab(bullmq, url), {})).toEqual({ release: "7" });
+      expect([given.spans().length, told.spans().length]).toEqual([2, 2]);
     });
 
     test("gives its spans to the provider that it is told of, else to the global one, whenever that comes", async () => {
