@@ -96,7 +96,7 @@ describe("a request to a service whose task calls a second service", () => {
 
   it("ties pino's lines about the request to no task", () => {
     const server = arrived.spans.find(({ parentSpanId }) => parentSpanId === sent.spanId);
-    const [line] = named("incoming request");
+    const [line] = named("incoming request").filter(({ service }) => service === "report-service");
     expect(line).toMatchObject({ traceId: sent.traceId, spanId: server?.spanId });
     expect(taskAttributes(line?.attributes ?? {})).toEqual({});
   });
