@@ -59,7 +59,7 @@ test("the tarball holds the built library, its manifest, and what the README lea
     .split("\n");
   const top = new Set(files.map((file) => file.split("/")[1]));
   const papers = ["CHANGELOG.md", "CONTRIBUTING.md", "LICENSE", "README.md", "SECURITY.md", "package.json"];
-  expect([...top].sort()).toEqual([...papers, "dist", "docs", "examples", "src"].sort());
+  expect([...top].sort()).toEqual([...papers, "dist", "docs", "examples", "src", "telemetry"].sort());
   const links = readFileSync("README.md", "utf8").matchAll(/\]\(([\w./-]+)\)/g);
   const missing = [...links].filter(([, link = ""]) => !files.some((file) => file.startsWith(`package/${link}`)));
   expect(missing).toEqual([]);
