@@ -1,6 +1,7 @@
 import { namesOf } from "../core/checks.js";
 import { TaskConfigError } from "../core/errors.js";
 import { splitProducerOptions } from "../core/info-keys.js";
+import { promiseOf } from "../core/thenable.js";
 import type { ProducerOptions } from "../core/types.js";
 import { fieldsOf } from "../core/wire.js";
 import { type BullmqJob, labelOf } from "../engines/bullmq/stored-task.js";
@@ -185,14 +186,6 @@ function additionByHand(queue: TargetQueue & Pick<BullmqJobQueue, "keys">, job: 
 }
 
 // The very promise that `call` returns: an async function would settle later.
-function promiseOf<T>(call: () => T | Promise<T>): Promise<T> {
-  try {
-    return Promise.resolve(call());
-  } catch (error) {
-    return Promise.reject(error);
-  }
-}
-
 function jobOf(given: unknown): NewJob {
   const { name, data, opts } = fieldsOf(given);
   return { name, data, opts };

@@ -1,5 +1,5 @@
 import { ROOT_CONTEXT, trace } from "@opentelemetry/api";
-import { extract } from "../core/carrier.js";
+import { extract, isOwnCarrier } from "../core/carrier.js";
 import { safely } from "../core/guard.js";
 import { SCOPE_NAME } from "../core/semconv.js";
 import type { Carrier } from "../core/types.js";
@@ -28,20 +28,15 @@ export function carrierOf(job: { readonly opts?: object | undefined }): Carrier 
 /** Does the same for an attempt, which reads anything; `ownOf` finds the carrier that a service keeps elsewhere. */
 export function findCarrier(job: CarryingJob, ownOf: () => unknown): Carrier | undefined {
   const ours = carrierIn(job);
-  if (isOurs(ours)) return ours;
+  if (isOwnCarrier(ours)) return ours;
   const { telemetry, traceparent, tracestate } = fieldsOf(job.opts);
   const others = [ownOf, () => metadataOf(fieldsOf(telemetry).metadata), () => headersOf(traceparent, tracestate)];
   for (const find of others) {
     const found = find();
     // what is read as a carrier may be anything
-    if (isOurs(found) || isTraced(found)) return found as Carrier;
+    if (isOwnCarrier(found) || isTraced(found)) return found as Carrier;
   }
   return ours;
-}
-
-/** Whether it is a carrier of this library's, which says the task's tags. */
-export function isOurs(carrier: unknown): boolean {
-  return typeof fieldsOf(carrier)[SCOPE_NAME] === "string";
 }
 
 // BullMQ's own telemetry keeps here what was injected where the job was added. Tags are in our carriers alone.

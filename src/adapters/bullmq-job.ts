@@ -1,4 +1,5 @@
 import { boundedName } from "../core/bounded-name.js";
+import { isOwnCarrier } from "../core/carrier.js";
 import { quietly, safely } from "../core/guard.js";
 import type { HandledJob } from "../core/handler.js";
 import { Recent } from "../core/recent.js";
@@ -16,7 +17,7 @@ import {
   routeOf,
   UNNAMED,
 } from "../engines/bullmq/stored-task.js";
-import { findCarrier, isOurs } from "./bullmq-carrier.js";
+import { findCarrier } from "./bullmq-carrier.js";
 import type { JudgedJob } from "./bullmq-verdict.js";
 import type { Door, JobView } from "./door.js";
 
@@ -87,7 +88,7 @@ export function readJob(job: ProcessedJob, door: Door, apart: Apart, name: strin
     ...{ engine, system, destination, carrier },
     taskId: view.id,
     funcName: name ?? view.name,
-    tags: isOurs(carrier) ? undefined : door.tags?.(view),
+    tags: isOwnCarrier(carrier) ? undefined : door.tags?.(view),
     attempt: view.attempt,
     maxAttempts: maxAttemptsOf(job),
     dueAt: dueAtOf(job),

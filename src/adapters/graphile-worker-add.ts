@@ -169,8 +169,7 @@ function checkMaxAttempts({ maxAttempts }: GraphileJobSpec): number | undefined 
 }
 
 function telemetryFor(door: Door, view: JobView, own: ProducerOptions): Telemetry {
-  const { baggage, tracerProvider, meterProvider } = own;
-  const asked = door === BY_HAND ? telemetryOf({ baggage, tracerProvider, meterProvider }) : telemetryAt(door);
+  const asked = door === BY_HAND ? telemetryOf(own) : telemetryAt(door);
   return wishedTelemetry(asked, { label: door.name?.(view) });
 }
 

@@ -97,7 +97,7 @@ export async function sendJob<B extends JobSender>(
 export function sendThrough<T>(door: Door, boss: object, job: NewJob, send: (job: NewJob) => T): T {
   if (isOwnCall(job.options)) return send(job);
   const column = columnOf(boss);
-  const task = taskOf(door, [job]);
+  const task = isLeft(door, job) ? undefined : taskOf(door, [job]);
   if (task === undefined) return silently(column, () => send(job));
   const store = (origin: TaskOrigin): T => {
     if (column !== undefined) return column.during({ carrier: inject(origin) }, () => send(job));
@@ -156,7 +156,7 @@ export function publishThrough<T>(door: Door, boss: object, job: Omit<NewJob, "n
 }
 
 function startSend(door: Door, job: NewJob, start: () => Span, keep: (carrier: Carrier) => void): Span | undefined {
-  const task = taskOf(door, [job]);
+  const task = isLeft(door, job) ? undefined : taskOf(door, [job]);
   if (task === undefined) return undefined;
   const started: { span?: Span } = {};
   const store = (origin: TaskOrigin): Promise<unknown> => {
@@ -211,10 +211,10 @@ function silently<T>(column: Column | undefined, call: () => T): T {
   return column === undefined ? call() : column.during({}, call);
 }
 
-// The task that jobs are enqueued as, by the name of the first; `undefined` where that is left alone.
+// The task that jobs are enqueued as, by the name of the first; `undefined` where there are none.
 function taskOf(door: Door, jobs: readonly NewJob[]): NewTask | undefined {
   const [first] = jobs;
-  if (first === undefined || isLeft(door, first)) return undefined;
+  if (first === undefined) return undefined;
   const { name, data, options } = first;
   const view = viewOf(String(name), data, options);
   const retryLimit = wireCount(fieldsOf(options).retryLimit);

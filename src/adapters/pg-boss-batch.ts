@@ -15,7 +15,7 @@ import {
   OPERATION_BATCH,
 } from "../core/semconv.js";
 import type { OwnSpan } from "../core/span.js";
-import { isThenable } from "../core/thenable.js";
+import { isThenable, promiseOf } from "../core/thenable.js";
 import { fieldsOf } from "../core/wire.js";
 import { type CarriedData, Carriers } from "../engines/pg-boss/carriers.js";
 import { PG_BOSS } from "../engines/pg-boss/library.js";
@@ -265,13 +265,4 @@ function finishBatch(span: OwnSpan, error: unknown, door: Door): void {
     ...{ exception, telemetry, eventName: EVENT_MESSAGING_PROCESS_EXCEPTION, level: "warn" },
     task: () => ({}),
   });
-}
-
-// What the handler throws at once is its promise's, as it is for pg-boss.
-function promiseOf(call: () => unknown): Promise<unknown> {
-  try {
-    return Promise.resolve(call());
-  } catch (error) {
-    return Promise.reject(error);
-  }
 }

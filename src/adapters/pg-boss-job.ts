@@ -1,10 +1,9 @@
 import type { SpanContext } from "@opentelemetry/api";
-import { addressee } from "../core/carrier.js";
+import { addressee, isOwnCarrier } from "../core/carrier.js";
 import { safely } from "../core/guard.js";
 import type { HandledJob } from "../core/handler.js";
 import { attemptOfJob } from "../core/job-attempts.js";
 import { insideAttempt } from "../core/live-attempt.js";
-import { SCOPE_NAME } from "../core/semconv.js";
 import type { Carrier } from "../core/types.js";
 import { fieldsOf, wireCount } from "../core/wire.js";
 import type { TelemetryWishes } from "../core/wished-telemetry.js";
@@ -95,13 +94,13 @@ export function viewOf({ id, name, data, retryCount }: TaskJob): JobView {
 export function readJob(job: TaskJob, door: Door, inData: CarriedData, failed: SpanContext | undefined): ReadJob {
   const view = viewOf(job);
   const inColumn = carriers.get(job);
-  const own = inData.carrier ?? (isOurs(inColumn) ? inColumn : undefined);
+  const own = inData.carrier ?? (isOwnCarrier(inColumn) ? inColumn : undefined);
   const carrier = own ?? door.carrier?.(view) ?? inColumn;
   const isScheduled = isOfSchedule(inColumn);
   const relation = door.relation?.(view);
   const info = {
     ...attemptInfo(job, carrier, failed),
-    tags: isOurs(carrier) && !isShared(carrier) ? undefined : door.tags?.(view),
+    tags: isOwnCarrier(carrier) && !isShared(carrier) ? undefined : door.tags?.(view),
     // what a schedule runs is in nobody's trace
     relation: isScheduled && relation !== "none" ? "link" : relation,
   } as const;
@@ -140,8 +139,4 @@ export function hideMetadata(job: object): void {
   // older releases count claims in a job's metadata alone
   const hidden = "sourceRootId" in job ? METADATA : [...METADATA, "retryCount"];
   for (const key of hidden) Reflect.deleteProperty(job, key);
-}
-
-function isOurs(carrier: Carrier | undefined): boolean {
-  return typeof carrier?.[SCOPE_NAME] === "string";
 }

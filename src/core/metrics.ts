@@ -93,7 +93,7 @@ export interface SentTask {
 export function measureSent(instruments: TaskInstruments | undefined, sent: SentTask): void {
   if (instruments === undefined) return;
   const { name, route, sentAt, isNew, errorType } = sent;
-  const failed = errorType === undefined ? {} : { [ATTR_ERROR_TYPE]: errorType };
+  const failed = failureLabels(errorType);
   safely("measuring", () => {
     if (isNew) instruments.enqueued.add(1, { ...labels(name, route), ...failed });
     if (route.system === undefined) return;
@@ -136,7 +136,7 @@ export class AttemptMeasures {
     const instruments = this.#instruments;
     safely("measuring", () => {
       instruments.active.add(-1, this.#labels);
-      const failed = errorType === undefined ? {} : { [ATTR_ERROR_TYPE]: errorType };
+      const failed = failureLabels(errorType);
       const attributes: Attributes = { ...this.#labels, [ATTR_TASK_OUTCOME]: outcome, ...failed };
       const duration = (endedAt - this.#startedAt) / 1000;
       instruments.attemptDuration.record(duration, attributes);
@@ -157,4 +157,8 @@ function messageLabels({ system, destination }: TaskRoute, operation: string): A
   const attributes: Attributes = { [ATTR_MESSAGING_SYSTEM]: system ?? "", [ATTR_MESSAGING_OPERATION_NAME]: operation };
   if (destination !== undefined) attributes[ATTR_MESSAGING_DESTINATION_NAME] = destination;
   return attributes;
+}
+
+function failureLabels(errorType: string | undefined): Attributes {
+  return errorType === undefined ? {} : { [ATTR_ERROR_TYPE]: errorType };
 }

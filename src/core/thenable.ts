@@ -13,3 +13,12 @@ export function adopt<T>(thenable: PromiseLike<T>): Promise<T> {
   const plain = thenable instanceof Promise && thenable.then === Promise.prototype.then;
   return plain ? thenable : new Promise((resolve, reject) => void thenable.then(resolve, reject));
 }
+
+/** The promise of what `call` returns, or rejected with what it throws. */
+export function promiseOf<T>(call: () => T | Promise<T>): Promise<T> {
+  try {
+    return Promise.resolve(call());
+  } catch (error) {
+    return Promise.reject(error);
+  }
+}
