@@ -5,8 +5,8 @@ import { checkObject } from "../core/checks.js";
 import { warn } from "../core/guard.js";
 import { isEngines } from "../engines/bullmq/library.js";
 import { carryingTo } from "./bullmq-sandbox.js";
-import { noteWrapped } from "./bundled.js";
 import { exportOf, type Gate, type Method, ownerOf, type Wrap, wrapMethod } from "./patch.js";
+import { noteWrapped } from "./unwrapped.js";
 
 /** The part of a worker that is used. */
 interface PatchedWorker {
@@ -51,6 +51,7 @@ const listening = new WeakMap<Door, ReturnType<typeof listenersOf>>();
  */
 export function withTasks<Module extends object>(bullmq: Module, options?: DoorOptions): Module {
   checkObject("withTasks(): its module", bullmq);
+  noteWrapped("bullmq");
   patchBullmq(bullmq, options === undefined ? WITHOUT_OPTIONS : gateOf(options));
   return bullmq;
 }
@@ -72,7 +73,6 @@ export function patchBullmq(module: object, gate: Gate): void {
   for (const { wraps, Class } of found) {
     for (const [method, wrap] of Object.entries(wraps)) wrapMethod(Class, method, gate, wrap);
   }
-  noteWrapped();
 }
 
 function fits(Class: unknown, methods: readonly string[]): boolean {

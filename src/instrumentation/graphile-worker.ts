@@ -7,6 +7,7 @@ import { fieldsOf } from "../core/wire.js";
 import { ownLists } from "../engines/graphile-worker/library.js";
 import { schemaOf } from "../engines/graphile-worker/options.js";
 import { exportOf, type Gate, named } from "./patch.js";
+import { noteWrapped } from "./unwrapped.js";
 
 type Task = (payload: unknown, helpers: GraphileTaskHelpers) => unknown;
 type Tasks = Record<string, Task>;
@@ -55,6 +56,7 @@ const producers = new WeakSet<object>();
  */
 export function withTasks<Module extends object>(graphileWorker: Module, options: DoorOptions = {}): Module {
   checkObject("withTasks(): its module", graphileWorker);
+  noteWrapped("graphile-worker");
   const door = doorOf("withTasks()", options);
   return { ...graphileWorker, ...replacementsOf(graphileWorker, { door: () => door }) };
 }

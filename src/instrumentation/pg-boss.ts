@@ -9,6 +9,7 @@ import { quietly, safely, warn } from "../core/guard.js";
 import { fieldsOf } from "../core/wire.js";
 import { isOwnCall } from "../engines/pg-boss/library.js";
 import { exportOf, type Gate, type Method, named, openFor, ownerOf, type Wrap, wrapMethod } from "./patch.js";
+import { noteWrapped } from "./unwrapped.js";
 
 /** Where an older pg-boss, which has no place for it, is to put a carrier. */
 export interface PgBossOptions {
@@ -64,6 +65,7 @@ const OPTIONS = namesOf<PgBossOptions>({ carrier: true });
  */
 export function withTasks<Module extends object>(pgBoss: Module, options?: PgBossDoorOptions): Module {
   checkObject("withTasks(): its module", pgBoss);
+  noteWrapped("pg-boss");
   return patchPgBoss(pgBoss, options === undefined ? WITHOUT_OPTIONS : gateOf(options));
 }
 

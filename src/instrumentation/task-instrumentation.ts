@@ -15,6 +15,7 @@ import { patchBullmq } from "./bullmq.js";
 import { patchSandbox } from "./bullmq-sandbox.js";
 import { watchBundle } from "./bundled.js";
 import { patchGraphile } from "./graphile-worker.js";
+import { tellOfEsModules } from "./late.js";
 import { loadedModules } from "./loaded.js";
 import type { Gate } from "./patch.js";
 import { type PgBossOptions, patchPgBoss, withPlace } from "./pg-boss.js";
@@ -142,13 +143,20 @@ export class TaskInstrumentation extends InstrumentationBase<TaskInstrumentation
   }
 
   #patchLoaded(): void {
+    const inPlace: string[] = [];
     for (const { name, files } of LIBRARIES) {
       const modules = loadedModules(name);
       for (const [path, patch] of files) {
-        for (const { file, exports } of modules)
-          if (file.endsWith(`/${name}/${path}`)) this.#patch(name, patch, exports);
+        for (const { file, exports } of modules) {
+          if (file.endsWith(`/${name}/${path}`) && this.#patch(name, patch, exports) === exports) inPlace.push(file);
+        }
       }
     }
+    const served = LIBRARIES.filter(({ key }) => this.#openDoor(key) !== undefined);
+    tellOfEsModules(
+      served.flatMap(({ name, files }) => files.slice(0, 1).map(([file]) => ({ name, file }))),
+      inPlace,
+    );
   }
 
   #renew(): void {

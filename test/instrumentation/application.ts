@@ -8,7 +8,10 @@ import { build } from "esbuild";
 
 const SOURCES = fileURLToPath(new URL("../../src/", import.meta.url));
 const PROGRAMS = fileURLToPath(new URL("./programs/", import.meta.url));
-const ENTRIES = { ".": "index", "./instrumentation": "instrumentation/index", "./bullmq": "engines/bullmq/index" };
+const ENTRIES = {
+  ...{ ".": "index", "./instrumentation": "instrumentation/index" },
+  ...{ "./bullmq": "engines/bullmq/index", "./pg-boss": "engines/pg-boss/index" },
+};
 const FORMATS = { import: "esm", require: "cjs" } as const;
 const ENDS_WITHIN_MS = 60_000;
 
@@ -59,7 +62,7 @@ async function installLibrary(folder: string): Promise<void> {
     await build({
       ...{ entryPoints: Object.values(ENTRIES).map((name) => `${SOURCES}${name}.ts`), outbase: SOURCES },
       ...{ outdir: join(folder, format), bundle: true, splitting: format === "esm", format, platform: "node" },
-      ...{ external: ["@opentelemetry/*"], ignoreAnnotations: true },
+      ...{ external: ["@opentelemetry/*", "pg-boss"], ignoreAnnotations: true },
     });
     writeFileSync(
       join(folder, format, "package.json"),

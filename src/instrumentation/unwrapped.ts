@@ -1,0 +1,39 @@
+import { writeSync } from "node:fs";
+import { safely, warn } from "../core/guard.js";
+import { SCOPE_NAME } from "../core/semconv.js";
+import { registeredApi, type Slot, sharedSlot } from "../core/slot.js";
+
+/** Milliseconds in which an application may still wrap a library by itself. */
+const WRAPPED_WITHIN_MS = 5_000;
+
+/** State shared by all copies of the package; the one in a bundle is another than the instrumentation's. */
+interface WrappedSlot extends Slot {
+  wrapped?: Record<string, true>;
+}
+
+/** Notes for all copies of this package that an application has wrapped a library by itself. */
+export function noteWrapped(library: string): void {
+  const slot = wrappedSlot();
+  slot.wrapped = { ...slot.wrapped, [library]: true };
+}
+
+/** Says `notice`, soon or when the process ends, unless the application has wrapped the library by then. */
+export function tellUnlessWrapped(library: string, notice: string): void {
+  const tell = (): void => {
+    clearTimeout(timer);
+    process.off("exit", tell);
+    if (wrappedSlot().wrapped?.[library] !== true) say(notice);
+  };
+  const timer = setTimeout(tell, WRAPPED_WITHIN_MS).unref();
+  process.on("exit", tell);
+}
+
+// Not process.stderr: a pipe that was closed at its other end would end the process.
+function say(notice: string): void {
+  if (registeredApi()?.diag !== undefined) warn(notice);
+  else safely("writing to stderr", () => writeSync(2, `${SCOPE_NAME}: ${notice}\n`));
+}
+
+function wrappedSlot(): WrappedSlot {
+  return sharedSlot();
+}
