@@ -27,7 +27,7 @@ test.each(programs)(
     const file = join(folder, "program.ts");
     writeFileSync(file, code);
     const { stdout, stderr } = await promisify(execFile)(process.execPath, ["--import", "tsx", file], {
-      timeout: 20_000,
+      timeout: 60_000,
     });
     expect([stderr, stdout]).toEqual(["", output]);
   },

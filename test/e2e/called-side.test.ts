@@ -13,4 +13,4 @@ it("a called service shows on its spans and log lines which task called, and wit
   expect(calls.map(baggageAt)).toEqual([0, 1].map(() => ({ ...task, tenant: "acme" })));
   const lines = logs.filter(({ service, body }) => service === "accounts-service" && body === "looking up orders");
   expect(lines.map(({ attributes }) => taskAttributes(attributes))).toEqual([task, task]);
-}, 30_000);
+});

@@ -13,7 +13,7 @@ describe("a task that is not to be part of its request's trace", () => {
       sent.set(relation, await services.request(relation, { baggage: "tenant=acme" }));
     }
     ({ spans } = await services.stop());
-  }, 20_000);
+  });
 
   const enqueueOf = (relation: TaskRelation): ReceivedSpan =>
     only(spans, ({ name }) => name === `enqueue report.${relation}`);

@@ -13,7 +13,7 @@ describe("a request to a service whose task calls a second service", () => {
     sent = await services.request("parent", { baggage });
     arrived = await services.stop();
     attempts = [attemptOf(arrived.spans, sent.taskId, 0), attemptOf(arrived.spans, sent.taskId, 1)];
-  }, 20_000);
+  });
 
   const named = (name: string): ReceivedLog[] => arrived.logs.filter(({ body }) => body === name);
   const runningTask = (attempt: number): object => ({

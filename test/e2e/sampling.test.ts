@@ -17,7 +17,7 @@ describe("keepRetries around a sampler that leaves traces out", () => {
       taskIds.set(who, (await services.request("parent", { traceparent })).taskId);
     }
     arrived = await services.stop();
-  }, 20_000);
+  });
 
   describe.each(Object.keys(leftOutBy))("when the choice was made by %s", (who) => {
     const retryOf = (): ReceivedSpan => attemptOf(arrived.spans, taskIds.get(who) ?? "", 1);

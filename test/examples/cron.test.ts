@@ -20,7 +20,7 @@ describe.each([
       receiver = await startOtlpReceiver();
       run = await runExample(`tsx ${example}`, { OTEL_EXPORTER_OTLP_ENDPOINT: receiver.endpoint });
       return () => receiver.close();
-    }, 20_000);
+    });
 
     /** Attempt, outcome and task of the spans of each trace, the shortest trace first. */
     function runs(): unknown[][] {

@@ -23,7 +23,7 @@ describe("examples/honeycomb.ts", () => {
     const env = { OTEL_EXPORTER_OTLP_ENDPOINT: receiver.endpoint, OTEL_EXPORTER_OTLP_PROTOCOL: "http/json" };
     run = await runExample(`tsx ${EXAMPLE}`, { ...env, HONEYCOMB_API_KEY: "key=1", HONEYCOMB_DATASET: "all tasks" });
     return () => receiver.close();
-  }, 20_000);
+  });
 
   it("prints what its closing comment says, and exits by itself", () => {
     expect(run).toMatchObject({ exitCode: 0, stderr: "" });

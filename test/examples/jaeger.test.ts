@@ -13,7 +13,7 @@ describe("examples/jaeger.ts", () => {
     const env = { OTEL_EXPORTER_OTLP_ENDPOINT: receiver.endpoint, OTEL_EXPORTER_OTLP_PROTOCOL: "http/json" };
     run = await runExample(`tsx ${EXAMPLE}`, env);
     return () => receiver.close();
-  }, 20_000);
+  });
 
   /** The trace ids that Jaeger finds for these tags: of one span that has them all. */
   function search(tags: Record<string, string>): Set<string> {

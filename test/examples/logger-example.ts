@@ -23,7 +23,7 @@ export function describeLoggerExample(example: string): void {
       const env = { OTEL_EXPORTER_OTLP_ENDPOINT: receiver.endpoint, OTEL_EXPORTER_OTLP_HEADERS: "x-team=orders" };
       run = await runExample(`tsx ${example}`, env);
       return () => receiver.close();
-    }, 20_000);
+    });
 
     it("sends traces only, with the headers of the environment, and ends without a word on stderr", () => {
       expect(run).toMatchObject({ exitCode: 0, stderr: "" });

@@ -44,7 +44,7 @@ function describeExample(url: string): void {
       await runSide(FOLDER, "producer", env);
       await runSide(FOLDER, "worker", env);
       return () => receiver.close();
-    }, 20_000);
+    });
 
     it("leads in each trace from the producer's process to the attempts in the worker's", () => {
       expect(outcomesByOrder(receiver.spans)).toEqual(OUTCOMES);

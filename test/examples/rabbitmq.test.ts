@@ -46,7 +46,7 @@ function describeExample(url: string): void {
       await takeAndLose();
       await runSide(FOLDER, "worker", env);
       return () => receiver.close();
-    }, 20_000);
+    });
 
     /** Takes the first message as a worker does, and goes away without a word about it. */
     async function takeAndLose(): Promise<void> {

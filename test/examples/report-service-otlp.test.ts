@@ -11,7 +11,7 @@ describe("npm start with OTEL_EXPORTER_OTLP_ENDPOINT", () => {
     run = await runExample(startCommand(), { OTEL_EXPORTER_OTLP_ENDPOINT: receiver.endpoint });
     attempts = receiver.spans.filter(isEnterpriseReport);
     return () => receiver.close();
-  }, 20_000);
+  });
 
   it("sends the traces that it prints", () => {
     expect(run).toMatchObject({ exitCode: 0, stderr: "" });

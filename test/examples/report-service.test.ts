@@ -5,7 +5,7 @@ describe("npm start", () => {
   let run: Run;
   beforeAll(async () => {
     run = await runExample(startCommand());
-  }, 20_000);
+  });
 
   /** The printed trace of the request for this user. */
   function treeOf(userId: number): string {

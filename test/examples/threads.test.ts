@@ -90,7 +90,7 @@ function received(example: string): { spans(prefix: string): ReceivedSpan[] } {
     run = await runExample(`tsx ${example}`, { OTEL_EXPORTER_OTLP_ENDPOINT: receiver.endpoint });
     expect(run).toMatchObject({ exitCode: 0, stderr: "" });
     return () => receiver.close();
-  }, 20_000);
+  });
   return { spans: (prefix) => receiver.spans.filter((span) => span.name.startsWith(prefix)) };
 }
 

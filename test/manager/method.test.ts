@@ -24,7 +24,7 @@ describe("a decorated class", () => {
     const { stdout, stderr } = await runExample("tsx test/manager/decorated/mailer.ts");
     expect(stderr).toBe("");
     told = JSON.parse(stdout);
-  }, 20_000);
+  });
 
   test("runs its method as a task, with retries and with the instance as this", () => {
     expect(told.seen.slice(0, 2)).toEqual([

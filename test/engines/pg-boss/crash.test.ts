@@ -18,7 +18,7 @@ const { schema = "" } = backend.connection;
 afterAll(() => backend.close());
 
 if (backend.unavailable !== undefined) describeUnavailable(backend.title, backend.unavailable);
-else describe("a worker killed in the middle of an attempt", { concurrent: true, timeout: 40_000 }, describeCrash);
+else describe("a worker killed in the middle of an attempt", { concurrent: true }, describeCrash);
 
 function describeCrash(): void {
   test("loses no task of the engine, not even one without retries: the same attempt runs again", async (context) => {

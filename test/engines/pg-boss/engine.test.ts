@@ -52,7 +52,7 @@ describe("pgBossEngine's options", () => {
 });
 
 if (backend.unavailable !== undefined) describeUnavailable(backend.title, backend.unavailable);
-else describe("the pg-boss engine", { concurrent: true, timeout: 40_000 }, describeEngine);
+else describe("the pg-boss engine", { concurrent: true }, describeEngine);
 
 function describeEngine(): void {
   test("starts a task of its own process at once, however seldom it looks", async (context) => {

@@ -11,12 +11,7 @@ const backend = await postgresBackend();
 afterAll(() => backend.close());
 
 if (backend.unavailable !== undefined) describeUnavailable(backend.title, backend.unavailable);
-else
-  describe(
-    "a pg-boss engine runs what others stored in its queue:",
-    { concurrent: true, timeout: 40_000 },
-    describeProducers,
-  );
+else describe("a pg-boss engine runs what others stored in its queue:", { concurrent: true }, describeProducers);
 
 /** A manager with a task that is called as its queue is, a pg-boss beside it, and what the task saw. */
 async function open(context: TestContext, others: readonly string[] = []) {

@@ -32,7 +32,7 @@ test("a PgBoss of an older version is refused in words by the engine", () => {
 });
 
 if (backend.unavailable !== undefined) describeUnavailable(backend.title, backend.unavailable);
-else describe("a pg-boss engine", { concurrent: true, timeout: 40_000 }, describeOutages);
+else describe("a pg-boss engine", { concurrent: true }, describeOutages);
 
 function describeOutages(): void {
   beforeAll(useContextManager);

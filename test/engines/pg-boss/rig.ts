@@ -44,7 +44,7 @@ export function describeCases(backend: Backend, sections: readonly Section[], ro
     describeUnavailable(backend.title, backend.unavailable);
     return;
   }
-  describe(backend.title, { concurrent: true, timeout: 40_000 }, () => {
+  describe(backend.title, { concurrent: true }, () => {
     beforeAll(() => {
       useContextManager();
       usePropagator();
