@@ -5,8 +5,9 @@ import { setTimeout as wait } from "node:timers/promises";
 import { propagation } from "@opentelemetry/api";
 import { CompositePropagator, W3CBaggagePropagator, W3CTraceContextPropagator } from "@opentelemetry/core";
 import { enqueueTask } from "otel-taskflow";
-import { sendJob, withCarrier, workTask } from "otel-taskflow/pg-boss";
-import { type JobInsert, type OpenTelemetryOptions, PgBoss, type WorkOptions } from "pg-boss";
+import { sendJob, withCarrier, withTasks, workTask } from "otel-taskflow/pg-boss";
+import type { JobInsert, OpenTelemetryOptions, PgBoss, WorkOptions } from "pg-boss";
+import * as pgBoss from "pg-boss";
 import { type Measurement, type Round, timed } from "./harness/measurement.js";
 import { startSdk } from "./harness/sdk.js";
 
@@ -46,15 +47,29 @@ export const measurements: readonly Measurement[] = [
     ...common,
     what: "a no-op job in batches of 50, a span each, SDK recording, against bare `boss.work`",
     target: 1.6,
-    ours: () => jobs(ours, noop, carried),
+    ours: () => jobs(ours, noop, tagged),
     peer: () => jobs(bare, noop),
   },
   {
     ...common,
     what: "the same with jobs that wait 5 ms",
     target: 1.2,
-    ours: () => jobs(ours, waiting, carried),
+    ours: () => jobs(ours, waiting, tagged),
     peer: () => jobs(bare, waiting),
+  },
+  {
+    ...common,
+    what: "a `boss.send` of a patched class, SDK recording, against `sendJob`",
+    target: 1.02,
+    ours: () => sends(OFF, (boss) => boss.send(QUEUE, DATA), withTasks(pgBoss)),
+    peer: () => sends(OFF, (boss) => sendJob(boss, QUEUE, DATA)),
+  },
+  {
+    ...common,
+    what: "a no-op job in batches of 50 through a patched `work`, SDK recording, against `workTask`",
+    target: 1.02,
+    ours: () => jobs(bare, noop, plain, withTasks(pgBoss)),
+    peer: () => jobs(ours, noop, carried),
   },
 ];
 
@@ -64,13 +79,25 @@ const bare: Work = (boss, process) =>
     await Promise.all(batch.map(process));
   });
 
-async function carried(): Promise<JobInsert> {
-  const task = { funcName: QUEUE, ...TAGGED };
+async function carried(options: { readonly tags?: Record<string, string> } = {}): Promise<JobInsert> {
+  const task = { funcName: QUEUE, ...options };
   return await enqueueTask(task, (carrier, id) => ({ id, data: withCarrier(DATA, carrier) }));
 }
 
-async function sends(openTelemetry: OpenTelemetryOptions, send: (boss: PgBoss) => Promise<unknown>): Promise<Round> {
-  const boss = await startBoss(openTelemetry);
+async function tagged(): Promise<JobInsert> {
+  return await carried(TAGGED);
+}
+
+async function plain(): Promise<JobInsert> {
+  return { data: DATA };
+}
+
+async function sends(
+  openTelemetry: OpenTelemetryOptions,
+  send: (boss: PgBoss) => Promise<unknown>,
+  library = pgBoss,
+): Promise<Round> {
+  const boss = await startBoss(openTelemetry, library);
   const round = timed("µs", SENDS, async () => {
     for (let sent = 0; sent < SENDS; sent += SENDS_AT_ONCE) {
       await Promise.all(Array.from({ length: SENDS_AT_ONCE }, () => send(boss)));
@@ -83,8 +110,8 @@ async function sends(openTelemetry: OpenTelemetryOptions, send: (boss: PgBoss) =
   };
 }
 
-async function jobs(work: Work, process: Process, job?: () => Promise<JobInsert>): Promise<Round> {
-  const boss = await startBoss(OFF);
+async function jobs(work: Work, process: Process, job = plain, library = pgBoss): Promise<Round> {
+  const boss = await startBoss(OFF, library);
   const round = timed("µs", JOBS, async () => {
     let left = JOBS;
     await new Promise<void>((resolve) => {
@@ -97,7 +124,7 @@ async function jobs(work: Work, process: Process, job?: () => Promise<JobInsert>
     await boss.offWork(QUEUE); // the last batch is settled as well
   });
   return async () => {
-    await boss.insert(QUEUE, await Promise.all(Array.from({ length: JOBS }, job ?? (async () => ({ data: DATA })))));
+    await boss.insert(QUEUE, await Promise.all(Array.from({ length: JOBS }, () => job())));
     const figure = await round();
     await boss.deleteAllJobs(QUEUE);
     return figure;
@@ -105,13 +132,13 @@ async function jobs(work: Work, process: Process, job?: () => Promise<JobInsert>
 }
 
 // A schema for each side, gone when the side is.
-async function startBoss(openTelemetry: OpenTelemetryOptions): Promise<PgBoss> {
+async function startBoss(openTelemetry: OpenTelemetryOptions, library: typeof pgBoss): Promise<PgBoss> {
   startSdk();
   const propagators = [new W3CTraceContextPropagator(), new W3CBaggagePropagator()];
   propagation.setGlobalPropagator(new CompositePropagator({ propagators }));
   const connectionString = process.env.DATABASE_URL ?? `postgres://${userInfo().username}@127.0.0.1:5432/test`;
   const schema = `bench_${process.pid}`;
-  const boss = new PgBoss({ connectionString, schema, openTelemetry, supervise: false, schedule: false });
+  const boss = new library.PgBoss({ connectionString, schema, openTelemetry, supervise: false, schedule: false });
   await boss.start();
   await boss.createQueue(QUEUE);
   process.once("disconnect", async () => {

@@ -1,6 +1,6 @@
 // The BullMQ adapter with a recording SDK, against bullmq-otel, BullMQ alone, and BullMQ with a span by hand around the
 // processor. REDIS_URL, or the usual port.
-import { adds, alone, bullmqOtel, byHand, jobs, noop, ours, waiting } from "./harness/bullmq-jobs.js";
+import { adds, alone, bulks, bullmqOtel, byHand, jobs, noop, ours, patched, waiting } from "./harness/bullmq-jobs.js";
 import type { Measurement } from "./harness/measurement.js";
 
 const TAG = { plan: "pro" };
@@ -48,5 +48,26 @@ export const measurements: readonly Measurement[] = [
     target: 1.15,
     ours: () => jobs(ours(), waiting),
     peer: () => jobs(byHand(), waiting),
+  },
+  {
+    ...common,
+    what: "a `queue.add` of a patched class, SDK recording, against `addJob`",
+    target: 1.02,
+    ours: () => adds(patched()),
+    peer: () => adds(ours()),
+  },
+  {
+    ...common,
+    what: "a job of a patched `addBulk` of 500, SDK recording, against `addJobs`",
+    target: 1.02,
+    ours: () => bulks(patched()),
+    peer: () => bulks(ours()),
+  },
+  {
+    ...common,
+    what: "a no-op job through a patched `Worker`, concurrency 50, SDK recording, against `withTask`",
+    target: 1.02,
+    ours: () => jobs(patched(), noop),
+    peer: () => jobs(ours(), noop),
   },
 ];

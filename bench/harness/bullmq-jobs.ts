@@ -1,15 +1,18 @@
-// Jobs of BullMQ, added and run in four ways.
+// Jobs of BullMQ, added and run in five ways.
 import { setTimeout as wait } from "node:timers/promises";
 import { context, propagation, SpanKind, trace } from "@opentelemetry/api";
 import { CompositePropagator, W3CBaggagePropagator, W3CTraceContextPropagator } from "@opentelemetry/core";
-import { Queue, Worker } from "bullmq";
+import * as bullmq from "bullmq";
 import { BullMQOtel } from "bullmq-otel";
-import { addJob, addJobs, type BullmqJob, withTask } from "otel-taskflow/bullmq";
+import { addJob, addJobs, type BullmqJob, withTask, withTasks } from "otel-taskflow/bullmq";
 import { type Round, timed } from "./measurement.js";
 import { startSdk } from "./sdk.js";
 
+const { Queue, Worker } = bullmq;
+
 const ADDS = 1_000;
 const ADDS_AT_ONCE = 50;
+const BULK = 500;
 const JOBS = 1_000;
 const CONCURRENCY = 50;
 const DATA = { order: 7 };
@@ -20,8 +23,9 @@ type Processor = () => Promise<void>;
 /** A way to use BullMQ. */
 interface Way {
   readonly bullmq: { readonly telemetry?: BullMQOtel };
-  add(queue: Queue): Promise<unknown>;
-  addMany(queue: Queue): Promise<unknown>;
+  add(queue: bullmq.Queue): Promise<unknown>;
+  /** Adds them in one call. */
+  addMany(queue: bullmq.Queue, count: number): Promise<unknown>;
   processor(process: Processor): (job: BullmqJob) => Promise<void>;
 }
 
@@ -35,13 +39,19 @@ export function waiting(): Promise<void> {
 export function ours(tags?: Record<string, string>): Way {
   record();
   const opts = tags === undefined ? OPTIONS : { ...OPTIONS, tags };
-  const many = Array.from({ length: JOBS }, () => ({ name: "charge", data: DATA, opts }));
   return {
     bullmq: {},
     add: (queue) => addJob(queue, "charge", DATA, opts),
-    addMany: (queue) => addJobs(queue, many),
+    addMany: (queue, count) => addJobs(queue, manyOf(count, opts)),
     processor: (process) => withTask(process),
   };
+}
+
+/** BullMQ's own calls, of classes that this package has patched. */
+export function patched(): Way {
+  record();
+  withTasks(bullmq);
+  return alone();
 }
 
 /** bullmq-otel. */
@@ -66,13 +76,16 @@ export function byHand(): Way {
 
 /** BullMQ as it is. */
 export function alone(): Way {
-  const many = Array.from({ length: JOBS }, () => ({ name: "charge", data: DATA, opts: OPTIONS }));
   return {
     bullmq: {},
     add: (queue) => queue.add("charge", DATA, OPTIONS),
-    addMany: (queue) => queue.addBulk(many),
+    addMany: (queue, count) => queue.addBulk(manyOf(count, OPTIONS)),
     processor: (process) => process,
   };
+}
+
+function manyOf<Options>(count: number, opts: Options): { name: string; data: typeof DATA; opts: Options }[] {
+  return Array.from({ length: count }, () => ({ name: "charge", data: DATA, opts }));
 }
 
 function record(): void {
@@ -89,6 +102,19 @@ export function adds(way: Way): Round {
       await Promise.all(Array.from({ length: ADDS_AT_ONCE }, () => way.add(queue)));
     }
   });
+  return emptying(queue, round);
+}
+
+/** Adds jobs, all in one call; µs per job. */
+export function bulks(way: Way): Round {
+  const queue = openQueue(way);
+  return emptying(
+    queue,
+    timed("µs", BULK, () => way.addMany(queue, BULK)),
+  );
+}
+
+function emptying(queue: bullmq.Queue, round: Round): Round {
   return async () => {
     const figure = await round();
     await queue.drain();
@@ -101,7 +127,7 @@ export function jobs(way: Way, process: Processor): Round {
   const queue = openQueue(way);
   const processor = way.processor(process);
   return async () => {
-    await way.addMany(queue);
+    await way.addMany(queue, JOBS);
     const worker = new Worker(queue.name, processor, {
       ...{ ...way.bullmq, connection: connection(), concurrency: CONCURRENCY, autorun: false },
     });
@@ -112,7 +138,7 @@ export function jobs(way: Way, process: Processor): Round {
   };
 }
 
-function runAll(worker: Worker): Promise<void> {
+function runAll(worker: bullmq.Worker): Promise<void> {
   return new Promise((resolve, reject) => {
     let left = JOBS;
     worker.on("completed", () => {
@@ -125,8 +151,8 @@ function runAll(worker: Worker): Promise<void> {
 }
 
 // One for each side, gone when the side is.
-function openQueue({ bullmq }: Way): Queue {
-  const queue = new Queue(`bench-${process.pid}`, { ...bullmq, connection: connection() });
+function openQueue({ bullmq: options }: Way): bullmq.Queue {
+  const queue = new Queue(`bench-${process.pid}`, { ...options, connection: connection() });
   process.once("disconnect", async () => {
     await queue.obliterate({ force: true });
     await queue.close();

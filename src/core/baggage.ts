@@ -34,7 +34,9 @@ const NOTHING: Travelling = { tags: false, id: false };
 
 /** A task's baggage, whose entries are made when somebody asks for them: most tasks' never are. */
 class OwnBaggage implements Baggage {
-  readonly #task: Traveller;
+  // not the task itself, which would then live as long as its context does
+  readonly #id: string;
+  readonly #tags: TaskTags;
   readonly #travelling: Travelling;
   /** Entries of others, which follow the task's own. */
   readonly foreign: Entry[];
@@ -42,8 +44,9 @@ class OwnBaggage implements Baggage {
   /** As of attempts, one stays alive. */
   static readonly kept: object = new OwnBaggage(NOBODY, NOTHING, []);
 
-  constructor(task: Traveller, travelling: Travelling, foreign: Entry[]) {
-    this.#task = task;
+  constructor({ id, tags }: Traveller, travelling: Travelling, foreign: Entry[]) {
+    this.#id = id;
+    this.#tags = tags;
     this.#travelling = travelling;
     this.foreign = foreign;
   }
@@ -54,7 +57,7 @@ class OwnBaggage implements Baggage {
 
   // The own entries stand before foreign ones, which therefore cannot crowd them out of what a propagator sends.
   getAllEntries(): Entry[] {
-    return [...ownEntries(this.#task, this.#travelling), ...this.foreign];
+    return [...ownEntries({ id: this.#id, tags: this.#tags }, this.#travelling), ...this.foreign];
   }
 
   setEntry(key: string, entry: BaggageEntry): Baggage {
