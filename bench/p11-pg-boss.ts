@@ -20,7 +20,7 @@ const TAGGED = { tags: { plan: "pro" } };
 const OFF: OpenTelemetryOptions = { enabled: false };
 const ITS_OWN: OpenTelemetryOptions = { propagateContext: true };
 const WORK: WorkOptions = { batchSize: 50, burstWhenBatchFull: true, pollingIntervalSeconds: 0.5 };
-const common = { unit: "µs", judgement: "ratio", rounds: 6, warmUp: 2, pairs: 2 } as const;
+const common = { unit: "µs", judgement: "ratio", rounds: 10, warmUp: 6, pairs: 3 } as const;
 
 type Process = () => Promise<void>;
 type Work = (boss: PgBoss, process: Process) => Promise<string>;
