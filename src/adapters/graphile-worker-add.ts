@@ -4,6 +4,7 @@ import { checkFunction, checkObject, checkOptional, checkRelation, checkText } f
 import { type EnqueueOptions, enqueue, guarded, requestOf } from "../core/enqueue.js";
 import { TaskConfigError } from "../core/errors.js";
 import { splitProducerOptions } from "../core/info-keys.js";
+import { shared } from "../core/slot.js";
 import { type Telemetry, telemetryOf } from "../core/telemetry.js";
 import type { ProducerOptions } from "../core/types.js";
 import { fieldsOf, wireCount } from "../core/wire.js";
@@ -47,8 +48,8 @@ const NO_WISHES: ProducerOptions = Object.freeze({});
 /** What is heard of a job that was added. */
 const TOLD: EnqueueOptions<unknown> = guarded({ idOf, isStored });
 
-/** The flags of jobs that are just being added here: whoever adds such a job is inside of another wrapper. */
-const fresh = new Set<string>();
+/** The flags of jobs that any copy of this package just adds: whoever adds such a job is inside of another wrapper. */
+const fresh = shared("graphile-fresh.1", () => new Set<string>());
 
 /**
  * `utils.addJob` with tags: it runs within an enqueue span, and the job gets a carrier as one of its flags, while the

@@ -8,6 +8,7 @@ import { type HandledJob, handlerRunner, type Verdict } from "../core/handler.js
 import { HOME } from "../core/home.js";
 import { TELEMETRY_KEYS } from "../core/info-keys.js";
 import { Recent } from "../core/recent.js";
+import { shared } from "../core/slot.js";
 import type { Carrier, TaskTelemetryOptions } from "../core/types.js";
 import { fieldsOf, wireCount } from "../core/wire.js";
 import {
@@ -45,8 +46,8 @@ export interface GraphileTaskOptions extends TaskTelemetryOptions {
   schema?: string | undefined;
 }
 
-/** Jobs of which an attempt runs here. */
-const running = new WeakSet<GraphileJob>();
+/** Jobs of which an attempt runs here, by any copy of this package. */
+const running = shared("graphile-running.1", () => new WeakSet<GraphileJob>());
 
 /** A batch job that failed, in part or as a whole. */
 interface FailedBatch {

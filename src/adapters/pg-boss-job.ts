@@ -4,6 +4,7 @@ import { safely } from "../core/guard.js";
 import type { HandledJob } from "../core/handler.js";
 import { attemptOfJob } from "../core/job-attempts.js";
 import { insideAttempt } from "../core/live-attempt.js";
+import { shared } from "../core/slot.js";
 import type { Carrier } from "../core/types.js";
 import { fieldsOf, wireCount } from "../core/wire.js";
 import type { TelemetryWishes } from "../core/wished-telemetry.js";
@@ -49,8 +50,8 @@ export interface ReadJob {
   readonly wishes: TelemetryWishes;
 }
 
-/** The carriers of the jobs that came out of a column in this process. */
-const carriers = new WeakMap<object, Carrier>();
+/** The carriers of the jobs that came out of a column in this process. All copies of this package know them. */
+const carriers = shared("pg-boss-carriers.1", () => new WeakMap<object, Carrier>());
 
 /** Keeps the carriers that jobs have in their column. */
 export function keepCarriers(jobs: readonly object[], found: readonly (Carrier | undefined)[]): void {

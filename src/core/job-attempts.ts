@@ -4,17 +4,18 @@ import { activeContext, endOf } from "./context.js";
 import { CurrentTask } from "./current-task.js";
 import { currentAttempt, type JobAttempt, LiveAttempt } from "./live-attempt.js";
 import type { RunningAttempt } from "./running-attempt.js";
+import { shared } from "./slot.js";
 import { NO_SPAN } from "./span.js";
 import type { Telemetry } from "./telemetry.js";
 
 /**
- * Leads from the very object that stands for a job to the attempt that runs it, or the last one that did. It is a
- * property that nobody finds who does not look for it: a WeakMap would cost more than the rest of an attempt, in garbage
- * collection.
+ * Leads from the very object that stands for a job to the attempt that runs it, or the last one that did, whichever copy
+ * of this package runs it. It is a property that nobody finds who does not look for it: a WeakMap would cost more than
+ * the rest of an attempt, in garbage collection.
  */
-const ATTEMPT = Symbol("otel-taskflow.attempt");
+const ATTEMPT: unique symbol = Symbol.for("otel-taskflow.attempt.2");
 /** The same for objects that take no property. */
-const attempts = new WeakMap<object, JobAttempt>();
+const attempts = shared("attempts.2", () => new WeakMap<object, JobAttempt>());
 
 /** Notes that the attempt which the calling code runs in is one of this job. */
 export function noteAttempt(job: unknown): void {
@@ -33,8 +34,8 @@ export function attemptOfJob(job: unknown): JobAttempt | undefined {
 }
 
 /**
- * The attempt of a job that runs right now: by the job's very object, or where another copy of this package started it,
- * or another object stands for the job, by the attempt that the calling code runs in.
+ * The attempt of a job that runs right now: by the job's very object, or where another object stands for the job, by the
+ * attempt that the calling code runs in.
  */
 export function runningAttemptOf(job: unknown, id: string | undefined, route: TaskRoute): JobAttempt | undefined {
   const noted = attemptOfJob(job);

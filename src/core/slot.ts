@@ -4,7 +4,7 @@ import type { TaskLoggerProvider } from "./types.js";
 
 // The only file that touches globalThis: it holds what copies of this package share, and reads what copies of
 // @opentelemetry/api share. A slot or attempt of another shape takes another version, so that no copy misreads it.
-const SLOT = Symbol.for("otel-taskflow.v2");
+const SLOT = "v2";
 const OTEL_API = Symbol.for("opentelemetry.js.api.1");
 const OTEL_LOGS_API = Symbol.for("io.opentelemetry.js.api.logs");
 const OTEL_LOGS_VERSION = 1;
@@ -28,7 +28,7 @@ export interface RegisteredApi {
 }
 
 interface Globals {
-  [SLOT]?: Slot;
+  [shared: symbol]: unknown;
   [OTEL_API]?: RegisteredApi;
   [OTEL_LOGS_API]?: (version: number) => TaskLoggerProvider | undefined;
 }
@@ -38,8 +38,15 @@ const globals = globalThis as Globals;
 
 /** Returns the state that all copies share. */
 export function sharedSlot(): Slot {
-  globals[SLOT] ??= { fallback: new AsyncLocalStorage(), conflictReported: false };
-  return globals[SLOT];
+  return shared(SLOT, () => ({ fallback: new AsyncLocalStorage(), conflictReported: false }));
+}
+
+/** Returns what all copies share under a name, which holds its version; the first that asks makes it. */
+export function shared<T extends object>(name: string, make: () => T): T {
+  const key = Symbol.for(`otel-taskflow.${name}`);
+  globals[key] ??= make();
+  // what is of another shape has another name
+  return globals[key] as T;
 }
 
 /** Returns what the application's copy of `@opentelemetry/api` registered; `undefined` where nothing is. */

@@ -1,20 +1,17 @@
 import { writeSync } from "node:fs";
 import { safely, warn } from "../core/guard.js";
 import { SCOPE_NAME } from "../core/semconv.js";
-import { registeredApi, type Slot, sharedSlot } from "../core/slot.js";
+import { registeredApi, shared } from "../core/slot.js";
 
 /** Milliseconds in which an application may still wrap a library by itself. */
 const WRAPPED_WITHIN_MS = 5_000;
 
-/** State shared by all copies of the package; the one in a bundle is another than the instrumentation's. */
-interface WrappedSlot extends Slot {
-  wrapped?: Record<string, true>;
-}
+/** The libraries that an application has wrapped by itself. The copy in a bundle is another than the instrumentation's. */
+const wrapped = shared("wrapped.1", () => new Set<string>());
 
 /** Notes for all copies of this package that an application has wrapped a library by itself. */
 export function noteWrapped(library: string): void {
-  const slot = wrappedSlot();
-  slot.wrapped = { ...slot.wrapped, [library]: true };
+  wrapped.add(library);
 }
 
 /** Says `notice`, soon or when the process ends, unless the application has wrapped the library by then. */
@@ -22,7 +19,7 @@ export function tellUnlessWrapped(library: string, notice: string): void {
   const tell = (): void => {
     clearTimeout(timer);
     process.off("exit", tell);
-    if (wrappedSlot().wrapped?.[library] !== true) say(notice);
+    if (!wrapped.has(library)) say(notice);
   };
   const timer = setTimeout(tell, WRAPPED_WITHIN_MS).unref();
   process.on("exit", tell);
@@ -32,8 +29,4 @@ export function tellUnlessWrapped(library: string, notice: string): void {
 function say(notice: string): void {
   if (registeredApi()?.diag !== undefined) warn(notice);
   else safely("writing to stderr", () => writeSync(2, `${SCOPE_NAME}: ${notice}\n`));
-}
-
-function wrappedSlot(): WrappedSlot {
-  return sharedSlot();
 }

@@ -11,6 +11,7 @@ const PROGRAMS = fileURLToPath(new URL("./programs/", import.meta.url));
 const ENTRIES = {
   ...{ ".": "index", "./instrumentation": "instrumentation/index" },
   ...{ "./bullmq": "engines/bullmq/index", "./pg-boss": "engines/pg-boss/index" },
+  "./graphile-worker": "engines/graphile-worker/index",
 };
 const FORMATS = { import: "esm", require: "cjs" } as const;
 const ENDS_WITHIN_MS = 60_000;

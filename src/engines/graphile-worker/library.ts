@@ -1,5 +1,6 @@
 import { setTimeout as pause } from "node:timers/promises";
 import { debug, warn } from "../../core/guard.js";
+import { shared } from "../../core/slot.js";
 import { sqlStateOf } from "../outage.js";
 
 /** The value of `task.engine`, and of `messaging.system`, for which there is no convention. */
@@ -56,8 +57,8 @@ export interface GraphileJob {
   readonly flags: Readonly<Record<string, unknown>> | null;
 }
 
-/** The task lists of this library's own engine, whose tasks are attempts already. */
-export const ownLists: WeakSet<object> = new WeakSet<object>();
+/** The task lists of the engines of all copies of this package, whose tasks are attempts already. */
+export const ownLists: WeakSet<object> = shared("graphile-own-lists.1", () => new WeakSet<object>());
 
 /** The part of graphile-worker's `TaskSpec` that `addJob` takes. */
 export interface GraphileJobSpec {

@@ -24,6 +24,7 @@ const spans = () =>
   exporter.getFinishedSpans().map((span) => ({
     name: span.name,
     traceId: span.spanContext().traceId,
+    isOurs: span.instrumentationScope.name === "otel-taskflow",
     outcome: span.attributes["task.outcome"],
     attempt: span.attributes["task.attempt"],
     function: span.attributes["code.function.name"],
