@@ -22,7 +22,7 @@ import { PG_BOSS } from "../engines/pg-boss/library.js";
 import { type Door, telemetryAt } from "./door.js";
 import { columnOf } from "./pg-boss-column.js";
 import { attemptKey, hideMetadata, keepCarriers, type ReadJob, readJob, type TaskJob, viewOf } from "./pg-boss-job.js";
-import { MAX_OUTPUT, storableThrown } from "./pg-boss-output.js";
+import { MAX_OUTPUT, storableResult, storableThrown } from "./pg-boss-output.js";
 import { settlesEach } from "./pg-boss-run.js";
 
 /** A handler as an application gives it to `work`: called with a batch, and within a transaction with that. */
@@ -88,11 +88,12 @@ export function workerOf(
   return { options: { ...options, ...more }, handler: run };
 }
 
-// pg-boss stores the same of each job as it would of the batch, but for an error after which no attempt is to follow.
+// pg-boss stores the same of each job as it would of the batch, but for an error after which no attempt is to follow, and
+// for what it could not store.
 async function resultsOf(jobs: readonly TaskJob[], handled: Promise<unknown>): Promise<unknown> {
   try {
     const value = await handled;
-    const output = jobs.length === 1 ? value : undefined;
+    const output = jobs.length === 1 ? storableResult(value, MAX_OUTPUT) : undefined;
     return jobs.map(({ id }) => ({ id, status: "completed", output }));
   } catch (error) {
     const output = storableThrown(error, MAX_OUTPUT);
@@ -103,7 +104,7 @@ async function resultsOf(jobs: readonly TaskJob[], handled: Promise<unknown>): P
 
 async function toldOf(handled: Promise<unknown>): Promise<unknown> {
   try {
-    return await handled;
+    return storableResult(await handled, MAX_OUTPUT);
   } catch (error) {
     throw storableThrown(error, MAX_OUTPUT);
   }

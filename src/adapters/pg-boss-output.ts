@@ -44,17 +44,29 @@ export function errorOutput(error: unknown, most: number): object {
 }
 
 /**
+ * What pg-boss is told of what a handler returned: the very value, of which it stores the same as ever. Where it could
+ * store none of it, so that a job that is done would run again, what {@link resultOutput} makes of it. Never throws.
+ */
+export function storableResult(value: unknown, most: number): unknown {
+  return isStorableOutput(value, most) ? value : resultOutput(value, most);
+}
+
+/**
  * What pg-boss is told of what a handler threw: the very value, of which it stores the same as ever. Where it could store
  * none of it, so that the job would not end before it expires, a copy of what can be stored. Never throws.
  */
 export function storableThrown(error: unknown, most: number): unknown {
+  return isStorableOutput(error, most) ? error : errorOutput(error, most);
+}
+
+function isStorableOutput(value: unknown, most: number): boolean {
   const copying: Copying = { left: most, above: new Set(), isMended: false };
   try {
-    copyOf(error, copying);
+    copyOf(value, copying);
+    return !copying.isMended;
   } catch {
-    return errorOutput(error, most);
+    return false;
   }
-  return copying.isMended ? errorOutput(error, most) : error;
 }
 
 function tryCopy(what: string, value: unknown, most: number): unknown {

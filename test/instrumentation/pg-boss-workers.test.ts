@@ -42,6 +42,18 @@ function aloneCases(): void {
     expect(attempt.parentSpanContext?.spanId).toBe(lab.span(`enqueue ${lab.queue}`).spanContext().spanId);
   });
 
+  test.each<[who: string, options: object, result: (id: string) => unknown]>([
+    ["pg-boss settles", {}, () => ({ text: "a\0b" })],
+    ["its handler settles", { perJobResults: true }, (id) => [{ id, status: "completed", output: { text: "a\0b" } }]],
+  ])("that %s is done, although PostgreSQL refuses the text of its result", async (_who, options, result) => {
+    const lab = await openLab(PgBoss);
+    await lab.work(async ([job]) => result(job?.id ?? ""), options);
+    await lab.boss.send(lab.queue, {}, { retryLimit: 1, retryDelay: 0 });
+    const [job] = await once(lab, 1);
+    expect(job?.output).toEqual({ text: "a\ufffdb" });
+    expect(lab.named(`process ${lab.queue}`).map(({ attributes }) => attributes["task.outcome"])).toEqual(["success"]);
+  });
+
   test("has an attempt a run, linked to the one before, and the outcome that pg-boss will make of it", async () => {
     const metrics = startMetrics();
     const lab = await openLab(PgBoss);
