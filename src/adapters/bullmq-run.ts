@@ -48,9 +48,11 @@ export function processorOf(door: Door, process: Processor, name?: string): Proc
       told = toldOf(whole, thrown);
       return verdictOf(whole, told);
     };
-    const handle = (): unknown => {
+    const handle = async (): Promise<unknown> => {
       noteAttempt(job);
-      return call();
+      const value = await call();
+      checkResult(value);
+      return value;
     };
     const stop = signal && { signal, message: CANCELLED };
     const { end } = await runHandler(info, handle, { stop, foresee, wishes });
@@ -81,6 +83,11 @@ export function listenersOf(door: Door): <T>(job: unknown, fn: () => T) => T {
     });
     return read === undefined ? fn() : insideTask(read.origin, read.attempt, telemetry, fn);
   };
+}
+
+// BullMQ fails a job whose result it cannot write as JSON, with the error of that; its attempt fails with the same.
+function checkResult(value: unknown): void {
+  if (typeof value === "object" || typeof value === "bigint") JSON.stringify(value);
 }
 
 function isIgnored(job: ProcessedJob, door: Door): boolean {

@@ -57,6 +57,20 @@ await describeRoads("an attempt's outcome", (open, bullmq, { addJob, withTask })
     expect([outcomes(telemetry, "later"), await finished(metrics)]).toEqual([expected, [["success", 1]]]);
   });
 
+  const circular: { self?: object } = {};
+  circular.self = circular;
+  test.each<[what: string, result: unknown]>([
+    ["an object that refers to itself", circular],
+    ["a BigInt", 1n],
+    ["an object that throws when it is written", { toJSON: () => JSON.parse("no") }],
+  ])("is failure where BullMQ cannot store the result: %s", async (_what, result) => {
+    const [telemetry, metrics, lab] = [startTelemetry(), startMetrics(), open()];
+    lab.work(withTask(async () => result));
+    const { id } = await addJob(lab.queue, "report", {}, { attempts: 2 });
+    expect((await lab.reaches("failed", id)).attemptsMade).toBe(2);
+    expect([outcomes(telemetry, "report"), await finished(metrics)]).toEqual([["retry", "failure"], [["failure", 1]]]);
+  });
+
   test("is failure where the backoff strategy gives up, and that is asked once an attempt", async () => {
     const [telemetry, metrics, lab] = [startTelemetry(), startMetrics(), open()];
     const backoffStrategy = vi.fn((attemptsMade: number) => (attemptsMade >= 2 ? -1 : 10));
