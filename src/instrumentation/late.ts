@@ -20,7 +20,10 @@ export function tellOfEsModules(libraries: readonly MainFile[], reached: readonl
   if (hasLooked) return;
   hasLooked = true;
   if (loadedModules(LOADED_BY_EACH).length === 0) return;
-  const late = loadedScripts().filter((script) => !reached.some((file) => script.endsWith(file)));
+  // the file of an earlier release has another ending
+  const late = loadedScripts()
+    .filter((script) => !reached.some((file) => script.endsWith(file)))
+    .map((script) => script.replace(/\.mjs$/, ".js"));
   for (const { name, file } of libraries) {
     if (late.some((script) => script.endsWith(`/node_modules/${name}/${file}`)))
       tellUnlessWrapped(name, noticeOf(name));
