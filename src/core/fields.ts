@@ -16,7 +16,8 @@ const SIZE_OF_OTHERS = 8;
 const HUGE = 10n ** 100n;
 const UNREADABLE = "[unreadable]";
 /** These names mean something else here. */
-const RESERVED: readonly string[] = ["level", "", "__proto__", ATTR_TASK_LOG_LEVEL, ATTR_TASK_LOG_TRUNCATED];
+const RESERVED: readonly string[] = ["", "__proto__", ATTR_TASK_LOG_LEVEL, ATTR_TASK_LOG_TRUNCATED];
+const RESERVED_OF_LINES: readonly string[] = [...RESERVED, "level"];
 
 /** Named values, as `taskLog` takes them. */
 export type Fields = Readonly<Record<string, unknown>>;
@@ -28,15 +29,17 @@ interface Room {
 }
 
 /**
- * Adds the fields of one line, except its level, as attributes, within the room that its message leaves. Fields without
- * a place are not read; those left out or cut to fit are counted in an attribute of their own. Never throws.
+ * Adds the fields of one line as attributes, within the room that its message leaves. Where its level is among these
+ * already, a field of that name is not another. Fields without a place are not read; those left out or cut to fit are
+ * counted in an attribute of their own. Never throws.
  */
 export function addFields(attributes: Attributes, fields: Fields, message: string): void {
+  const reserved = ATTR_TASK_LOG_LEVEL in attributes ? RESERVED_OF_LINES : RESERVED;
   const room: Room = { left: MAX_LINE - Math.min(message.length, MAX_CHARACTERS), cut: false };
   let taken = 0;
   let truncated = 0;
   for (const name of keysOf(fields)) {
-    if (RESERVED.includes(name)) continue;
+    if (reserved.includes(name)) continue;
     if (taken === MAX_FIELDS || room.left <= 0) {
       truncated += 1;
       continue;

@@ -31,6 +31,12 @@ describe("setTaskAttributes", () => {
     });
   });
 
+  test("takes an attribute named as the level of a line is", async () => {
+    const telemetry = startTelemetry();
+    await runAttempt(JOB, () => setTaskAttributes({ level: 3 }));
+    expect(telemetry.span("process job").attributes).toMatchObject({ level: 3 });
+  });
+
   test("makes values safe, and never throws", async () => {
     const telemetry = startTelemetry();
     const hostile = new Proxy({}, { ownKeys: () => ["a"], get: () => 1, getOwnPropertyDescriptor: () => undefined });
@@ -88,6 +94,12 @@ describe("taskEvent", () => {
       expect(record.attributes).toMatchObject({ "order.total": 12, "task.id": "7", "task.attempt": 0 });
       expect(record.spanContext?.spanId).toBe(telemetry.span("process job").spanContext().spanId);
     }
+  });
+
+  test("has an attribute named as the level of a line is, and none of that", async () => {
+    const telemetry = startTelemetry();
+    await runAttempt(JOB, () => taskEvent("order.paid", { level: "gold" }));
+    expect(telemetry.span("process job").events[0]?.attributes).toEqual({ level: "gold" });
   });
 
   test("reaches no onLog, as it is no line", async () => {
