@@ -8,6 +8,7 @@ import { emitRecord } from "./record.js";
 import { ATTR_TASK_LOG_LEVEL, TASK_PREFIX } from "./semconv.js";
 import { Silenced } from "./silenced.js";
 import type { OwnSpan } from "./span.js";
+import { telemetryOf } from "./telemetry.js";
 import { isThenable } from "./thenable.js";
 import type { TaskLogLevel } from "./types.js";
 
@@ -27,8 +28,9 @@ type EventTaker = Pick<Span | OwnSpan, "addEvent">;
 /**
  * Writes a line of the running task as an event on the active recording span; the manager's options `logs` and `onLog`
  * also make it an OpenTelemetry log record, and hand it to a callback. `level` defaults to `info`; field values of any
- * kind are made safe. Outside a task the line becomes an event on the active recording span, if there is one. Never
- * throws, and does nothing where nothing listens.
+ * kind are made safe. Outside a task, and after its attempt has ended, the line is an event on the active recording
+ * span, and where there is none a log record of the registered logger provider. Never throws, and does nothing where
+ * nothing listens.
  */
 export function taskLog<F extends object & LogLevelField>(message: string, fields?: F): void {
   try {
@@ -41,7 +43,7 @@ export function taskLog<F extends object & LogLevelField>(message: string, field
 /**
  * Tells an event of the running task, by a `name` that is a constant of the program: an event on the active recording
  * span, and where the manager's option `logs` asks for records, a log record of this event name. `attributes` are made
- * safe as the fields of {@link taskLog} are. Outside a task it is an event on the active recording span, if there is one.
+ * safe as the fields of {@link taskLog} are. Outside a task, and after its attempt has ended, it goes the way of a line.
  * Never throws.
  *
  * @see https://opentelemetry.io/docs/specs/otel/logs/data-model/#field-eventname
@@ -93,12 +95,14 @@ function recordOf(fields: unknown): Fields {
   }
 }
 
-// A line has a message and a level, an event has a name.
+// A line has a message and a level, an event has a name. Where no attempt runs and no span takes it, it is a record.
 function write(message: string, fields: Fields, eventName?: string): void {
   const active = activeContext();
   const attempt = attemptIn(active);
   const span = eventSpan(active, attempt);
-  const asRecord = attempt !== undefined && attempt.telemetry.logs !== "event";
+  const { telemetry = telemetryOf({}), task } = attempt ?? {};
+  const isHomeless = span === undefined && attempt?.ended !== false;
+  const asRecord = isHomeless || telemetry.logs !== "event";
   const isLine = eventName === undefined;
   if (span !== undefined || asRecord) {
     // the level goes first, because SDKs keep a limited number of attributes and drop the last ones
@@ -106,10 +110,9 @@ function write(message: string, fields: Fields, eventName?: string): void {
     if (fields !== NO_FIELDS) addFields(attributes, fields, message);
     if (span !== undefined) addEvent(span, message, attributes);
     if (asRecord) {
-      const { telemetry, task } = attempt;
       const context = activeContextIn(attempt, active);
       const [body, level] = isLine ? [clip(message), levelOf(fields)] : ([undefined, "info"] as const);
-      emitRecord({ telemetry, context, task: contextAttributes(task), eventName, body, level, attributes });
+      emitRecord({ telemetry, context, task: task && contextAttributes(task), eventName, body, level, attributes });
     }
   }
   if (isLine && attempt?.telemetry.onLog !== undefined) callOnLog(message, fields, attempt, active);
@@ -118,10 +121,10 @@ function write(message: string, fields: Fields, eventName?: string): void {
 // A line goes to the user's own span where one is active and records, and to the attempt's span otherwise.
 function eventSpan(active: Context, attempt: LiveAttempt | undefined): EventTaker | undefined {
   try {
+    if (attempt?.telemetry.logs === "record") return undefined;
     const span = trace.getSpan(active);
-    if (attempt === undefined) return span?.isRecording() ? span : undefined;
-    if (attempt.ended || attempt.telemetry.logs === "record") return undefined;
-    if (span !== undefined && !attempt.span.is(span) && span.isRecording()) return span;
+    if (span?.isRecording() && attempt?.span.is(span) !== true) return span;
+    if (attempt === undefined || attempt.ended) return undefined;
     return attempt.span.isRecording() && attempt.takeLine(MAX_EVENTS) ? attempt.span : undefined;
   } catch (error) {
     warn("finding the active span failed", error);

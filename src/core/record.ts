@@ -10,8 +10,8 @@ export interface TaskRecord {
   readonly telemetry: Telemetry;
   /** The context it is emitted in. */
   readonly context: Context;
-  /** The attributes of its task, which win over its own. */
-  readonly task: Attributes;
+  /** The attributes of its task, which win over its own; `undefined` outside one. */
+  readonly task: Attributes | undefined;
   readonly eventName?: string | undefined;
   /** `undefined` where the event's name says all. */
   readonly body: string | undefined;
