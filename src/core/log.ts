@@ -14,6 +14,10 @@ import type { TaskLogLevel } from "./types.js";
 
 /** Most lines on an attempt's span. SDKs keep 128 events a span and drop the oldest, so this leaves room for others. */
 const MAX_EVENTS = 100;
+/** Most attributes that are set on it. SDKs keep 128 and drop the last, so this leaves room for how the attempt ends. */
+const MAX_SET = 64;
+/** The names of those, of each attempt that has some. */
+const namesOnSpan = new WeakMap<OwnSpan, Set<string>>();
 
 const NO_FIELDS: Fields = Object.freeze({});
 
@@ -59,17 +63,23 @@ export function taskEvent(name: string, attributes?: Attributes): void {
 
 /**
  * Sets attributes on the span of the running attempt, whatever span is active. Their values are made safe as the fields
- * of {@link taskLog} are; names that begin with `task.` are this library's own and are left out. Outside a task, and
- * after the attempt has ended, it does nothing. Never throws.
+ * of {@link taskLog} are; names that begin with `task.` are this library's own and are left out, and so are those after
+ * the first 64 of an attempt. Outside a task, and after the attempt has ended, it does nothing. Never throws.
  */
 export function setTaskAttributes(attributes: Attributes): void {
   safely("setTaskAttributes", () => {
     const attempt = currentAttempt();
     if (attempt === undefined || attempt.ended) return;
+    const { span } = attempt;
+    const names = namesOnSpan.get(span) ?? new Set();
+    namesOnSpan.set(span, names);
     const made: Attributes = {};
     addFields(made, recordOf(attributes), "");
-    for (const key of Object.keys(made)) if (key.startsWith(TASK_PREFIX)) delete made[key];
-    attempt.span.setAttributes(made);
+    for (const key of Object.keys(made)) {
+      if (key.startsWith(TASK_PREFIX) || (names.size === MAX_SET && !names.has(key))) delete made[key];
+      else names.add(key);
+    }
+    span.setAttributes(made);
   });
 }
 

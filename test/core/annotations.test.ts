@@ -37,6 +37,23 @@ describe("setTaskAttributes", () => {
     expect(telemetry.span("process job").attributes).toMatchObject({ level: 3 });
   });
 
+  test("sets 64 attributes of an attempt, as often as it likes, so that how it ends has room on the span", async () => {
+    const telemetry = startTelemetry();
+    const attempt = runAttempt(JOB, () => {
+      for (let n = 0; n < 200; n += 1) setTaskAttributes({ [`key.${n}`]: n, "key.0": n });
+      throw new RangeError("no");
+    });
+    await expect(attempt).rejects.toThrow("no");
+    const { attributes } = telemetry.span("process job");
+    expect(attributes).toMatchObject({
+      "task.outcome": "error",
+      "error.type": "RangeError",
+      "key.0": 199,
+      "key.63": 63,
+    });
+    expect(Object.keys(attributes).filter((key) => key.startsWith("key."))).toHaveLength(64);
+  });
+
   test("makes values safe, and never throws", async () => {
     const telemetry = startTelemetry();
     const hostile = new Proxy({}, { ownKeys: () => ["a"], get: () => 1, getOwnPropertyDescriptor: () => undefined });
