@@ -1,6 +1,7 @@
 import type Inspector from "node:inspector";
 import { createRequire } from "node:module";
 import { fileURLToPath } from "node:url";
+import { debug } from "../core/guard.js";
 
 /** `require` of no file in particular; its cache is one, whichever file asks. */
 const require = createRequire(process.execPath);
@@ -24,21 +25,20 @@ export function loadedModules(name: string): LoadedModule[] {
 
 /**
  * The paths of all scripts that this process has loaded, ES modules included, with forward slashes. The debugger alone
- * knows these; to ask it takes about 0.1 ms a script.
- *
- * @throws Error where the process may not ask, or Node.js was built without a debugger.
+ * knows these; to ask it takes about 0.1 ms a script. None where the process may not ask, or Node.js has no debugger.
  */
 export function loadedScripts(): string[] {
   const scripts: string[] = [];
-  const { Session }: typeof Inspector = require("node:inspector");
-  const session = new Session();
-  session.connect();
   try {
+    const { Session }: typeof Inspector = require("node:inspector");
+    const session = new Session();
+    session.connect();
     session.on("Debugger.scriptParsed", ({ params }) => scripts.push(params.url));
     session.post("Debugger.enable");
     session.post("Debugger.disable");
-  } finally {
     session.disconnect();
+  } catch (error) {
+    debug("the loaded ES modules are not known", error);
   }
   return scripts.map((url) => (url.startsWith("file:") ? fileURLToPath(url).replaceAll("\\", "/") : url));
 }
