@@ -156,6 +156,16 @@ test("a failed span without an exception shows its error type and status message
   expect(text).toContain("+5ms  ✗ bad gateway\n");
 });
 
+test("an exception that SpanEventBridge put on a span is shown once, as any other", async () => {
+  const { start, at, flushed } = treeHarness();
+  start("work", 0)
+    .addEvent("task.process.exception", { "exception.type": "TypeError", "exception.message": "no" }, at(4))
+    .setStatus({ code: SpanStatusCode.ERROR, message: "no" })
+    .end(at(5));
+  const [, ...lines] = (await flushed()).split("\n").filter((line) => line.includes("✗"));
+  expect(lines).toEqual([expect.stringMatching(/\+4ms {2}✗ TypeError: no$/)]);
+});
+
 test("no colours when the stream is not a terminal", async () => {
   const { attempt, flushed } = treeHarness();
   attempt(0, 0, 10);

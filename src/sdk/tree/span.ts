@@ -208,16 +208,17 @@ function linksOf(span: TreeReadableSpan): string[] {
 function linesOf(span: TreeReadableSpan): TreeLine[] {
   const lines = span.events.map((event) => ({ at: epochMs(event.time), pieces: eventPieces(event) }));
   const message = span.status.message;
-  const unsaid = span.status.code === SpanStatusCode.ERROR && !span.events.some(({ name }) => name === EVENT_EXCEPTION);
+  const unsaid = span.status.code === SpanStatusCode.ERROR && !span.events.some(isException);
   if (unsaid && message !== undefined && message !== "") {
     lines.push({ at: epochMs(span.endTime), pieces: [["bad", `✗ ${printable(message)}`]] });
   }
   return lines.sort((a, b) => a.at - b.at);
 }
 
-function eventPieces({ name, attributes = {} }: TreeEvent): Piece[] {
+function eventPieces(event: TreeEvent): Piece[] {
+  const { name, attributes = {} } = event;
   const level = attributes[ATTR_TASK_LOG_LEVEL];
-  if (name === EVENT_EXCEPTION && level === undefined) {
+  if (isException(event)) {
     const type = printable(String(attributes[ATTR_EXCEPTION_TYPE] ?? "Error"));
     const message = attributes[ATTR_EXCEPTION_MESSAGE];
     return [["bad", message === undefined ? `✗ ${type}` : `✗ ${type}: ${printable(String(message))}`]];
@@ -230,6 +231,12 @@ function eventPieces({ name, attributes = {} }: TreeEvent): Piece[] {
     ["plain", printable(name)],
     ["faint", printable(fields.join(""))],
   ];
+}
+
+// One that was told by a log record, and bridged to the span, has that record's name. A task's log line is none.
+function isException({ name, attributes = {} }: TreeEvent): boolean {
+  if (attributes[ATTR_TASK_LOG_LEVEL] !== undefined) return false;
+  return name === EVENT_EXCEPTION || attributes[ATTR_EXCEPTION_TYPE] !== undefined;
 }
 
 // Tells an SDK's time as ms since the epoch; 0 for what is no time.
