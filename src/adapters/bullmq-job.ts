@@ -1,10 +1,11 @@
+import type { SpanContext } from "@opentelemetry/api";
 import { boundedName } from "../core/bounded-name.js";
 import { isOwnCarrier } from "../core/carrier.js";
 import { quietly, safely } from "../core/guard.js";
-import type { HandledJob } from "../core/handler.js";
+import type { HandledEnd, HandledJob } from "../core/handler.js";
 import { Recent } from "../core/recent.js";
-import type { TaskOutcome, TaskRelation } from "../core/types.js";
-import { fieldsOf } from "../core/wire.js";
+import type { TaskRelation } from "../core/types.js";
+import { fieldsOf, wireTime } from "../core/wire.js";
 import type { TelemetryWishes } from "../core/wished-telemetry.js";
 import { within } from "../core/within.js";
 import {
@@ -26,6 +27,8 @@ const CHILDREN_MS = 1_000;
 
 /** By job: how many of its runs were deferred before its current attempt began, as this process knows. */
 const deferredBefore = new Recent<number>();
+/** By job and attempt: the span of the attempt before, as this process knows. */
+const spanBefore = new Recent<SpanContext>();
 
 /** A job as a worker hands it to a processor. */
 export interface ProcessedJob extends JudgedJob {
@@ -67,9 +70,16 @@ export function apartOf(job: ProcessedJob): Apart {
 }
 
 /** Notes how a run ended, for the next one of the job: the job itself counts the deferred runs of all its attempts. */
-export function noteEnd(job: ProcessedJob, outcome: TaskOutcome): void {
+export function noteEnd(job: ProcessedJob, { end: { outcome }, span }: HandledEnd<unknown>): void {
+  if (outcome !== "retry") return;
   const deferred = deferredRuns(job);
-  if (deferred > 0 && outcome === "retry") deferredBefore.keep(keyOf(job), deferred);
+  if (deferred > 0) deferredBefore.keep(keyOf(job), deferred);
+  spanBefore.keep(attemptKey(job, attemptOf(job) + 1), span);
+}
+
+/** The span of the attempt before this one, where this process ran it. To be asked once a run. */
+export function previousOf(job: ProcessedJob): SpanContext | undefined {
+  return spanBefore.take(attemptKey(job, attemptOf(job)));
 }
 
 /** Whether a job has, or had, children that it may have waited for. Never rejects. */
@@ -157,4 +167,9 @@ function before(job: ProcessedJob): number {
 
 function keyOf({ queueName, id }: ProcessedJob): string {
   return `${labelOf(queueName)} ${labelOf(id)}`;
+}
+
+// Ids may begin anew, in a queue that was emptied and in another server's.
+function attemptKey(job: ProcessedJob, attempt: number): string {
+  return `${keyOf(job)} ${wireTime(job.timestamp)} ${attempt}`;
 }

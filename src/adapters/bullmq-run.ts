@@ -11,6 +11,7 @@ import {
   hasChildren,
   noteEnd,
   type ProcessedJob,
+  previousOf,
   type ReadJob,
   readJob,
   viewOf,
@@ -55,8 +56,9 @@ export function processorOf(door: Door, process: Processor, name?: string): Proc
       return value;
     };
     const stop = signal && { signal, message: CANCELLED };
-    const { end } = await runHandler(info, handle, { stop, foresee, wishes });
-    noteEnd(whole, end.outcome);
+    const handled = await runHandler({ ...info, previous: previousOf(whole) }, handle, { stop, foresee, wishes });
+    noteEnd(whole, handled);
+    const { end } = handled;
     if (end.outcome === "success") return end.value;
     throw told ?? end.error;
   };

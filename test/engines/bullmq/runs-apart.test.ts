@@ -11,6 +11,9 @@ const traceOf = (span: ReadableSpan): string => span.spanContext().traceId;
 const linksOf = (span: ReadableSpan): unknown[] =>
   otherLinks(span).map(({ context, attributes }) => [attributes?.["task.link"], context.spanId]);
 
+/** The link to an attempt before. */
+const before = (span: ReadableSpan | undefined): unknown => ["previous_attempt", span?.spanContext().spanId];
+
 /** The attempts of a job and its enqueue span. */
 function told({ span, named }: TestTelemetry, job: string): { enqueued: ReadableSpan; runs: ReadableSpan[] } {
   return { enqueued: span(`enqueue ${job}`), runs: named(`process ${job}`) };
@@ -41,7 +44,10 @@ await describeRoads("a job that is started again by hand", (open, bullmq, { addJ
     const replay = runs.at(-1) as ReadableSpan;
     expect([traceOf(replay) === traceOf(enqueued), replay.parentSpanContext]).toEqual([false, undefined]);
     expect(linksOf(replay)).toEqual([["previous_run", enqueued.spanContext().spanId]]);
-    for (const run of runs.slice(0, -1)) expect([traceOf(run), linksOf(run)]).toEqual([traceOf(enqueued), []]);
+    for (const [index, run] of runs.slice(0, -1).entries()) {
+      const links = index === 0 ? [] : [before(runs[index - 1])];
+      expect([traceOf(run), linksOf(run)]).toEqual([traceOf(enqueued), links]);
+    }
   };
 
   test("after all its attempts is in a trace of its own, which is linked as a previous run", async () => {
@@ -83,7 +89,7 @@ await describeRoads("a job that is started again by hand", (open, bullmq, { addJ
     await lab.reaches("completed", id);
     const { enqueued, runs } = told(telemetry, "mail");
     const link = ["previous_run", enqueued.spanContext().spanId];
-    expect(runs.map(linksOf)).toEqual([[], [], [link], [link]]);
+    expect(runs.map(linksOf)).toEqual([[], [before(runs[0])], [link], [link, before(runs[2])]]);
   });
 
   test("is not what a retry by itself is, whatever the error says", async () => {

@@ -61,6 +61,14 @@ await describeRoads("withTask", (open, bullmq, { addJob, withTask, addElsewhere 
     ]);
     const finished = (await metrics.collect()).get("task.finished")?.dataPoints ?? [];
     expect(finished.map(({ attributes, value }) => [attributes["task.outcome"], value])).toEqual([["failure", 1]]);
+    const [first, second, third] = telemetry.named("process fails");
+    for (const [retry, before] of [
+      [second, first],
+      [third, second],
+    ]) {
+      const link = { attributes: { "task.link": "previous_attempt" }, context: before?.spanContext() };
+      expect(retry?.links).toContainEqual(expect.objectContaining(link));
+    }
   });
 
   test("fails a job for good by a NonRetryableError, which arrives untouched", async () => {
