@@ -25,6 +25,11 @@ describe("the registry", () => {
     expect(dependencies.map((one: { schema_url: string }) => one.schema_url)).toEqual([semconv.SCHEMA_URL]);
   });
 
+  test("has the version of the package, by which weaver tells one registry from another", () => {
+    const { schema_url: url } = parse(readFileSync("telemetry/manifest.yaml", "utf8"));
+    expect(url.split("/").at(-1)).toBe(semconv.SCOPE_VERSION);
+  });
+
   test("knows every attribute name there is, and no other of this library's", () => {
     const read = ["http.response.status_code", "http.status_code"];
     const names = constants("ATTR_").filter((name) => !read.includes(name));
@@ -35,8 +40,7 @@ describe("the registry", () => {
     const metrics = registry.groups.flatMap(({ metric_name: name }) => name ?? []);
     expect(metrics.toSorted()).toEqual(constants("METRIC_").toSorted());
     const events = registry.groups.flatMap(({ type, name }) => (type === "event" && name !== undefined ? [name] : []));
-    const spanEvent = semconv.EVENT_EXCEPTION;
-    expect([spanEvent, ...events].toSorted()).toEqual(constants("EVENT_").toSorted());
+    expect(events.toSorted()).toEqual(constants("EVENT_").toSorted());
   });
 
   test("says of everything what it is, and how stable", () => {
@@ -154,6 +158,20 @@ describe("a departure from the registry is noticed", () => {
     const made = Object.entries({ ...attributes, ...wrong }).filter(([, value]) => value !== undefined);
     expect(adviseSpan(registry, { ...span, attributes: Object.fromEntries(made) as typeof attributes })).toEqual([
       advice,
+    ]);
+  });
+
+  test("a link or an event of another kind, or one that lacks what is required", () => {
+    const [link, line] = [{ "task.link": "sibling" }, { "task.log.level": 9, "task.color": "red", color: "red" }];
+    const events = [
+      { name: "a line", attributes: line },
+      { name: "exception", attributes: { "exception.type": "Error" } },
+    ];
+    expect(adviseSpan(registry, { ...span, links: [{ attributes: link }], events })).toEqual([
+      "a link of span.task.process has task.link of another type: string",
+      "an event of span.task.process has task.log.level of another type: number",
+      "an event of span.task.process has task.color, which is not registered",
+      "event.exception lacks exception.message, which is required",
     ]);
   });
 

@@ -1,8 +1,8 @@
 import { readdirSync, readFileSync } from "node:fs";
 import { parse } from "yaml";
 
-/** The types of attributes that the registry takes from OpenTelemetry's conventions, 1.45. */
-const CONVENTIONS: Readonly<Record<string, string>> = {
+/** The types of attributes that the registry takes from OpenTelemetry's conventions, 1.45, or the values that one has. */
+const CONVENTIONS: Readonly<Record<string, string | readonly string[]>> = {
   "code.function.name": "string",
   "error.type": "string",
   "exception.message": "string",
@@ -11,7 +11,7 @@ const CONVENTIONS: Readonly<Record<string, string>> = {
   "messaging.destination.name": "string",
   "messaging.message.id": "string",
   "messaging.operation.name": "string",
-  "messaging.operation.type": "string",
+  "messaging.operation.type": ["create", "send", "receive", "process", "settle"],
   "messaging.system": "string",
 };
 
@@ -22,6 +22,7 @@ const IMPORTED: readonly Group[] = [
   messageMetric("messaging.client.operation.duration", "histogram", "s", ["error.type", "messaging.operation.type"]),
   messageMetric("messaging.client.consumed.messages", "counter", "{message}", []),
   messageMetric("messaging.process.duration", "histogram", "s", ["error.type"]),
+  exceptionEvent("exception"),
   exceptionEvent("messaging.process.exception"),
   exceptionEvent("messaging.send.exception"),
 ];
