@@ -114,12 +114,12 @@ export function arrive(
   return { id, name, tags, maxAttempts, retries, relation, enqueuedAt, dueAt, parentId, context };
 }
 
-// A propagator may return anything, and only what behaves like a Context is one.
 /** Whether it is a carrier of this library's, which says the task's tags. It may be anything. */
 export function isOwnCarrier(carrier: unknown): boolean {
   return typeof fieldsOf(carrier)[KEY] === "string";
 }
 
+// A propagator may return anything, and only what behaves like a Context is one.
 function checked(context: Context): Context {
   if (isContext(context)) return context;
   throw new TypeError("the propagator returned no Context");
