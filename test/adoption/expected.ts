@@ -6,6 +6,10 @@ export interface Expected {
   readonly ofRequest: readonly string[];
   /** The jobs of a scheduler of BullMQ's, of a crontab of graphile-worker's, of a schedule of pg-boss's. */
   readonly ofSchedules: readonly string[];
+  /** The job that a cron method of Nest's adds. The method itself is no task. */
+  readonly ofCron: string;
+  /** The jobs of a processor class of Nest's, which listens to what is completed. */
+  readonly ofNest: readonly string[];
   /** A job of which a handler takes several at once, each of them an attempt: the handler is in none of these tasks. */
   readonly inBatches: readonly string[];
   /** What is put off once, and goes on in a trace of its own. */
@@ -30,6 +34,11 @@ const TREES = [
         client POST`,
   `producer enqueue created
   consumer process created (attempt 0)
+    client POST`,
+  `producer enqueue invoice
+  consumer process invoice (attempt 0)
+    client POST
+  consumer process invoice (attempt 1)
     client POST`,
   `producer enqueue paid
   consumer process paid (attempt 0)`,
@@ -76,9 +85,11 @@ export function expectedIn(format: Format): Expected {
       "album",
       "resize",
       "archive",
+      "invoice",
       ...also(["statement", "export"]),
     ],
     ofSchedules: ["digest", "sweep", ...also(["nightly"])],
+    ...{ ofCron: "reminder", ofNest: ["invoice", "reminder"] },
     ...{ inBatches: also(["export"]), putOff: "paid", counts: { page: 2, export: 2 } },
     tree: trees.flatMap((tree) => tree.split("\n")),
   };

@@ -15,10 +15,8 @@ import { type PartnerCall, startPartner } from "./partner.js";
 import { type Dump, prepareRows, readJobs, readRows, takeRedis } from "./stores.js";
 
 const SOURCES = fileURLToPath(new URL("./service/", import.meta.url));
-const FILES = ["otel", "server", "queues", "mail", "webhooks", "render", "statements", "partner", "steps", "log"];
-const TASKS = ["resize", "archive", "sweep"];
 /** The jobs that the partner has no time for at first, so that they are tried again. */
-const TRIED_TWICE = ["receipt", "resize", "statement"];
+const TRIED_TWICE = ["receipt", "resize", "invoice", "statement"];
 /** How often the partner hears of each job, which is once for each attempt that gets so far. */
 const CALLS = {
   receipt: 2,
@@ -31,6 +29,8 @@ const CALLS = {
   resize: 2,
   archive: 1,
   sweep: 1,
+  invoice: 2,
+  reminder: 1,
 };
 const CALLS_OF_PG_BOSS = { statement: 2, export: 2, nightly: 1 };
 const DONE_WITHIN_MS = 60_000;
@@ -43,7 +43,7 @@ interface Built {
   readonly preload: readonly string[];
   readonly packages: Readonly<Record<string, string>>;
   readonly graphile: Version;
-  /** It is an ES module, and so nothing for a service that Node.js 20 runs as CommonJS. */
+  /** It is an ES module that asks for Node.js 22, and so nothing for a service that Node.js 20 runs as CommonJS. */
   readonly hasPgBoss: boolean;
 }
 
@@ -52,8 +52,9 @@ export const FORMATS: Readonly<Record<Format, Built>> = {
   esm: { type: "module", preload: ["--import", "./otel.mjs"], packages: {}, graphile: "0.18", hasPgBoss: true },
   cjs: {
     ...{ type: "commonjs", preload: ["--require", "./otel.js"] },
-    // the newer graphile-worker is an ES module, which Node.js 20 cannot require
-    ...{ packages: { bullmq: "bullmq5", "graphile-worker": "graphile-worker-016" }, graphile: "0.16" },
+    // the newer graphile-worker is an ES module that asks for Node.js 22; a copy of Nest's packages finds that of BullMQ
+    packages: { bullmq: "bullmq5", "@nestjs": "@nestjs", "graphile-worker": "graphile-worker-016" },
+    graphile: "0.16",
     hasPgBoss: false,
   },
 };
@@ -62,7 +63,7 @@ export const FORMATS: Readonly<Record<Format, Built>> = {
 export interface Step {
   readonly job: string;
   readonly id: string;
-  readonly where: "handler" | "helper";
+  readonly where: "handler" | "helper" | "listener";
   readonly task?: { readonly taskId: string; readonly funcName: string; readonly attempt: number };
   readonly traceId?: string;
 }
@@ -96,7 +97,7 @@ export interface Served {
 export async function buildService(format: Format): Promise<Application> {
   const application = await createApplication(FORMATS[format].packages, {});
   const outdir = join(application.folder, format);
-  const entryPoints = [...FILES, ...TASKS.map((name) => `tasks/${name}`)].map((name) => `${SOURCES}${name}.ts`);
+  const entryPoints = [`${SOURCES}**/*.ts`];
   await build({ entryPoints, outdir, outbase: SOURCES, format, platform: "node", target: "node20" });
   for (const name of ["crontab", "otel.mjs"]) cpSync(`${SOURCES}${name}`, join(outdir, name));
   writeFileSync(join(outdir, "package.json"), JSON.stringify({ type: FORMATS[format].type }));

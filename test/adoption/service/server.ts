@@ -4,6 +4,7 @@ import { join } from "node:path";
 import { Worker } from "bullmq";
 import express from "express";
 import { makeWorkerUtils, type Runner, run, type WorkerUtils } from "graphile-worker";
+import { type Invoices, startInvoices } from "./invoices.js";
 import { log } from "./log.js";
 import { sendMail } from "./mail.js";
 import { bullmq, flows, mail, webhooks } from "./queues.js";
@@ -25,18 +26,24 @@ async function start(): Promise<void> {
   // pg-boss is an ES module, which not every service can load
   const statements =
     PG_BOSS === undefined ? undefined : await (await import("./statements.js")).startStatements(connectionString);
+  const invoices = await startInvoices();
   const graphile = { connectionString, noHandleSignals: true, pollInterval: 100 };
   const utils = await makeWorkerUtils(graphile);
   const runner = await run({ ...graphile, taskDirectory: file("tasks"), crontabFile: file("crontab") });
-  const server = serve(utils, statements);
+  const server = serve(utils, invoices, statements);
   process.once("SIGTERM", async () => {
     server.close();
     await statements?.stop();
+    await invoices.stop();
     await stop(runner, utils, workers);
   });
 }
 
-function serve(utils: WorkerUtils, statements: Statements | undefined): ReturnType<express.Express["listen"]> {
+function serve(
+  utils: WorkerUtils,
+  invoices: Invoices,
+  statements: Statements | undefined,
+): ReturnType<express.Express["listen"]> {
   const app = express().use(express.json());
   app.post("/orders", async (request, response) => {
     const { order } = request.body;
@@ -53,6 +60,7 @@ function serve(utils: WorkerUtils, statements: Statements | undefined): ReturnTy
       })),
     });
     await utils.addJob("resize", { order }, { maxAttempts: 2 });
+    await invoices.make(order);
     await statements?.make(order);
     response.status(202).json({ order });
   });
