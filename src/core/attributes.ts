@@ -19,6 +19,12 @@ import type { TaskContext, TaskTags } from "./types.js";
 /** Most characters of a tag on a span or a log record; the task itself sees all of them. */
 const MAX_TAG = 256;
 
+/** Where a broker's server is. */
+export interface BrokerServer {
+  readonly address: string;
+  readonly port?: number | undefined;
+}
+
 /** The way of a task: an engine, and behind it possibly a real broker. */
 export interface TaskRoute {
   /** Value of `task.engine`. */
@@ -27,6 +33,7 @@ export interface TaskRoute {
   readonly system: string | undefined;
   /** The queue's name. */
   readonly destination: string | undefined;
+  readonly server?: BrokerServer | undefined;
 }
 
 /** The facts that the enqueue span and every attempt span of a task have in common. */

@@ -16,8 +16,8 @@ const SIZE_OF_OTHERS = 8;
 const HUGE = 10n ** 100n;
 const UNREADABLE = "[unreadable]";
 /** These names mean something else here. */
-const RESERVED: ReadonlySet<string> = new Set(["", "__proto__", ATTR_TASK_LOG_LEVEL, ATTR_TASK_LOG_TRUNCATED]);
-const RESERVED_OF_LINES: ReadonlySet<string> = new Set([...RESERVED, "level"]);
+const RESERVED: readonly string[] = ["", "__proto__", ATTR_TASK_LOG_LEVEL, ATTR_TASK_LOG_TRUNCATED];
+const RESERVED_OF_LINES: readonly string[] = [...RESERVED, "level"];
 
 /** Named values, as `taskLog` takes them. */
 export type Fields = Readonly<Record<string, unknown>>;
@@ -39,7 +39,7 @@ export function addFields(attributes: Attributes, fields: Fields, message: strin
   let taken = 0;
   let truncated = 0;
   for (const name of keysOf(fields)) {
-    if (reserved.has(name)) continue;
+    if (reserved.includes(name)) continue;
     if (taken === MAX_FIELDS || room.left <= 0) {
       truncated += 1;
       continue;

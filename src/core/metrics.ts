@@ -7,6 +7,8 @@ import {
   ATTR_MESSAGING_OPERATION_NAME,
   ATTR_MESSAGING_OPERATION_TYPE,
   ATTR_MESSAGING_SYSTEM,
+  ATTR_SERVER_ADDRESS,
+  ATTR_SERVER_PORT,
   ATTR_TASK_ENGINE,
   ATTR_TASK_NAME,
   ATTR_TASK_OUTCOME,
@@ -153,9 +155,11 @@ function labels(name: string, { engine, destination }: TaskRoute): Attributes {
   return attributes;
 }
 
-function messageLabels({ system, destination }: TaskRoute, operation: string): Attributes {
+function messageLabels({ system, destination, server }: TaskRoute, operation: string): Attributes {
   const attributes: Attributes = { [ATTR_MESSAGING_SYSTEM]: system ?? "", [ATTR_MESSAGING_OPERATION_NAME]: operation };
   if (destination !== undefined) attributes[ATTR_MESSAGING_DESTINATION_NAME] = destination;
+  if (server !== undefined) attributes[ATTR_SERVER_ADDRESS] = server.address;
+  if (server?.port !== undefined) attributes[ATTR_SERVER_PORT] = server.port;
   return attributes;
 }
 

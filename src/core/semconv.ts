@@ -52,6 +52,9 @@ export const METRIC_MESSAGING_OPERATION_DURATION = "messaging.client.operation.d
 export const METRIC_MESSAGING_SENT = "messaging.client.sent.messages";
 export const METRIC_MESSAGING_CONSUMED = "messaging.client.consumed.messages";
 
+/** @see https://opentelemetry.io/docs/specs/semconv/registry/attributes/server/ */
+export const ATTR_SERVER_ADDRESS = "server.address";
+export const ATTR_SERVER_PORT = "server.port";
 /** @see https://opentelemetry.io/docs/specs/semconv/registry/attributes/error/ */
 export const ATTR_ERROR_TYPE = "error.type";
 /** @see https://opentelemetry.io/docs/specs/semconv/registry/attributes/code/ */

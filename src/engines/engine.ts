@@ -1,5 +1,6 @@
 import type { AsyncResource } from "node:async_hooks";
 import type { SpanContext } from "@opentelemetry/api";
+import type { BrokerServer } from "../core/attributes.js";
 import type { TaskOrigin } from "../core/carrier.js";
 import type { AttemptRun } from "../core/running-attempt.js";
 import type { Carrier } from "../core/types.js";
@@ -98,6 +99,8 @@ export interface TaskEngine {
   readonly system?: string | undefined;
   /** The queue's name, where there is one. */
   readonly destination?: string | undefined;
+  /** Where the broker's server is, as far as the engine was told: the conventions' metrics have it. */
+  readonly server?: BrokerServer | undefined;
   readonly capabilities: EngineCapabilities;
   /** A task gives up instead of being run, when so many runs of one attempt were lost. Default 10. */
   readonly maxLost?: number | undefined;

@@ -73,10 +73,10 @@ export class TaskManager {
     checkRuntime();
     checkManagerOptions(options);
     const engine = checkEngine(options.engine ?? memoryEngine());
-    const { name, system, destination, capabilities } = engine;
+    const { name, system, destination, server, capabilities } = engine;
     this.#copyArgs = (args) => engine.copyArgs?.(args) ?? copyOf(args);
     this.#shared = {
-      route: { engine: name, system, destination },
+      route: { engine: name, system, destination, server },
       telemetry: createTelemetry({ ...options, onLog: heard(options.onLog, this.#lines) }),
       relation: checkRelation(options.relation ?? "parent"),
       notify: notifier(options),

@@ -63,10 +63,13 @@ describe("docs/telemetry.md", () => {
       "exception.stacktrace",
     ];
     const read = ["http.response.status_code", "http.status_code"];
-    const names = constants(/^ATTR_/).filter((name) => ![...elsewhere, ...read].includes(name));
+    const ofMetrics = ["server.address", "server.port"];
+    const names = constants(/^ATTR_/).filter((name) => ![...elsewhere, ...read, ...ofMetrics].includes(name));
     expect([...documented.keys()].toSorted()).toEqual([...names, "task.tag.<key>"].toSorted());
     const events = tableRows(DOC, "Events").flatMap(([, , attributes]) => codeIn(attributes));
     expect([...events, "task.link"].toSorted()).toEqual(elsewhere.toSorted());
+    const metrics = tableRows(DOC, "Metrics").flatMap(([, , , attributes]) => codeIn(attributes));
+    expect(metrics).toEqual(expect.arrayContaining(ofMetrics));
   });
 
   test("documents every span, outcome, link and metric name there is", () => {

@@ -13,6 +13,8 @@ const CONVENTIONS: Readonly<Record<string, string | readonly string[]>> = {
   "messaging.operation.name": "string",
   "messaging.operation.type": ["create", "send", "receive", "process", "settle"],
   "messaging.system": "string",
+  "server.address": "string",
+  "server.port": "int",
 };
 
 /** The conventions' own metrics that the registry imports: their units and attributes, as far as they are used. */
@@ -100,7 +102,7 @@ function exceptionEvent(name: string): Group {
 
 function messageMetric(name: string, instrument: string, unit: string, others: readonly string[]): Group {
   const required = MESSAGING.map((ref) => ({ ref, requirement_level: "required" }));
-  const optional = ["messaging.destination.name", ...others].map((ref) => ({ ref }));
+  const optional = ["messaging.destination.name", "server.address", "server.port", ...others].map((ref) => ({ ref }));
   return {
     id: `metric.${name}`,
     type: "metric",

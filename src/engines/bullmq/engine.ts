@@ -2,6 +2,7 @@ import { quietly } from "../../core/guard.js";
 import type { Delivery, EngineCapabilities, EngineHost, OpenEngine, TaskEngine, TaskMessage } from "../engine.js";
 import { copyAsJson } from "../json.js";
 import { overStore } from "../over-store.js";
+import { serverOf } from "../server.js";
 import { type BullmqEngineOptions, type BullmqEngineSettings, engineSettings } from "./options.js";
 import { ACTIVE } from "./removals.js";
 import { Store } from "./store.js";
@@ -25,6 +26,7 @@ export function bullmqEngine(options: BullmqEngineOptions): TaskEngine {
     name: BULLMQ,
     system: BULLMQ,
     destination: settings.queue,
+    server: serverOf(options.connection),
     capabilities: CAPABILITIES,
     maxLost: settings.maxLost,
     copyArgs: copyAsJson,

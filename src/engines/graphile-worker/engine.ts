@@ -8,6 +8,7 @@ import { seal } from "../envelope.js";
 import { copyAsJson } from "../json.js";
 import { StoreLink } from "../link.js";
 import { overStore } from "../over-store.js";
+import { serverOf } from "../server.js";
 import { untraced } from "../untraced.js";
 import { GRAPHILE_WORKER, type GraphileHelpers, type GraphileJob, type GraphileTask } from "./library.js";
 import { checkOptions, type EngineSettings, type GraphileEngineOptions } from "./options.js";
@@ -42,6 +43,7 @@ export function graphileEngine(options: GraphileEngineOptions): TaskEngine {
     name: GRAPHILE_WORKER,
     system: GRAPHILE_WORKER,
     destination: settings.schema,
+    server: serverOf(options.connectionString ?? options.pgPool),
     maxLost: settings.maxLost,
     capabilities: Object.freeze({ durable: true, granularity: settings.pollInterval }),
     copyArgs: copyAsJson,
