@@ -79,7 +79,8 @@ export function noteEnd(job: ProcessedJob, { end: { outcome }, span }: HandledEn
 
 /** The span of the attempt before this one, where this process ran it. To be asked once a run. */
 export function previousOf(job: ProcessedJob): SpanContext | undefined {
-  return spanBefore.take(attemptKey(job, attemptOf(job)));
+  const attempt = attemptOf(job);
+  return attempt === 0 ? undefined : spanBefore.take(attemptKey(job, attempt));
 }
 
 /** Whether a job has, or had, children that it may have waited for. Never rejects. */
