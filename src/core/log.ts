@@ -133,7 +133,7 @@ function eventSpan(active: Context, attempt: LiveAttempt | undefined): EventTake
   try {
     if (attempt?.telemetry.logs === "record") return undefined;
     const span = trace.getSpan(active);
-    if (span?.isRecording() && attempt?.span.is(span) !== true) return span;
+    if (span !== undefined && attempt?.span.is(span) !== true && span.isRecording()) return span;
     if (attempt === undefined || attempt.ended) return undefined;
     return attempt.span.isRecording() && attempt.takeLine(MAX_EVENTS) ? attempt.span : undefined;
   } catch (error) {
