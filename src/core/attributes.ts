@@ -18,6 +18,9 @@ import type { TaskContext, TaskTags } from "./types.js";
 
 /** Most characters of a tag on a span or a log record; the task itself sees all of them. */
 const MAX_TAG = 256;
+/** Most tag keys whose attributes' names are kept: to write one down again takes five times as long. */
+const MAX_NAMES = 1_000;
+const tagNames = new Map<string, string>();
 
 /** Where a broker's server is. */
 export interface BrokerServer {
@@ -67,8 +70,16 @@ export function assignedIdAttributes(id: string, route: TaskRoute): Attributes {
 /** Makes a log record's attributes of a task, where no attempt of it runs. */
 export function identityAttributes(id: string, name: string, tags: TaskTags): Attributes {
   const attributes: Attributes = { [ATTR_TASK_ID]: id, [ATTR_TASK_NAME]: name };
-  for (const key of Object.keys(tags)) attributes[TASK_TAG_PREFIX + key] = cut(tags[key] ?? "", MAX_TAG);
+  for (const key of Object.keys(tags)) attributes[tagName(key)] = cut(tags[key] ?? "", MAX_TAG);
   return attributes;
+}
+
+function tagName(key: string): string {
+  const known = tagNames.get(key);
+  if (known !== undefined) return known;
+  const name = TASK_TAG_PREFIX + key;
+  if (tagNames.size < MAX_NAMES) tagNames.set(key, name);
+  return name;
 }
 
 /** Makes the attributes of a running task that every span and log record within it may carry. */

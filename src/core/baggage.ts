@@ -31,6 +31,7 @@ interface Traveller {
 
 const NOBODY: Traveller = { id: "", tags: NO_TAGS };
 const NOTHING: Travelling = { tags: false, id: false };
+const NO_ENTRIES: Entry[] = [];
 
 /** A task's baggage, whose entries are made when somebody asks for them: most tasks' never are. */
 class OwnBaggage implements Baggage {
@@ -89,9 +90,10 @@ export function withTaskBaggage(context: Context, task: Traveller, travelling: T
   try {
     const inherited = propagation.getBaggage(context);
     if (inherited instanceof OwnBaggage) return withOwn(inherited.foreign);
-    const entries = inherited?.getAllEntries() ?? [];
-    const foreign = entries.filter(isForeign);
     const isAlone = !travelling.id && (travelling.tags === false || task.tags === NO_TAGS);
+    if (inherited === undefined) return isAlone ? context : withOwn(NO_ENTRIES);
+    const entries = inherited.getAllEntries();
+    const foreign = entries.filter(isForeign);
     const isClean = isAlone && foreign.length === entries.length;
     return isClean ? context : withOwn(foreign.slice(0, MAX_FOREIGN));
   } catch (error) {
