@@ -3,6 +3,7 @@ import { addAllThrough, addThrough, type GraphileBulkSpec } from "../adapters/gr
 import { type GraphileTaskHelpers, taskThrough } from "../adapters/graphile-worker-run.js";
 import { checkObject } from "../core/checks.js";
 import { SCOPE_NAME, SCOPE_VERSION } from "../core/semconv.js";
+import { shared } from "../core/slot.js";
 import { fieldsOf } from "../core/wire.js";
 import { ownLists } from "../engines/graphile-worker/library.js";
 import { schemaOf } from "../engines/graphile-worker/options.js";
@@ -42,8 +43,10 @@ const WRAPS: Readonly<Record<string, Wrap>> = {
 /** What was made to take the place of an export. */
 const wrappers = new WeakSet<object>();
 const plugins = new WeakMap<Gate, object>();
-/** The tasks that are wrapped: attempts already. */
-const wrapped = new WeakSet<Task>();
+/** How many plugins all copies of this package have made: graphile-worker refuses two of one name. */
+const plugged = shared("graphile-plugins.1", () => ({ count: 0 }));
+/** The tasks that any copy of this package has wrapped: attempts already. */
+const wrapped = shared("graphile-wrapped.1", () => new WeakSet<Task>());
 const producers = new WeakSet<object>();
 
 /**
@@ -139,23 +142,25 @@ function isListOfJobs(specs: unknown): specs is GraphileBulkSpec[] {
 
 // --- tasks
 
-// A list of the application's is looked through: what it has is wrapped when it is asked for, and it stays as it is.
+// A list of the application's is looked through: what it has is wrapped when it is asked for, and it stays as it is. What
+// others write to the list that is handed on, as plugins do, is kept beside it.
 function listThrough(list: unknown, gate: Gate, options: unknown): unknown {
   if (typeof list !== "object" || list === null || ownLists.has(list)) return list;
   const schema = schemaIn(options);
   const made = new WeakMap<Task, Task>();
   // of an object of its own, as a view of one that is frozen could show nothing else
-  return new Proxy(
+  return new Proxy<Record<PropertyKey, unknown>>(
     {},
     {
-      has: (_, name) => Reflect.has(list, name),
-      ownKeys: () => Reflect.ownKeys(list),
-      getOwnPropertyDescriptor(_, name) {
-        const own = Reflect.getOwnPropertyDescriptor(list, name);
-        return own && { ...own, configurable: true };
+      has: (written, name) => Reflect.has(written, name) || Reflect.has(list, name),
+      ownKeys: (written) => [...new Set([...Reflect.ownKeys(list), ...Reflect.ownKeys(written)])],
+      getOwnPropertyDescriptor(written, name) {
+        const found = Reflect.getOwnPropertyDescriptor(Object.hasOwn(written, name) ? written : list, name);
+        return found && { ...found, configurable: true };
       },
-      get(_, name) {
-        const task: unknown = Reflect.get(list, name);
+      set: (written, name, value) => Reflect.set(written, name, value),
+      get(written, name) {
+        const task: unknown = Reflect.get(Object.hasOwn(written, name) ? written : list, name);
         return typeof task === "function" ? throughGate(task as Task, gate, schema, made) : task;
       },
     },
@@ -187,7 +192,9 @@ function pluginFor(gate: Gate): object {
       if (!wrapped.has(task)) tasks[name] = throughGate(task, gate, schema, made);
     }
   };
-  return { name: SCOPE_NAME, version: SCOPE_VERSION, worker: { hooks: { startWorker } } };
+  plugged.count += 1;
+  const name = plugged.count === 1 ? SCOPE_NAME : `${SCOPE_NAME}-${plugged.count}`;
+  return { name, version: SCOPE_VERSION, worker: { hooks: { startWorker } } };
 }
 
 function schemaIn(options: unknown): string {

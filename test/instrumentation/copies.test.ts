@@ -54,8 +54,11 @@ if (postgres.url === undefined) describeUnavailable(TITLE, postgres.unavailable)
 else {
   const { url } = postgres;
   describe(TITLE, () => {
-    test("of graphile-worker", async () => {
-      const { names } = await ran("copies-graphile-worker.mjs", 1, await databaseFor(url));
+    test.each<[what: string, env: Environment]>([
+      ["of graphile-worker", {}],
+      ["of graphile-worker, where both wrap it", { WRAP: "yes" }],
+    ])("%s", async (_what, env) => {
+      const { names } = await ran("copies-graphile-worker.mjs", 1, { ...(await databaseFor(url)), ...env });
       expect(names).toEqual(spansOf(["job", "task"]).sort());
     });
 

@@ -81,6 +81,31 @@ function cases(version: Version): void {
     expect(tasks).toEqual(before);
   });
 
+  test("a plugin of the service's own that puts wrappers into the list works on, within the attempt", async () => {
+    const telemetry = startTelemetry();
+    const options = await open();
+    const { run } = withTasks(GRAPHILE[version]);
+    const seen: unknown[] = [];
+    const isKnown = (id: unknown): boolean => getTaskContext()?.taskId === String(id);
+    const startWorker = (_context: unknown, event: { readonly tasks: object }): void => {
+      const tasks = event.tasks as Record<string, (payload: unknown, helpers: { job: { id: unknown } }) => unknown>;
+      for (const [name, task] of Object.entries(tasks)) {
+        tasks[name] = async (payload, helpers) => {
+          seen.push("wrapper", isKnown(helpers.job.id));
+          await task(payload, helpers);
+        };
+      }
+    };
+    const preset = { plugins: [{ name: "own", version: "1.0.0", worker: { hooks: { startWorker } } }] };
+    const own = async (_payload: unknown, { job }: { job: { id: unknown } }) => void seen.push("task", isKnown(job.id));
+    const taskList = { own };
+    const runner = await run({ ...options, preset, taskList, pollInterval: 50, noHandleSignals: true });
+    onTestFinished(() => runner.stop());
+    await runner.addJob("own", {});
+    await attempts(telemetry, "own", 1);
+    expect([seen, taskList.own === own]).toEqual([["wrapper", true, "task", true], true]);
+  });
+
   test("the tasks of a directory are attempts, with their retries, and another producer's job has a trace of its own", async () => {
     const telemetry = startTelemetry();
     const options = await open();

@@ -1,12 +1,14 @@
-// Wraps and adds by hand with another copy of the library than the one whose instrumentation serves the module.
+// Wraps and adds by hand with another copy of the library than the one whose instrumentation serves the module; with
+// WRAP, that copy wraps the module as well.
 import { createRequire } from "node:module";
-import { Logger, makeWorkerUtils, run as runWorker } from "graphile-worker";
+import * as graphileWorker from "graphile-worker";
 import { getTaskContext } from "otel-taskflow";
 import { run } from "./copies.mjs";
 
 const other = createRequire(import.meta.url);
 const { TaskManager } = other("otel-taskflow");
-const { addJob, carrierOf, graphileEngine, withTask } = other("otel-taskflow/graphile-worker");
+const { addJob, carrierOf, graphileEngine, withTask, withTasks } = other("otel-taskflow/graphile-worker");
+const { Logger, makeWorkerUtils, run: runWorker } = process.env.WRAP ? withTasks(graphileWorker) : graphileWorker;
 
 const connectionString = process.env.DATABASE_URL;
 const options = { connectionString, logger: new Logger(() => () => {}) };
