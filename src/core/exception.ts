@@ -14,13 +14,12 @@ export interface ExceptionText {
 /** Describes anything that was thrown, `undefined` and hostile proxies included. Never throws. */
 export function describeException(error: unknown): ExceptionText {
   try {
-    if (error instanceof Error || hasErrorShape(error)) {
-      const { name, message, stack } = error;
-      return {
-        type: typeof name === "string" && name !== "" ? shown(name) : ERROR_TYPE_OTHER,
-        message: shown(message),
-        stack: stack ? shown(stack) : undefined,
-      };
+    const { name, message, stack } = Object(error) as Partial<Error>;
+    const isError = error instanceof Error || hasErrorShape(error);
+    // of an object that is no Error, libraries store this
+    if (isError || typeof message === "string") {
+      const type = isError && typeof name === "string" && name !== "" ? shown(name) : ERROR_TYPE_OTHER;
+      return { type, message: shown(message), stack: isError && stack ? shown(stack) : undefined };
     }
   } catch {
     // an error that cannot be read is described below, like any other value

@@ -8,7 +8,7 @@ import { bundleSize } from "../../bench/harness/bundle-size.js";
 /** What all share, what those for queue libraries share, and what one of these shares with the instrumentation. */
 const SHARED = ["core", "libraries", "bullmq", "graphile-worker", "pg-boss"];
 /** The aim is 20 kB; what the conventions ask of spans and metrics is the rest. */
-const MAX_CORE_BYTES = 21_160;
+const MAX_CORE_BYTES = 21_180;
 
 interface SourceMap {
   readonly sources: readonly string[];

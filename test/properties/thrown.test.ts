@@ -114,6 +114,20 @@ describe.each(Object.entries(ways))("any value %s", (_, fail) => {
   });
 });
 
+test.each<[what: string, thrown: unknown, message: string]>([
+  ["an object with a message", { code: 5, message: "card declined" }, "card declined"],
+  ["an object with a message that is no text", { message: 5 }, "[object Object]"],
+  ["a text", "no", "no"],
+])("%s that is thrown has its message on the span, and no type of its own", async (_what, thrown, message) => {
+  const telemetry = startTelemetry();
+  await reasonOf(runAttempt({ funcName: "job" }, () => Promise.reject(thrown)));
+  const { events, status } = telemetry.span("process job");
+  expect([events[0]?.attributes, status.message]).toEqual([
+    { "exception.type": "_OTHER", "exception.message": message },
+    message,
+  ]);
+});
+
 const graphileJob = {
   id: "1",
   key: null,
