@@ -99,9 +99,12 @@ function describeEngine(): void {
     await tasks.addTask(tasks.task("task", () => ran.resolve()));
     await tasks.work();
     await ran.promise;
-    const jobs = await Promise.all(ids.map((id) => beside.findJobs(queue, { id: String(id) })));
     const output = { message: "what is stored names no task" };
-    expect(jobs.flat()).toMatchObject(junk.map(() => ({ state: "failed", output })));
+    const failed = junk.map(() => ({ state: "failed", output }));
+    await vi.waitFor(async () => {
+      const jobs = await Promise.all(ids.map((id) => beside.findJobs(queue, { id: String(id) })));
+      expect(jobs.flat()).toMatchObject(failed);
+    }, PATIENT);
   });
 
   test("keeps the job of a task under the task's id, and a given id as its singletonKey", async (context) => {
