@@ -23,6 +23,8 @@ interface StoredRow {
 export const STORES_MODULE: string = fileURLToPath(import.meta.url);
 
 const CONCURRENCY = 4;
+/** An engine has two pools, and PostgreSQL takes 100 connections by itself. */
+const MAX_POOL = 8;
 const POLL_MS = 100;
 
 // What an end is stored by changes a row while it is locked; what fetches one does not.
@@ -62,7 +64,7 @@ function storeAt(location: Location): GraphileStore {
   return {
     ...{ url, location: JSON.stringify(location) },
     engine({ concurrency = CONCURRENCY, ...options } = {}) {
-      const workerOptions = { maxPoolSize: Math.max(CONCURRENCY, concurrency) };
+      const workerOptions = { maxPoolSize: Math.min(MAX_POOL, Math.max(CONCURRENCY, concurrency)) };
       const own = { connectionString: url, pollInterval: POLL_MS, concurrency, workerOptions };
       return graphileEngine({ run, makeWorkerUtils, ...own, ...options });
     },
