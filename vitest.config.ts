@@ -24,8 +24,8 @@ export default defineConfig({
     hookTimeout: 60_000,
     // most of the time is spent waiting: for servers, other processes, delays
     maxWorkers: 4,
-    // each of these cases may have several connections, and PostgreSQL takes 100 by itself
     maxConcurrency: 4,
+    globalSetup: ["test/support/own-postgres.ts"],
     typecheck: { enabled: false },
     coverage: { provider: "v8", include: ["src/**"], reporter: ["text", "html"] },
   },

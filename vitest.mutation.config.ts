@@ -31,7 +31,7 @@ class LikelyFirst extends BaseSequencer {
   }
 }
 
-const shared = { ...base.test, setupFiles: ["test/mutation/quick-properties.ts"] };
+const shared = { ...base.test, globalSetup: [], setupFiles: ["test/mutation/quick-properties.ts"] };
 
 export default defineConfig({
   resolve: base.resolve,

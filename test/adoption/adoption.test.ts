@@ -33,7 +33,7 @@ function cases(format: Format): void {
     } finally {
       application.remove();
     }
-  }, 150_000);
+  }, 300_000);
 
   test("ends as before, and says nothing more", () => {
     // graphile-worker says on stderr which task has failed, and the cron of a busy machine that it is late

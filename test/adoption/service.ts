@@ -33,7 +33,7 @@ const CALLS = {
   reminder: 1,
 };
 const CALLS_OF_PG_BOSS = { statement: 2, export: 2, nightly: 1 };
-const DONE_WITHIN_MS = 60_000;
+const DONE_WITHIN_MS = 120_000;
 const ORDER = 7;
 
 export type Format = "esm" | "cjs";

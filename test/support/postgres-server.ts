@@ -6,13 +6,21 @@ import { freePort, type OwnServer, type ServerPlan, startServer, temporaryFolder
 
 const PACKAGED = "/usr/lib/postgresql";
 
+interface Options extends Pick<ServerPlan, "quit"> {
+  /** The most that it takes at a time. */
+  readonly connections: number;
+}
+
 type Account = { readonly uid: number; readonly gid: number };
 
 /**
  * Starts a PostgreSQL cluster of this process's own, with an empty database `test`. `quit` ends it: SIGQUIT at once,
  * SIGINT after it has told its clients.
  */
-export async function startPostgres({ quit = "SIGQUIT" }: Partial<Pick<ServerPlan, "quit">> = {}): Promise<OwnServer> {
+export async function startPostgres({
+  quit = "SIGQUIT",
+  connections = 100,
+}: Partial<Options> = {}): Promise<OwnServer> {
   const binaries = findBinaries();
   if (binaries === undefined) throw new Error(postgresMissing());
   const account = unprivileged();
@@ -22,7 +30,8 @@ export async function startPostgres({ quit = "SIGQUIT" }: Partial<Pick<ServerPla
   const init = ["-D", folder, "-U", "postgres", "--auth=trust", "--encoding=UTF8", "--no-locale", "--no-sync"];
   execFileSync(join(binaries, "initdb"), init, { ...account, cwd: folder, stdio: ["ignore", "ignore", "pipe"] });
   // a killed process loses nothing without fsync: the system still holds what was written
-  const args = ["-D", folder, "-k", folder, "-h", "127.0.0.1", "-p", String(port), "-c", "fsync=off"];
+  const args = ["-D", folder, "-k", folder, "-h", "127.0.0.1", "-p", String(port)];
+  for (const setting of ["fsync=off", `max_connections=${connections}`]) args.push("-c", setting);
   const server = await startServer({
     url: `postgres://postgres@127.0.0.1:${port}/postgres`,
     ...{ port, folder, args, command: join(binaries, "postgres"), spawn: account ?? {} },
