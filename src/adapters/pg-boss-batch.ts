@@ -82,7 +82,7 @@ export function workerOf(
     const call = (): Promise<unknown> => promiseOf(() => handler(jobs, ...rest));
     if (own === undefined && !settles) return await call();
     const handled = own === undefined ? call() : runBatch(jobs, attempts, own, worker, call);
-    return await (settles ? resultsOf(jobs, handled) : toldOf(handled));
+    return await (settles ? resultsOf(jobs, handled) : toldOf(jobs, handled));
   };
   const more = { ...(hides && { includeMetadata: true }), ...(settles && { perJobResults: true }) };
   return { options: { ...options, ...more }, handler: run };
@@ -93,20 +93,20 @@ export function workerOf(
 async function resultsOf(jobs: readonly TaskJob[], handled: Promise<unknown>): Promise<unknown> {
   try {
     const value = await handled;
-    const output = jobs.length === 1 ? storableResult(value, MAX_OUTPUT) : undefined;
+    const output = jobs.length === 1 ? storableResult(value, MAX_OUTPUT, jobs) : undefined;
     return jobs.map(({ id }) => ({ id, status: "completed", output }));
   } catch (error) {
-    const output = storableThrown(error, MAX_OUTPUT);
+    const output = storableThrown(error, MAX_OUTPUT, jobs);
     if (!isNonRetryableError(error)) throw output;
     return jobs.map(({ id }) => ({ id, status: "deadletter", output }));
   }
 }
 
-async function toldOf(handled: Promise<unknown>): Promise<unknown> {
+async function toldOf(jobs: readonly TaskJob[], handled: Promise<unknown>): Promise<unknown> {
   try {
-    return storableResult(await handled, MAX_OUTPUT);
+    return storableResult(await handled, MAX_OUTPUT, jobs);
   } catch (error) {
-    throw storableThrown(error, MAX_OUTPUT);
+    throw storableThrown(error, MAX_OUTPUT, jobs);
   }
 }
 

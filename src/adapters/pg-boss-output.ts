@@ -2,6 +2,7 @@ import { warn } from "../core/guard.js";
 import { storable } from "../core/text.js";
 import { fieldsOf } from "../core/wire.js";
 import { failureOutput } from "../engines/pg-boss/settle.js";
+import type { TaskJob } from "./pg-boss-job.js";
 
 /** Characters of a batch's outputs, all together: they travel in one statement, of which PostgreSQL takes 256 MB. */
 export const MAX_OUTPUT = 33_554_432;
@@ -11,6 +12,9 @@ const MAX_DEPTH = 1_000;
 const ERROR_FIELDS: readonly string[] = ["name", "message", "stack", "code", "cause", "errors"];
 /** Characters that an object counts for: many that refer to each other would make a copy without end. */
 const OBJECT_COST = 8;
+
+/** The jobs of a batch whose one output it is; `name` is that of the queue. */
+type Jobs = readonly Pick<TaskJob, "id" | "name">[];
 
 /** A copy in the making. */
 interface Copying {
@@ -27,18 +31,19 @@ interface Copying {
  * batch. The copy holds what pg-boss itself would keep, with U+FFFD for what PostgreSQL refuses in a text. A value that
  * cannot be read, or has more than `most` characters, is left out as a whole and told to diag. Never throws.
  */
-export function resultOutput(value: unknown, most: number): unknown {
+export function resultOutput(value: unknown, most: number, jobs: Jobs): unknown {
   if (value === undefined || value === null || typeof value === "function") return undefined;
-  return tryCopy("what a job returned cannot be stored", value, most);
+  return tryCopy(value, most, () => `what ${told(jobs)} returned cannot be stored`);
 }
 
 /**
  * Copies what a handler threw as {@link resultOutput} does; name and message are kept in any case. Never throws.
  */
-export function errorOutput(error: unknown, most: number): object {
+export function errorOutput(error: unknown, most: number, jobs: Jobs): object {
   const { name, message, stack } = failureOutput(error, 0);
   const nothing = error === undefined || error === null || typeof error === "function";
-  const copy = nothing ? {} : tryCopy("what a job has thrown cannot be stored as it is", error, most);
+  const failed = (): string => `what ${told(jobs)} has thrown cannot be stored as it is`;
+  const copy = nothing ? {} : tryCopy(error, most, failed);
   if (copy === undefined) return { name, message, ...(stack !== undefined && { stack }) };
   return { name, message, ...(isObject(copy) ? copy : { value: copy }) };
 }
@@ -47,16 +52,21 @@ export function errorOutput(error: unknown, most: number): object {
  * What pg-boss is told of what a handler returned: the very value, of which it stores the same as ever. Where it could
  * store none of it, so that a job that is done would run again, what {@link resultOutput} makes of it. Never throws.
  */
-export function storableResult(value: unknown, most: number): unknown {
-  return isStorableOutput(value, most) ? value : resultOutput(value, most);
+export function storableResult(value: unknown, most: number, jobs: Jobs): unknown {
+  return isStorableOutput(value, most) ? value : resultOutput(value, most, jobs);
 }
 
 /**
  * What pg-boss is told of what a handler threw: the very value, of which it stores the same as ever. Where it could store
  * none of it, so that the job would not end before it expires, a copy of what can be stored. Never throws.
  */
-export function storableThrown(error: unknown, most: number): unknown {
-  return isStorableOutput(error, most) ? error : errorOutput(error, most);
+export function storableThrown(error: unknown, most: number, jobs: Jobs): unknown {
+  return isStorableOutput(error, most) ? error : errorOutput(error, most, jobs);
+}
+
+function told(jobs: Jobs): string {
+  const [{ id, name } = { id: "", name: "" }, ...others] = jobs;
+  return `job ${id} of queue ${name}${others.length > 0 ? `, with ${others.length} others of its batch,` : ""}`;
 }
 
 function isStorableOutput(value: unknown, most: number): boolean {
@@ -69,11 +79,11 @@ function isStorableOutput(value: unknown, most: number): boolean {
   }
 }
 
-function tryCopy(what: string, value: unknown, most: number): unknown {
+function tryCopy(value: unknown, most: number, failed: () => string): unknown {
   try {
     return copyOf(value, { left: most, above: new Set(), isMended: false });
   } catch (error) {
-    warn(what, error);
+    warn(failed(), error);
     return undefined;
   }
 }

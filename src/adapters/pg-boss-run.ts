@@ -100,13 +100,13 @@ async function runJob(
     const relation = isScheduled ? "link" : undefined;
     const { end, span } = await runHandler({ ...info, relation }, handle, { wishes: { isScheduled } });
     if (end.outcome === "success") {
-      return { id: job.id, status: "completed", output: resultOutput(end.value, mostOutput) };
+      return { id: job.id, status: "completed", output: resultOutput(end.value, mostOutput, [job]) };
     }
     failed.keep(attemptKey(job.id, job.retryCount + 1), span);
-    return failedResult(job, end.error, outputWithNext(errorOutput(end.error, mostOutput), job, span));
+    return failedResult(job, end.error, outputWithNext(errorOutput(end.error, mostOutput, [job]), job, span));
   } catch (error) {
     // pg-boss did not say what its schedules are
-    return failedResult(job, error, errorOutput(error, mostOutput));
+    return failedResult(job, error, errorOutput(error, mostOutput, [job]));
   }
 }
 

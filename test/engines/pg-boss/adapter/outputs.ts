@@ -44,7 +44,10 @@ export const outputCases: Section = (_test, byHand) => {
       const jobs = await runBatch(rig, ends);
       expect(jobs.map(({ state }) => state)).toEqual(ends.map(() => "completed"));
       expect(jobs.map(({ output }) => output)).toEqual([{ ok: 1 }, null, null, null, { ok: 2 }]);
-      expect(diag.filter((line) => line.includes("what a job returned cannot be stored"))).toHaveLength(3);
+      const leftOut = jobs
+        .slice(1, 4)
+        .map(({ id }) => `what job ${id} of queue ${rig.queue} returned cannot be stored`);
+      expect(leftOut.map((told) => diag.filter((line) => line.includes(told)).length)).toEqual([1, 1, 1]);
       const spans = await rig.attempts(ends.length);
       expect(spans.map(({ attributes }) => attributes["task.outcome"])).toEqual(ends.map(() => "success"));
     },
@@ -117,7 +120,7 @@ async function settled({ boss, queue }: Rig, id: string | null) {
   return await vi.waitFor(async () => {
     const [job] = await boss.findJobs(queue, { id: String(id) });
     expect(job?.completedOn).toBeInstanceOf(Date);
-    return { state: job?.state, output: job?.output };
+    return { id, state: job?.state, output: job?.output };
   }, PATIENT);
 }
 
