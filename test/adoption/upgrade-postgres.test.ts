@@ -30,7 +30,7 @@ function cases(library: string): void {
   beforeAll(async () => {
     application = await createApplication({}, {});
     cpSync(PROGRAMS, application.folder, { recursive: true });
-  }, 60_000);
+  });
   afterAll(() => application.remove());
 
   const run = async <T>(line: Line, env: Readonly<Record<string, string>>): Promise<T> => {
@@ -44,30 +44,26 @@ function cases(library: string): void {
   test.each<[order: string, second: Line]>([
     ["producers first", {}],
     ["workers first, with producers that add jobs as before until then", { producer: false }],
-  ])(
-    "loses no job, runs none twice, and has strict workers refuse none: %s",
-    { timeout: 120_000 },
-    async (_, second) => {
-      const url = await createDatabase(server);
-      onTestFinished(() => dropDatabase(server, url));
-      const produce = async (line: Line, from: number, to: number): Promise<[id: string, traceId: string][]> =>
-        await run(line, { DATABASE_URL: url, ROLE: "producer", FROM: String(from), TO: String(to) });
-      const work = (line: Line, until: number): Promise<Work> => run(line, { DATABASE_URL: url, UNTIL: String(until) });
-      const [before, between] = [await produce(undefined, 0, FIRST), await produce(second, FIRST, SECOND)];
-      const early = await work(undefined, RUN_BY_OLD);
-      const after = await produce({}, SECOND, ALL);
-      const late = await work({}, ALL - early.ran.length);
+  ])("loses no job, runs none twice, and has strict workers refuse none: %s", async (_, second) => {
+    const url = await createDatabase(server);
+    onTestFinished(() => dropDatabase(server, url));
+    const produce = async (line: Line, from: number, to: number): Promise<[id: string, traceId: string][]> =>
+      await run(line, { DATABASE_URL: url, ROLE: "producer", FROM: String(from), TO: String(to) });
+    const work = (line: Line, until: number): Promise<Work> => run(line, { DATABASE_URL: url, UNTIL: String(until) });
+    const [before, between] = [await produce(undefined, 0, FIRST), await produce(second, FIRST, SECOND)];
+    const early = await work(undefined, RUN_BY_OLD);
+    const after = await produce({}, SECOND, ALL);
+    const late = await work({}, ALL - early.ran.length);
 
-      expect([early.refused, late.refused, early.traceIds]).toEqual([[], [], []]);
-      const ran = [...early.ran, ...late.ran];
-      expect(ran.sort()).toEqual([...before, ...between, ...after].map(([id]) => id).sort());
-      expect(late.traceIds).toHaveLength(late.ran.length);
-      // an old worker has run some of what the second producers added
-      expect(between.filter(([id]) => early.ran.includes(id)).length).toBeGreaterThan(0);
-      const withCarrier = [...(second?.producer === false ? [] : between), ...after];
-      const expected = withCarrier.filter(([id]) => late.ran.includes(id)).map(([, traceId]) => traceId);
-      const all = new Set([...before, ...between, ...after].map(([, traceId]) => traceId));
-      expect(late.traceIds.filter((traceId) => all.has(traceId)).sort()).toEqual(expected.sort());
-    },
-  );
+    expect([early.refused, late.refused, early.traceIds]).toEqual([[], [], []]);
+    const ran = [...early.ran, ...late.ran];
+    expect(ran.sort()).toEqual([...before, ...between, ...after].map(([id]) => id).sort());
+    expect(late.traceIds).toHaveLength(late.ran.length);
+    // an old worker has run some of what the second producers added
+    expect(between.filter(([id]) => early.ran.includes(id)).length).toBeGreaterThan(0);
+    const withCarrier = [...(second?.producer === false ? [] : between), ...after];
+    const expected = withCarrier.filter(([id]) => late.ran.includes(id)).map(([, traceId]) => traceId);
+    const all = new Set([...before, ...between, ...after].map(([, traceId]) => traceId));
+    expect(late.traceIds.filter((traceId) => all.has(traceId)).sort()).toEqual(expected.sort());
+  });
 }

@@ -11,7 +11,6 @@ const PROGRAMS = fileURLToPath(new URL("./programs/", import.meta.url));
 const IN_FLIGHT = 500;
 const LATER = 50;
 const RUN_BY_OLD = 100;
-const SLOW = { timeout: 120_000 };
 
 /** What an application has in its set-up of OpenTelemetry. */
 interface Stage {
@@ -42,7 +41,7 @@ function cases(redis: string): void {
     // the newest version that both of the others know
     application = await createApplication({ bullmq: "bullmq5" }, { CONNECTION: JSON.stringify(connection) });
     cpSync(PROGRAMS, application.folder, { recursive: true });
-  }, 60_000);
+  });
   afterAll(() => application.remove());
 
   const run = async <T>(program: string, stage: Stage, env: Record<string, string | number>): Promise<T[]> => {
@@ -76,7 +75,7 @@ function cases(redis: string): void {
     test.each<[what: string, producers: Stage[]]>([
       ["workers first, at once", [{ old }, { old }, NEW]],
       ["producers first, beside the old one until its workers are gone", [{ old }, { old, ...NEW }, NEW]],
-    ])("loses no job, runs none twice, and cuts no trace: %s", SLOW, async (_what, producers) => {
+    ])("loses no job, runs none twice, and cuts no trace: %s", async (_what, producers) => {
       const { traces, early, late } = await deploy(producers, { old }, NEW);
       expect(namesOf([...early, ...late])).toEqual(expectedOf(traces.keys()));
       expect([...early, ...late].filter(({ id, traceId }) => traceId !== traces.get(id))).toEqual([]);
@@ -85,19 +84,15 @@ function cases(redis: string): void {
     });
   });
 
-  test(
-    "loses no job and runs none twice: workers first, with producers that add jobs as before until then",
-    SLOW,
-    async () => {
-      const producers: Stage[] = [{}, { line: { producer: false } }, NEW];
-      const { traces, early, late } = await deploy(producers, {}, NEW);
-      expect(namesOf([...early, ...late])).toEqual(expectedOf(traces.keys()));
-      expect(late.filter((run) => run.taskId !== run.id || run.attempt !== run.attemptsMade)).toEqual([]);
-      // those alone that were added with the line have a trace to go on with
-      const inTrace = late.filter(({ id, traceId }) => traceId === traces.get(id)).map(({ id }) => id);
-      expect([...new Set(inTrace)].sort()).toEqual([...traces.keys()].slice(-LATER).sort());
-    },
-  );
+  test("loses no job and runs none twice: workers first, with producers that add jobs as before until then", async () => {
+    const producers: Stage[] = [{}, { line: { producer: false } }, NEW];
+    const { traces, early, late } = await deploy(producers, {}, NEW);
+    expect(namesOf([...early, ...late])).toEqual(expectedOf(traces.keys()));
+    expect(late.filter((run) => run.taskId !== run.id || run.attempt !== run.attemptsMade)).toEqual([]);
+    // those alone that were added with the line have a trace to go on with
+    const inTrace = late.filter(({ id, traceId }) => traceId === traces.get(id)).map(({ id }) => id);
+    expect([...new Set(inTrace)].sort()).toEqual([...traces.keys()].slice(-LATER).sort());
+  });
 }
 
 /** Each run by its job and attempt. */

@@ -52,7 +52,7 @@ test("Deno's own OpenTelemetry is told the same", async () => {
   const printed = await runCore(DENO, { OTEL_DENO: "true", ...otlp });
   receiver.close();
   checkAttempts(printed, otlpSpans(receiver.requests));
-}, 60_000);
+});
 
 function checkAttempts({ seen, begin, end }: Printed, spans: readonly CoreSpan[]): void {
   expect(seen).toEqual([0, 1].map((attempt) => ({ attempt, tags: { plan: "pro" } })));

@@ -113,7 +113,7 @@ describe.each(VENDORS)("under $folder", (vendor) => {
   let run: Run;
   beforeAll(async () => {
     run = await runService(vendor);
-  }, 90_000);
+  });
 
   test("nothing is rejected unheard, and nothing is warned of", () => {
     expect(run).toMatchObject({ troubles: [], stderr: "" });

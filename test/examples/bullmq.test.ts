@@ -20,7 +20,7 @@ function describeExamples(url: string): void {
     await clear(url);
     for (const example of EXAMPLES) runs.push(await runExample(`tsx ${example}`, { REDIS_URL: url }));
     await clear(url);
-  }, 120_000);
+  });
 
   it("end by themselves, without a complaint", () => {
     expect(runs).toMatchObject(EXAMPLES.map(() => ({ exitCode: 0, stderr: "" })));

@@ -22,7 +22,7 @@ function describeExamples(server: string): void {
     producer = await runExample(`tsx ${PRODUCER}`, env);
     worker = await runExample(`tsx ${WORKER}`, env);
     await dropDatabase(server, database);
-  }, 120_000);
+  });
 
   it("end by themselves, without a complaint", () => {
     expect([producer, worker]).toMatchObject([producer, worker].map(() => ({ exitCode: 0, stderr: "" })));

@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
 import { expectedOutput, runExample } from "./run-example.js";
 
-describe("examples/own-engine", { timeout: 180_000 }, () => {
+describe("examples/own-engine", () => {
   it("prints what its closing comment says", async () => {
     const run = await runExample("tsx examples/own-engine/main.ts");
     expect(run).toMatchObject({ exitCode: 0, stderr: "", stdout: expectedOutput("examples/own-engine/main.ts") });

@@ -25,7 +25,7 @@ function describeExamples(url: string): void {
     producer = await runExample(`tsx ${PRODUCER}`, env);
     worker = await runExample(`tsx ${WORKER}`, env);
     await query(url, `DROP DATABASE ${database} WITH (FORCE)`);
-  }, 120_000);
+  });
 
   it("end by themselves, without a complaint", () => {
     expect([producer, worker]).toMatchObject([producer, worker].map(() => ({ exitCode: 0, stderr: "" })));
@@ -43,7 +43,7 @@ function describeExamples(url: string): void {
   });
 }
 
-it("the embedded example runs in its second process what the first one left", { timeout: 120_000 }, async () => {
+it("the embedded example runs in its second process what the first one left", async () => {
   const folder = mkdtempSync(join(tmpdir(), "otel-taskflow-example-"));
   onTestFinished(() => rmSync(folder, { recursive: true, force: true }));
   const env = { TASKS_FOLDER: join(folder, "tasks") };

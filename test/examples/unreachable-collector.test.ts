@@ -19,20 +19,14 @@ it.concurrent.each([
   ["examples/jaeger.ts", "tsx examples/jaeger.ts"],
   ["examples/honeycomb.ts", "tsx examples/honeycomb.ts"],
   ["npm start", startCommand()],
-])(
-  "%s ends its work where no collector listens, and says so in one line",
-  { timeout: 60_000 },
-  async (_title, command) => {
-    const run = await runExample(command, env);
-    expect(run.exitCode).toBe(0);
-    expect(unsent(run)).toEqual([expect.stringMatching(/^The telemetry was not sent: \S/)]);
-    expect(run.stderr).not.toMatch(/^ +at /m);
-  },
-);
+])("%s ends its work where no collector listens, and says so in one line", async (_title, command) => {
+  const run = await runExample(command, env);
+  expect(run.exitCode).toBe(0);
+  expect(unsent(run)).toEqual([expect.stringMatching(/^The telemetry was not sent: \S/)]);
+  expect(run.stderr).not.toMatch(/^ +at /m);
+});
 
-it("the stop() of the options page ends a service where no collector listens, and says so in one line", {
-  timeout: 60_000,
-}, async () => {
+it("the stop() of the options page ends a service where no collector listens, and says so in one line", async () => {
   const [stop] = blocksOf(readFileSync("docs/options.md", "utf8")).filter(({ text }) =>
     text.includes("async function stop()"),
   );

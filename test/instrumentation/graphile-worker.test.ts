@@ -25,7 +25,7 @@ function cases(): void {
   test.each<[what: string, config: object, isTask: boolean]>([
     ["makes tasks of the jobs of a service that is an ES module", {}, true],
     ["leaves the library alone where its option says so", { graphileWorker: false }, false],
-  ])("%s", { timeout: 60_000 }, async (_what, config, isTask) => {
+  ])("%s", async (_what, config, isTask) => {
     const url = await createDatabase(server);
     onTestFinished(() => dropDatabase(server, url));
     const env = { DATABASE_URL: url, CONFIG: JSON.stringify(config) };

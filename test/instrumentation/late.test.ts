@@ -4,7 +4,7 @@ import { type Application, createApplication, type Environment } from "./applica
 let application: Application;
 beforeAll(async () => {
   application = await createApplication({}, {});
-}, 60_000);
+});
 afterAll(() => application.remove());
 
 const noticeOf = (library: string): string =>
@@ -16,11 +16,7 @@ test.each<[what: string, args: readonly string[], env: Environment, notices: rea
   ["is not told of what it wraps by itself", ["late.mjs"], { WRAP: "yes" }, ["graphile-worker"]],
   ["is not told of what is switched off", ["late.mjs"], { CONFIG: '{"graphileWorker":false}' }, ["pg-boss"]],
   ["is told nothing where the set-up comes first", ["--import", "./otel.mjs", "late.mjs"], {}, []],
-])(
-  "an application that loads ES modules before OpenTelemetry %s",
-  { timeout: 60_000 },
-  async (_what, args, env, notices) => {
-    const { code, stderr } = await application.node(args, env);
-    expect({ code, stderr }).toEqual({ code: 0, stderr: notices.map(noticeOf).join("") });
-  },
-);
+])("an application that loads ES modules before OpenTelemetry %s", async (_what, args, env, notices) => {
+  const { code, stderr } = await application.node(args, env);
+  expect({ code, stderr }).toEqual({ code: 0, stderr: notices.map(noticeOf).join("") });
+});

@@ -11,7 +11,6 @@ interface Served {
 
 /** CommonJS that was bundled into an ES module looks for these. */
 const REQUIRE = `import { createRequire } from "node:module"; const require = createRequire(import.meta.url);`;
-const SLOW = { timeout: 60_000 };
 const JOBS = ["first", "second", "third"];
 const spansOf = (jobs: readonly string[]): string[] => jobs.flatMap((job) => [`enqueue ${job}`, `process ${job}`]);
 
@@ -26,7 +25,7 @@ describeApplications("TaskInstrumentation", (open) => {
     ["that is an ES module", "service.mjs", {}],
     ["that is an ES module, without OpenTelemetry's hook for them", "service.mjs", { HOOK: "no" }],
     ["that is CommonJS", "service.cjs", {}],
-  ])("makes tasks of the jobs of a service %s", SLOW, async (_what, program, env) => {
+  ])("makes tasks of the jobs of a service %s", async (_what, program, env) => {
     const { seen, spans, options } = await serve(["--import", "./otel.mjs", program], env);
     expect(seen).toEqual(JOBS.map((job, n) => ({ same: true, funcName: job, data: { n: n + 1 }, isTold: true })));
     expect(spans.map(({ name }) => name).sort()).toEqual(spansOf(JOBS).sort());
@@ -37,13 +36,13 @@ describeApplications("TaskInstrumentation", (open) => {
     expect(options).toEqual([true, true, true]);
   });
 
-  test.each(["service.mjs", "service.cjs"])("serves what %s made before the SDK started", SLOW, async (program) => {
+  test.each(["service.mjs", "service.cjs"])("serves what %s made before the SDK started", async (program) => {
     const { seen, spans } = await serve(["--import", "./otel.mjs", program], { LATE: "yes" });
     expect(seen.map(({ funcName }) => funcName)).toEqual([undefined, "second", "third"]);
     expect(spans.map(({ name }) => name).sort()).toEqual(spansOf(["second", "third"]).sort());
   });
 
-  test("leaves the library alone where its option says so", SLOW, async () => {
+  test("leaves the library alone where its option says so", async () => {
     const { seen, spans, options } = await serve(["--import", "./otel.mjs", "service.cjs"], {
       CONFIG: JSON.stringify({ bullmq: false }),
     });
@@ -51,7 +50,7 @@ describeApplications("TaskInstrumentation", (open) => {
     expect([spans, options]).toEqual([[], [false, false, false]]);
   });
 
-  test("makes no more tasks once it is disabled", SLOW, async () => {
+  test("makes no more tasks once it is disabled", async () => {
     const { seen, spans } = await serve(["--import", "./otel.mjs", "service.mjs"], { DISABLE: "yes" });
     expect(seen.map(({ funcName }) => funcName)).toEqual(["first", "second", undefined]);
     expect(spans.map(({ name }) => name).sort()).toEqual(spansOf(["first", "second"]).sort());
@@ -72,20 +71,20 @@ describeApplications("TaskInstrumentation", (open) => {
       return outfile;
     };
 
-    test.each(["esm", "cjs"] as const)("that leaves BullMQ out (%s), it does the same", SLOW, async (format) => {
+    test.each(["esm", "cjs"] as const)("that leaves BullMQ out (%s), it does the same", async (format) => {
       const file = await bundle("service.cjs", format, ["bullmq", "otel-taskflow", "@opentelemetry/api"]);
       const { spans } = await serve(["--import", "./otel.mjs", file]);
       expect(spans.map(({ name }) => name).sort()).toEqual(spansOf(JOBS).sort());
     });
 
-    test("that holds BullMQ, it says once that this copy has to be wrapped", SLOW, async () => {
+    test("that holds BullMQ, it says once that this copy has to be wrapped", async () => {
       const file = await bundle("service.cjs", "cjs", ["@opentelemetry/api"]);
       const { code, stdout, stderr } = await open().node(["--import", "./otel.mjs", file]);
       expect([code, JSON.parse(stdout).spans]).toEqual([0, []]);
       expect(stderr).toMatch(/^otel-taskflow: BullMQ is a part of the bundle .*withTasks\(\).*--import\.\n$/);
     });
 
-    test("that holds BullMQ and wraps it, it is silent", SLOW, async () => {
+    test("that holds BullMQ and wraps it, it is silent", async () => {
       const { spans } = await serve([
         "--import",
         "./otel.mjs",

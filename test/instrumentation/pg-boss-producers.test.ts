@@ -15,7 +15,7 @@ const TITLE = "producers of a wrapped pg-boss";
 afterAll(() => backend.close());
 
 if (backend.unavailable !== undefined) describeUnavailable(TITLE, backend.unavailable);
-else describe(TITLE, { timeout: 30_000 }, cases);
+else describe(TITLE, cases);
 
 const DATA = { n: 1 };
 type Way = (lab: Lab) => Promise<unknown>;

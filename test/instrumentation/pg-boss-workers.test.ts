@@ -16,7 +16,7 @@ afterAll(() => backend.close());
 
 if (backend.unavailable !== undefined) describeUnavailable(TITLE, backend.unavailable);
 else {
-  describe(TITLE, { timeout: 30_000 }, () => {
+  describe(TITLE, () => {
     describe("a job that is alone in its batch", aloneCases);
     describe("a batch of several", severalCases);
     describe("a job's carrier", carrierCases);

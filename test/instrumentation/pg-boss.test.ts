@@ -25,7 +25,7 @@ function cases(): void {
   test.each<[what: string, config: object, isTask: boolean]>([
     ["makes tasks of the jobs of a service that is an ES module", {}, true],
     ["leaves the library alone where its option says so", { pgBoss: false }, false],
-  ])("%s", { timeout: 60_000 }, async (_what, config, isTask) => {
+  ])("%s", async (_what, config, isTask) => {
     const { url = "", connection } = backend;
     const env = { DATABASE_URL: url, SCHEMA: connection.schema ?? "", CONFIG: JSON.stringify(config) };
     const { code, stdout, stderr } = await application.node(["--import", "./otel.mjs", "pg-boss-service.mjs"], env);

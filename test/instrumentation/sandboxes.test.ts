@@ -9,8 +9,6 @@ interface Ran {
   readonly spans: readonly { name: string; traceId: string; outcome?: string; attempt?: number; function?: string }[];
 }
 
-const SLOW = { timeout: 60_000 };
-
 async function ran(application: Application, env: Readonly<Record<string, string>>): Promise<Ran> {
   const { code, stdout, stderr } = await application.node(["--import", "./otel.mjs", "sandboxes.mjs"], env);
   expect({ code, stderr }).toEqual({ code: 0, stderr: "" });
@@ -24,7 +22,7 @@ describeApplications("a sandboxed processor", (open) => {
   test.each<[string, Record<string, string>]>([
     ["process", {}],
     ["thread", { THREADS: "yes" }],
-  ])("in a %s that has the set-up is in its task, which the parent counts", SLOW, async (_kind, env) => {
+  ])("in a %s that has the set-up is in its task, which the parent counts", async (_kind, env) => {
     const result = await ran(open(), env);
     const { id, value } = result.ended.works ?? {};
     const [enqueued, processed] = result.spans.filter(({ name }) => name.endsWith(" works"));
@@ -34,7 +32,7 @@ describeApplications("a sandboxed processor", (open) => {
     expect([attemptsOf(result, "gives-up"), result.ended["gives-up"]?.attempts]).toEqual([[[0, "failure"]], 1]);
   });
 
-  test("whose process is killed has the span of its attempt, and of the next", SLOW, async () => {
+  test("whose process is killed has the span of its attempt, and of the next", async () => {
     const result = await ran(open(), {});
     expect(attemptsOf(result, "dies")).toEqual([
       [0, "retry"],
@@ -42,7 +40,7 @@ describeApplications("a sandboxed processor", (open) => {
     ]);
   });
 
-  test("in a process without the set-up runs as before, and the parent counts it", SLOW, async () => {
+  test("in a process without the set-up runs as before, and the parent counts it", async () => {
     const result = await ran(open(), { BARE: "yes" });
     expect(result.ended.works?.value).toMatchObject({ spans: [] });
     expect(result.ended.works?.value.traceId).toBeUndefined();

@@ -2,7 +2,7 @@ import { execFile } from "node:child_process";
 import { expect, test } from "vitest";
 
 // The short form of `npm run soak`, on the sources: the books have to balance, times judge nothing.
-test("a random load ends once each, on every engine, and leaves nothing behind", { timeout: 180_000 }, async () => {
+test("a random load ends once each, on every engine, and leaves nothing behind", async () => {
   const seed = String(Date.now() % 1_000_000);
   const args = ["--expose-gc", "--import", "tsx", "soak/run.ts", "short", seed];
   const run = await new Promise<{ code: unknown; stdout: string; stderr: string }>((resolve) => {

@@ -36,7 +36,7 @@ for (const kind of KINDS) {
 }
 
 function describeKind(kind: StoreKind): void {
-  describe.each(DIRECTIONS)("$title", { timeout: 60_000, concurrent: true }, ({ storing, running, error }) => {
+  describe.each(DIRECTIONS)("$title", { concurrent: true }, ({ storing, running, error }) => {
     test("what is stored runs with its arguments, id, tags and trace", async ({ onTestFinished }) => {
       const { telemetry, open } = await shared(kind, onTestFinished);
       const producer = open(storing);

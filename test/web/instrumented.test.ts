@@ -24,7 +24,7 @@ beforeAll(async () => {
   }
   app.send("stop");
   [report] = (await once(app, "message")) as [InstrumentedReport];
-}, 60_000);
+});
 
 afterAll(async () => {
   if (app.exitCode !== null || app.signalCode !== null) return;

@@ -88,7 +88,7 @@ else {
   describe("tasks of the same moment, PostgreSQL", () => {
     test("are added though one of them is refused for what it holds", async () => {
       const store = await world.create();
-      onTestFinished(() => store.close(), 20_000);
+      onTestFinished(() => store.close());
       const { kind, url, queue } = JSON.parse(store.location) as { kind: Kind; url: string; queue: string };
       const { Queue, ...others } = optionsOf(kind, url);
       const tasks = createTasks({ engine: bullmqEngine({ Queue, ...others, queue }), onNotice: false });

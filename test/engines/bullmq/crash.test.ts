@@ -9,8 +9,6 @@ import { startProcess } from "../process/start.js";
 import type { EngineStore } from "../world.js";
 import { type BullmqWorld, FAST, type Kind, optionsOf, postgresWorld, redisWorld } from "./worlds.js";
 
-const SLOW = { timeout: 60_000 };
-
 for (const world of [await redisWorld("5"), await redisWorld("6"), await postgresWorld()]) {
   afterAll(() => world.close());
   if (world.unavailable !== undefined) describeUnavailable(`crashes, ${world.title}`, world.unavailable);
@@ -18,7 +16,7 @@ for (const world of [await redisWorld("5"), await redisWorld("6"), await postgre
 }
 
 function cases(world: BullmqWorld): void {
-  test("a task whose worker is killed runs again, the same attempt, though it has no retries", SLOW, async () => {
+  test("a task whose worker is killed runs again, the same attempt, though it has no retries", async () => {
     const telemetry = startTelemetry();
     const store = await openStore();
     const tasks = createTasks({ engine: store.engine() });
@@ -35,7 +33,7 @@ function cases(world: BullmqWorld): void {
     expect(telemetry.span("process hangs").attributes).toMatchObject({ "task.redelivered": true, "task.attempt": 0 });
   });
 
-  test("a crash is told of the attempt that was lost, and of no later one", SLOW, async () => {
+  test("a crash is told of the attempt that was lost, and of no later one", async () => {
     const telemetry = startTelemetry();
     const store = await openStore();
     const tasks = createTasks({ engine: store.engine() });
@@ -53,7 +51,7 @@ function cases(world: BullmqWorld): void {
     ]);
   });
 
-  test("a task that crashes too many workers fails in BullMQ, which is told to diag", SLOW, async () => {
+  test("a task that crashes too many workers fails in BullMQ, which is told to diag", async () => {
     const lines = collectDiag();
     const store = await openStore();
     const tasks = careful(store);
@@ -67,7 +65,7 @@ function cases(world: BullmqWorld): void {
     expect(lines.join()).toMatch(`BullMQ gave up task ${id} without running it`);
   });
 
-  test("a task that loses its workers too often gives up with the reason, and tells that", SLOW, async () => {
+  test("a task that loses its workers too often gives up with the reason, and tells that", async () => {
     const store = await openStore();
     const failures: unknown[] = [];
     const tasks = createTasks({
@@ -83,7 +81,7 @@ function cases(world: BullmqWorld): void {
     expect([run.mock.calls, failures, await store.stateOf(id)]).toEqual([[], [[id, 0, true]], "failed"]);
   });
 
-  test("a run after a crash is still told of it when a worker gave it back meanwhile", SLOW, async () => {
+  test("a run after a crash is still told of it when a worker gave it back meanwhile", async () => {
     const telemetry = startTelemetry();
     const store = await openStore();
     const [leaves, stays] = [createTasks({ engine: store.engine() }), createTasks({ engine: store.engine() })];
@@ -109,7 +107,7 @@ function cases(world: BullmqWorld): void {
 
   async function openStore(): Promise<EngineStore> {
     const store = await world.create();
-    onTestFinished(() => store.close(), 20_000);
+    onTestFinished(() => store.close());
     return store;
   }
 

@@ -10,7 +10,6 @@ import { describeUnavailable } from "../../support/unavailable.js";
 import type { EngineStore } from "../world.js";
 import { type BullmqWorld, type Kind, migrate, optionsOf, postgresWorld, redisWorld } from "./worlds.js";
 
-const SLOW = { timeout: 60_000 };
 /** A job that BullMQ has fetched, and whose answer was lost, is another's after some seconds. */
 const SHORT_LOCKS = { lockDuration: 3_000, stalledInterval: 1_000 };
 /** More answers than any call needs. */
@@ -19,10 +18,10 @@ const MOST_ANSWERS = 10;
 for (const world of [await redisWorld("5"), await redisWorld("6"), await postgresWorld()]) {
   afterAll(() => world.close());
   if (world.unavailable !== undefined) describeUnavailable(`faults, ${world.title}`, world.unavailable);
-  else describe(`faults, ${world.title}`, SLOW, () => cases(world));
+  else describe(`faults, ${world.title}`, () => cases(world));
 }
 
-describe.each(["5", "6", "6 on PostgreSQL"] as const)("a restart, bullmq %s", SLOW, (kind) => {
+describe.each(["5", "6", "6 on PostgreSQL"] as const)("a restart, bullmq %s", (kind) => {
   test.skipIf(kind === "6 on PostgreSQL" && postgresMissing() !== undefined)(
     "has no task run again that ended while the server was away, and each end is told once",
     async () => {
@@ -160,7 +159,7 @@ function cases(world: BullmqWorld): void {
   async function open(): Promise<Opened> {
     collectDiag();
     const store = await world.create();
-    onTestFinished(() => store.close(), 20_000);
+    onTestFinished(() => store.close());
     const { kind, url, queue } = JSON.parse(store.location) as { kind: Kind; url: string; queue: string };
     const behind = new URL(url);
     const proxy = await startProxy(Number(behind.port || (kind === "6 on PostgreSQL" ? 5432 : 6379)));
@@ -184,7 +183,7 @@ async function openServer(kind: Kind): Promise<{
 }> {
   collectDiag();
   const server = await (kind === "6 on PostgreSQL" ? startPostgres() : startRedis());
-  onTestFinished(() => server.stop(), 20_000);
+  onTestFinished(() => server.stop());
   const url = kind === "6 on PostgreSQL" ? `${server.url}?schema=bullmq` : server.url;
   if (kind === "6 on PostgreSQL") await migrate(url);
   const engine = () => bullmqEngine({ ...optionsOf(kind, url), concurrency: 20 });

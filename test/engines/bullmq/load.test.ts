@@ -6,12 +6,10 @@ import { describeUnavailable } from "../../support/unavailable.js";
 import type { EngineStore } from "../world.js";
 import { type BullmqWorld, postgresWorld, redisWorld } from "./worlds.js";
 
-const SLOW = { timeout: 60_000 };
-
 for (const world of [await redisWorld("5"), await redisWorld("6"), await postgresWorld()]) {
   afterAll(() => world.close());
   if (world.unavailable !== undefined) describeUnavailable(`load, ${world.title}`, world.unavailable);
-  else describe(`load, ${world.title}`, SLOW, () => cases(world));
+  else describe(`load, ${world.title}`, () => cases(world));
 }
 
 function cases(world: BullmqWorld): void {
@@ -54,7 +52,7 @@ function cases(world: BullmqWorld): void {
 
   async function openStore(): Promise<EngineStore> {
     const store = await world.create();
-    onTestFinished(() => store.close(), 20_000);
+    onTestFinished(() => store.close());
     return store;
   }
 }

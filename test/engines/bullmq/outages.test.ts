@@ -15,7 +15,6 @@ import { FAST, type Kind, migrate, optionsOf } from "./worlds.js";
 const PROCESS = fileURLToPath(new URL("./outage-process.ts", import.meta.url));
 // by itself, BullMQ tries again after 15 seconds
 const QUICK = { ...FAST, runRetryDelay: 500 };
-const SLOW = { timeout: 60_000 };
 
 describeOutages("5", redisMissing(), startRedis);
 describeOutages("6", redisMissing(), startRedis);
@@ -23,7 +22,7 @@ describeOutages("6 on PostgreSQL", postgresMissing(), startPostgres);
 
 function describeOutages(kind: Kind, missing: string | undefined, start: () => Promise<OwnServer>): void {
   if (missing !== undefined) describeUnavailable(`outages, bullmq ${kind}`, missing);
-  else describe(`outages, bullmq ${kind}`, SLOW, () => cases(kind, start));
+  else describe(`outages, bullmq ${kind}`, () => cases(kind, start));
 }
 
 function cases(kind: Kind, start: () => Promise<OwnServer>): void {
@@ -76,7 +75,7 @@ function cases(kind: Kind, start: () => Promise<OwnServer>): void {
     child.stdout.setEncoding("utf8").on("data", (chunk: string) => {
       printed += chunk;
     });
-    await vi.waitUntil(() => printed === "running\n", 20_000);
+    await vi.waitUntil(() => printed === "running\n", 60_000);
     await server.kill();
     child.stdin.end();
     const [exitCode] = await once(child, "exit");
@@ -156,7 +155,7 @@ function cases(kind: Kind, start: () => Promise<OwnServer>): void {
     manager: (options: TaskManagerOptions) => ReturnType<typeof createTasks>;
   }> {
     const server = await start();
-    onTestFinished(() => server.stop(), 20_000);
+    onTestFinished(() => server.stop());
     const url = kind === "6 on PostgreSQL" ? `${server.url}?schema=bullmq` : server.url;
     if (kind === "6 on PostgreSQL") await migrate(url);
     const unhandled = vi.fn();

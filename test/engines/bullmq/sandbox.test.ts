@@ -10,7 +10,6 @@ import { describeVersions, type Lab } from "./lab.js";
 import type { SandboxSpan } from "./sandbox/telemetry.js";
 
 const SOURCE = fileURLToPath(new URL("./sandbox/processor.ts", import.meta.url));
-const SLOW = { timeout: 40_000 };
 
 // one file of JavaScript, since threads take no loader
 const folder = mkdtempSync(join(tmpdir(), "otel-taskflow-sandbox-"));
@@ -25,7 +24,7 @@ await describeVersions("a sandbox", (open) => {
   describe.each([{ kind: "a process" }, { kind: "a thread", threads: true }])(
     "that is $kind",
     ({ threads = false }) => {
-      test("runs a job in its task's context, with a span of its own SDK", SLOW, async () => {
+      test("runs a job in its task's context, with a span of its own SDK", async () => {
         const telemetry = startTelemetry();
         const lab = open();
         const { spans } = sandbox(lab, threads);
@@ -50,7 +49,7 @@ await describeVersions("a sandbox", (open) => {
         expect(span?.pid === process.pid).toBe(threads);
       });
 
-      test("runs a failed job again as the next attempt, and stops at a NonRetryableError", SLOW, async () => {
+      test("runs a failed job again as the next attempt, and stops at a NonRetryableError", async () => {
         const lab = open();
         const { spans } = sandbox(lab, threads);
         const [fails, givesUp] = [
@@ -75,14 +74,14 @@ await describeVersions("a sandbox", (open) => {
         ]);
       });
 
-      test("fails a job that throws undefined", SLOW, async () => {
+      test("fails a job that throws undefined", async () => {
         const lab = open();
         sandbox(lab, threads);
         const { id } = await addJob(lab.queue, "throws-nothing", {});
         expect((await lab.reaches("failed", id)).failedReason).toBe("the processor threw undefined");
       });
 
-      test("passes a cancellation on to the task's signal", SLOW, async () => {
+      test("passes a cancellation on to the task's signal", async () => {
         const lab = open();
         const { worker } = sandbox(lab, threads);
         const { id = "" } = await addJob(lab.queue, "is-cancelled", {});

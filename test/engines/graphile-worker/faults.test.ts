@@ -15,13 +15,13 @@ const UNLOCK_ALL = `select graphile_worker.force_unlock_workers(
 const missing = postgresMissing();
 
 if (missing !== undefined) describeUnavailable("graphileEngine's faults", missing);
-else describe("graphileEngine", { timeout: 60_000 }, faultCases);
+else describe("graphileEngine", faultCases);
 
 function faultCases(): void {
   let server: OwnServer;
   beforeAll(async () => {
     server = await startPostgres();
-  }, 60_000);
+  });
   afterAll(() => server.stop());
 
   const newStore = async (version: Version): Promise<GraphileStore> => {

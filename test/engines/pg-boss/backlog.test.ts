@@ -10,7 +10,7 @@ const backend = await postgresBackend();
 afterAll(() => backend.close());
 
 if (backend.unavailable !== undefined) describeUnavailable(backend.title, backend.unavailable);
-else describe("a backlog", { timeout: 60_000 }, describeBacklog);
+else describe("a backlog", describeBacklog);
 
 function describeBacklog(): void {
   test("is fetched without its jobs' metadata, and what happens to a task between two looks counts", async (context) => {

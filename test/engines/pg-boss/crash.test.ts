@@ -39,9 +39,7 @@ function describeCrash(): void {
     await vi.waitFor(async () => expect(await store.stateOf(id)).toBe("done"), 5_000);
   });
 
-  test("is noticed by its worker's silence, long before the attempt would expire", {
-    timeout: 80_000,
-  }, async (context) => {
+  test("is noticed by its worker's silence, long before the attempt would expire", async (context) => {
     const { store, manager, telemetry } = await openTasks(context, { expireInSeconds: 3_600 });
     const tasks = manager();
     const ran = deferred();

@@ -288,10 +288,9 @@ function describeEngine(): void {
   });
 
   // PGlite takes the event loop for seconds, in which no other test here would get an answer in time
-  test("embedded in PGlite keeps tasks in a folder for the next process", {
-    concurrent: false,
-    timeout: 180_000,
-  }, async ({ onTestFinished }) => {
+  test("embedded in PGlite keeps tasks in a folder for the next process", { concurrent: false }, async ({
+    onTestFinished,
+  }) => {
     const folder = mkdtempSync(join(tmpdir(), "otel-taskflow-pglite-"));
     onTestFinished(() => rmSync(folder, { recursive: true, force: true }));
     const first = new PGlite(folder);

@@ -12,7 +12,7 @@ const backend = await postgresBackend();
 afterAll(() => backend.close());
 
 if (backend.unavailable !== undefined) describeUnavailable(backend.title, backend.unavailable);
-else describe("the sign of life of a running task", { timeout: 60_000, concurrent: true }, describeHeartbeat);
+else describe("the sign of life of a running task", { concurrent: true }, describeHeartbeat);
 
 function describeHeartbeat(): void {
   test("comes as often as its producer asked for, whatever the worker's own option says", async (context) => {

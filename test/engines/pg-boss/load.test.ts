@@ -13,7 +13,7 @@ const backend = await postgresBackend();
 afterAll(() => backend.close());
 
 if (backend.unavailable !== undefined) describeUnavailable(backend.title, backend.unavailable);
-else describe("under load", { timeout: 60_000 }, describeLoad);
+else describe("under load", describeLoad);
 
 function describeLoad(): void {
   test("two workers run each of 1,000 tasks once", async () => {
@@ -83,7 +83,7 @@ function describeLoad(): void {
     "a restart of PostgreSQL with 500 tasks in flight loses none, and runs none twice",
     async () => {
       const server = await startPostgres();
-      onTestFinished(() => server.stop(), 20_000);
+      onTestFinished(() => server.stop());
       const diag = collectDiag();
       const own = await postgresBackend(server);
       const tasks = managerOn(own, "restart", 50);

@@ -59,7 +59,7 @@ const cases = ends.flatMap((end) =>
 );
 
 if (backend.unavailable !== undefined) describeUnavailable(backend.title, backend.unavailable);
-else describe("a statement that gets no answer", { timeout: 90_000, concurrent: true }, describeLosses);
+else describe("a statement that gets no answer", { concurrent: true }, describeLosses);
 
 function describeLosses(): void {
   let endsNotStored = (_id: string): string[] => [];

@@ -12,7 +12,7 @@ const backend = await postgresBackend();
 afterAll(() => backend.close());
 
 if (backend.unavailable !== undefined) describeUnavailable(backend.title, backend.unavailable);
-else describe("a task whose runs are lost", { timeout: 90_000, concurrent: true }, describeLostRuns);
+else describe("a task whose runs are lost", { concurrent: true }, describeLostRuns);
 
 function describeLostRuns(): void {
   beforeAll(useContextManager);

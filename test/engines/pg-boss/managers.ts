@@ -24,7 +24,7 @@ export function openTasks({ connection }: Backend, { onTestFinished }: TestConte
       const boss = new PgBoss({ ...connection });
       const engine = pgBossEngine({ boss, queue, pollingIntervalSeconds: 0.1, ...own });
       const tasks = new TaskManager({ engine, tracerProvider: telemetry.provider, ...options });
-      onTestFinished(async () => void (await tasks.shutdown({ timeout: 0 })), 20_000);
+      onTestFinished(async () => void (await tasks.shutdown({ timeout: 0 })));
       return { tasks, boss };
     },
     async visitor() {

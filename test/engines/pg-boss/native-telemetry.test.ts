@@ -14,7 +14,7 @@ const backend = await postgresBackend();
 afterAll(() => backend.close());
 
 if (backend.unavailable !== undefined) describeUnavailable(backend.title, backend.unavailable);
-else describe("beside pg-boss's own spans", { timeout: 30_000 }, describeBoth);
+else describe("beside pg-boss's own spans", describeBoth);
 
 function describeBoth(): void {
   test("an attempt is under its enqueue span, and linked to pg-boss's span in another trace", async () => {

@@ -14,14 +14,14 @@ const backend = await postgresBackend();
 afterAll(() => backend.close());
 
 if (backend.unavailable !== undefined) describeUnavailable(backend.title, backend.unavailable);
-else describe("a pg-boss engine whose store is not what it was", { timeout: 90_000 }, describeRecovery);
+else describe("a pg-boss engine whose store is not what it was", describeRecovery);
 
 function describeRecovery(): void {
   test.skipIf(postgresMissing() !== undefined)(
     "goes on after its database was dropped and made again, in workers and producers",
     async () => {
       const server = await startPostgres();
-      onTestFinished(() => server.stop(), 20_000);
+      onTestFinished(() => server.stop());
       const own = await postgresBackend(server);
       const { worker, producer, ran } = await twoProcesses(own);
       const admin = server.url.replace(/test$/, "postgres");

@@ -62,7 +62,7 @@ export function describeCases(backend: Backend, sections: readonly Section[], ro
 function withRig({ connection }: Backend, road: Road) {
   return test.extend("rig", async ({ onTestFinished }) => {
     const rig = await openRig(connection, recordSpans(), road);
-    onTestFinished(() => closeRig(rig), 20_000);
+    onTestFinished(() => closeRig(rig));
     return rig;
   });
 }

@@ -12,7 +12,7 @@ const backend = await postgresBackend();
 afterAll(() => backend.close());
 
 if (backend.unavailable !== undefined) describeUnavailable(backend.title, backend.unavailable);
-else describe("storing how an attempt ended", { timeout: 30_000 }, describeSettling);
+else describe("storing how an attempt ended", describeSettling);
 
 function describeSettling(): void {
   beforeAll(useContextManager);

@@ -21,7 +21,7 @@ const ends = [
 ] as const;
 
 if (backend.unavailable !== undefined) describeUnavailable(backend.title, backend.unavailable);
-else describe("the end of a run that was taken for lost", { timeout: 90_000, concurrent: true }, describeStaleEnds);
+else describe("the end of a run that was taken for lost", { concurrent: true }, describeStaleEnds);
 
 function describeStaleEnds(): void {
   let endsNotStored = (_id: string): string[] => [];

@@ -13,7 +13,7 @@ const backend = await postgresBackend();
 afterAll(() => backend.close());
 
 if (backend.unavailable !== undefined) describeUnavailable(backend.title, backend.unavailable);
-else describe("tasks of the same moment", { timeout: 90_000, concurrent: true }, describeTogether);
+else describe("tasks of the same moment", { concurrent: true }, describeTogether);
 
 function describeTogether(): void {
   let endsNotStored = (_id: string): string[] => [];
