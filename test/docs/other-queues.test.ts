@@ -27,7 +27,7 @@ test.each(programs)(
     const file = join(folder, "program.ts");
     writeFileSync(file, code);
     const { stdout, stderr } = await promisify(execFile)(process.execPath, ["--import", "tsx", file], {
-      timeout: 60_000,
+      timeout: 150_000,
     });
     expect([stderr, stdout]).toEqual(["", output]);
   },

@@ -30,7 +30,7 @@ export function snippetsOf(page: string): Snippet[] {
 
 async function run(file: string, env: Record<string, string>): Promise<string> {
   const none = { OTEL_TRACES_EXPORTER: "none", OTEL_METRICS_EXPORTER: "none", OTEL_LOGS_EXPORTER: "none" };
-  const options = { timeout: 60_000, env: { ...process.env, NO_COLOR: "1", ...none, ...env } };
+  const options = { timeout: 150_000, env: { ...process.env, NO_COLOR: "1", ...none, ...env } };
   const { stdout, stderr } = await promisify(execFile)(process.execPath, ["--import", "tsx", file], options);
   expect(stderr).toBe("");
   return stdout;

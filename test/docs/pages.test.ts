@@ -40,7 +40,7 @@ afterAll(() => rmSync(folder, { recursive: true, force: true }));
 async function run(...args: string[]): Promise<string> {
   const env = { ...process.env, NO_COLOR: "1", OTEL_EXPORTER_OTLP_ENDPOINT: "", OTEL_TRACES_EXPORTER: "" };
   const command = ["--import", "tsx", ...args];
-  const { stdout, stderr } = await promisify(execFile)(process.execPath, command, { timeout: 60_000, env });
+  const { stdout, stderr } = await promisify(execFile)(process.execPath, command, { timeout: 150_000, env });
   expect(stderr).toBe("");
   return stdout;
 }

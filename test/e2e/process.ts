@@ -24,7 +24,7 @@ export async function startProcess(name: string, env: Record<string, string>): P
   const child = spawn(process.execPath, args, {
     env: { ...Object.fromEntries(inherited), ...SETTINGS, OTEL_SERVICE_NAME: name, ...env },
     stdio: ["ignore", "ignore", "pipe", "ipc"],
-    timeout: 60_000,
+    timeout: 150_000,
     killSignal: "SIGKILL",
   });
   const ended = endingOf(child);

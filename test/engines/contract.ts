@@ -13,8 +13,6 @@ import { describeProcesses } from "./processes.js";
 import { reportOf, writeReport } from "./report.js";
 import type { EngineWorld } from "./world.js";
 
-/** Longer than a case and its closing take. */
-const TIMEOUT_MS = 60_000;
 const registry = readRegistry();
 
 type AnyWorld = ContractWorld & Partial<Pick<EngineWorld, "unavailable" | "serial" | "singleProcess" | "module">>;
@@ -28,7 +26,7 @@ export function describeEngine(world: AnyWorld): void {
     describeUnavailable(world.title, world.unavailable);
     return;
   }
-  describe(world.title, { concurrent: world.serial !== true, timeout: TIMEOUT_MS }, async () => {
+  describe(world.title, { concurrent: world.serial !== true }, async () => {
     const facts = await factsOf(world);
     beforeAll(() => {
       useContextManager();

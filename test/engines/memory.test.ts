@@ -200,7 +200,7 @@ describe("the memory engine", () => {
       });
       await tasks.addTask(task);`;
     const args = ["--import", "tsx", "--input-type=module", "--eval", script];
-    const { stdout, stderr } = await promisify(execFile)(process.execPath, args, { timeout: 60_000 });
+    const { stdout, stderr } = await promisify(execFile)(process.execPath, args, { timeout: 150_000 });
     expect([stdout, stderr]).toEqual(["retried\n", ""]);
   });
 
@@ -251,7 +251,7 @@ describe("the memory engine", () => {
       console.log((heap() - before) / 1e6);
       await tasks.shutdown();`;
     const args = ["--expose-gc", "--import", "tsx", "--input-type=module", "--eval", script];
-    const { stdout } = await promisify(execFile)(process.execPath, args, { timeout: 60_000 });
+    const { stdout } = await promisify(execFile)(process.execPath, args, { timeout: 150_000 });
     expect(Number(stdout)).toBeLessThan(5);
   });
 

@@ -38,7 +38,7 @@ const stopAtEnd = 'process.once("beforeExit", () => sdk.shutdown().catch(() => {
 async function run(setUp: string): Promise<unknown> {
   const args = ["--import", "tsx", "--input-type=module", "--eval", prelude + setUp + job];
   const env = { ...process.env, OTEL_LOG_LEVEL: "none" };
-  const { stdout } = await promisify(execFile)(process.execPath, args, { timeout: 60_000, env });
+  const { stdout } = await promisify(execFile)(process.execPath, args, { timeout: 150_000, env });
   return JSON.parse(stdout);
 }
 

@@ -14,7 +14,7 @@ const ENTRIES = {
   "./graphile-worker": "engines/graphile-worker/index",
 };
 const FORMATS = { import: "esm", require: "cjs" } as const;
-const ENDS_WITHIN_MS = 60_000;
+const ENDS_WITHIN_MS = 150_000;
 
 export type Environment = Readonly<Record<string, string>>;
 

@@ -3,8 +3,6 @@ import { redisUrl } from "../support/servers.js";
 import { describeUnavailable } from "../support/unavailable.js";
 import { type Application, createApplication } from "./application.js";
 
-const MADE_WITHIN_MS = 60_000;
-
 const { url, unavailable } = await redisUrl();
 
 /**
@@ -30,7 +28,7 @@ export function describeApplications(
     beforeAll(async () => {
       const copied = Object.fromEntries(dependents.map((name) => [name, name]));
       application = await createApplication({ ...copied, bullmq }, { CONNECTION });
-    }, MADE_WITHIN_MS);
+    });
     afterAll(() => application.remove());
     cases(() => application);
   });

@@ -78,6 +78,6 @@ test("under the mocked timers of Node's test runner, a retry and a delayed task 
     await tasks.shutdown();
     console.log(JSON.stringify(seen));`;
   const args = ["--no-warnings", "--import", "tsx", "--input-type=module", "--eval", script];
-  const { stdout } = await promisify(execFile)(process.execPath, args, { timeout: 60_000 });
+  const { stdout } = await promisify(execFile)(process.execPath, args, { timeout: 150_000 });
   expect(JSON.parse(stdout).toSorted()).toEqual(["flaky 0", "flaky 1", "later"]);
 });

@@ -227,6 +227,6 @@ test("a line is on stderr, and keeps no process alive", async () => {
     await tasks.addTask(tasks.task("send", () => { throw new Error("nobody hears me"); }));
     await tasks.idle();`;
   const args = ["--import", "tsx", "--input-type=module", "--eval", script];
-  const { stderr } = await promisify(execFile)(process.execPath, args, { timeout: 60_000 });
+  const { stderr } = await promisify(execFile)(process.execPath, args, { timeout: 150_000 });
   expect(stderr).toMatch(/^otel-taskflow: task "send" gave up after 1 attempt \(id \S+\): Error: nobody hears me\n$/);
 });

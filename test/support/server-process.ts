@@ -8,7 +8,7 @@ import type { Writable } from "node:stream";
 import { setTimeout as wait } from "node:timers/promises";
 
 const STARTS = 10;
-const READY_WITHIN_MS = 60_000;
+const READY_WITHIN_MS = 150_000;
 const STOPPED_WITHIN_MS = 10_000;
 
 /** A server of this process's own, in a temporary folder; it ends with this process. */
