@@ -1,5 +1,6 @@
 import { type Attributes, type HrTime, SpanStatusCode } from "@opentelemetry/api";
 import { contextAttributes, type TaskRoute } from "./attributes.js";
+import { withForeignBaggage } from "./baggage.js";
 import { activeContext } from "./context.js";
 import { describeException, type ExceptionText } from "./exception.js";
 import type { LiveAttempt } from "./live-attempt.js";
@@ -65,7 +66,7 @@ export function finishContinued(attempt: LiveAttempt, end: AttemptEnd<unknown>):
   if (dropped > 0) span.setAttributes({ [ATTR_TASK_LOG_DROPPED]: dropped });
   attempt.markEnded();
   if (end.outcome === "success") finishSpan(span);
-  else finishSpan(span, failureOf(attempt, describeException(end.error), EVENT_CONTINUE_EXCEPTION, "error"));
+  else finishSpan(span, failureOf(attempt, end.error, EVENT_CONTINUE_EXCEPTION, "error"));
 }
 
 /** Ends an attempt's span and its measures. It is called once an attempt. */
@@ -77,46 +78,41 @@ export function finishAttempt(attempt: EndedAttempt, end: AttemptEnd<unknown>): 
   if (dropped > 0) attributes[ATTR_TASK_LOG_DROPPED] = dropped;
   if (outcome === "retry" && end.delay !== undefined) attributes[ATTR_TASK_RETRY_DELAY] = end.delay / 1000;
   span.setAttributes(attributes);
-  let errorType: string | undefined;
+  let failure: Failure | undefined;
   if (outcome === "retry" || outcome === "failure" || outcome === "error") {
-    const exception = describeException(end.error);
-    errorType = exception.type;
     const ofBroker = attempt.settings.route.system !== undefined;
     const eventName = ofBroker ? EVENT_MESSAGING_PROCESS_EXCEPTION : EVENT_PROCESS_EXCEPTION;
-    tell(span, failureOf(attempt, exception, eventName, outcome === "retry" ? "warn" : "error"), endTime);
+    failure = failureOf(attempt, end.error, eventName, outcome === "retry" ? "warn" : "error");
+    tell(span, failure, endTime);
   }
-  attempt.measures?.end(outcome, errorType, endedAt);
+  attempt.measures?.end(outcome, failure?.exception.type, endedAt);
   attempt.markEnded();
   span.end(endTime);
 }
 
 function failureOf(
   { telemetry, task }: LiveAttempt,
-  exception: ExceptionText,
+  error: unknown,
   eventName: string,
   level: Failure["level"],
 ): Failure {
-  return { exception, eventName, level, telemetry, task: () => contextAttributes(task) };
+  return { exception: describeException(error), eventName, level, telemetry, task: () => contextAttributes(task) };
 }
 
 /** @see https://opentelemetry.io/docs/specs/semconv/exceptions/ */
 function tell(span: OwnSpan, failure: Failure, time?: HrTime): void {
   const { exception, eventName, level, telemetry, task } = failure;
-  const signal = exceptionSignal();
   span.setStatus({ code: SpanStatusCode.ERROR, message: exception.message });
   span.setAttributes({ [ATTR_ERROR_TYPE]: exception.type });
   const attributes: Attributes = { [ATTR_EXCEPTION_TYPE]: exception.type, [ATTR_EXCEPTION_MESSAGE]: exception.message };
   if (exception.stack !== undefined) attributes[ATTR_EXCEPTION_STACKTRACE] = exception.stack;
   // recordException prefers `code` over the error's name and drops what is no Error, so it is not used
-  if (signal.event) span.addEvent(EVENT_EXCEPTION, attributes, time);
-  if (!signal.log) return;
-  const context = span.within(activeContext());
-  emitRecord({ telemetry, context, task: task(), eventName, body: exception.message, level, attributes });
-}
-
-function exceptionSignal(): { event: boolean; log: boolean } {
-  const choices = (process.env.OTEL_SEMCONV_EXCEPTION_SIGNAL_OPT_IN ?? "").split(",").map((one) => one.trim());
-  const both = choices.includes("logs/dup");
-  const log = both || choices.includes("logs");
-  return { event: both || !log, log };
+  const signals = (process.env.OTEL_SEMCONV_EXCEPTION_SIGNAL_OPT_IN ?? "").toLowerCase().split(/[\s,]+/);
+  const both = signals.includes("logs/dup");
+  const log = signals.includes("logs");
+  if (both || !log) span.addEvent(EVENT_EXCEPTION, attributes, time);
+  if (!both && !log) return;
+  // its attributes say all that baggage may say of this task, and nothing that it may say of another
+  const context = span.within(withForeignBaggage(activeContext()));
+  emitRecord({ telemetry, context, task: task(), eventName, body: exception.message, level, attributes, time });
 }

@@ -2,14 +2,13 @@ import { type Attributes, type Context, isSpanContextValid, type Span, trace } f
 import { contextAttributes } from "./attributes.js";
 import { activeContext } from "./context.js";
 import { addFields, clip, type Fields, keysOf, readField, textOf } from "./fields.js";
-import { safely, warn } from "./guard.js";
+import { quietly, safely, warn } from "./guard.js";
 import { activeContextIn, attemptIn, currentAttempt, type LiveAttempt } from "./live-attempt.js";
 import { emitRecord } from "./record.js";
 import { ATTR_TASK_LOG_LEVEL, TASK_PREFIX } from "./semconv.js";
 import { Silenced } from "./silenced.js";
 import type { OwnSpan } from "./span.js";
 import { telemetryOf } from "./telemetry.js";
-import { isThenable } from "./thenable.js";
 import type { TaskLogLevel } from "./types.js";
 
 /** Most lines on an attempt's span. SDKs keep 128 events a span and drop the oldest, so this leaves room for others. */
@@ -162,11 +161,8 @@ function callOnLog(message: string, fields: Fields, attempt: LiveAttempt, active
   const copy = Object.fromEntries(own.map((key) => [key, readField(fields, key)]));
   const line = { level: levelOf(fields), message, fields: copy, context: attempt.task };
   const silenced = new Silenced(attempt, active);
-  silenced.run(() => {
-    // TypeScript lets an async function pass for one that returns void, so its rejection is caught too
-    const returned: unknown = safely("onLog", () => attempt.telemetry.onLog?.(line));
-    if (isThenable(returned)) Promise.resolve(returned).catch((error: unknown) => warn("onLog failed", error));
-  });
+  // TypeScript lets an async function pass for one that returns void, so its rejection is caught too
+  silenced.run(() => void quietly("onLog", () => attempt.telemetry.onLog?.(line)));
   silenced.close();
 }
 

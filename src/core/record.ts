@@ -1,4 +1,4 @@
-import type { Attributes, Context } from "@opentelemetry/api";
+import type { Attributes, Context, HrTime } from "@opentelemetry/api";
 import type { Telemetry } from "./telemetry.js";
 import type { TaskLogLevel, TaskLogRecord } from "./types.js";
 
@@ -17,14 +17,17 @@ export interface TaskRecord {
   readonly body: string | undefined;
   readonly level: TaskLogLevel;
   readonly attributes: Attributes;
+  /** Without it, what is told happened now. */
+  readonly time?: HrTime | undefined;
 }
 
 /** Emits an OpenTelemetry log record. */
 export function emitRecord(record: TaskRecord): void {
-  const { telemetry, context, task, eventName, body, level, attributes } = record;
+  const { telemetry, context, task, eventName, body, level, attributes, time } = record;
   telemetry.emit({
     ...(eventName !== undefined && { eventName }),
     ...(body !== undefined && { body }),
+    ...(time !== undefined && { timestamp: time }),
     severityNumber: SEVERITY[level],
     severityText: level.toUpperCase(),
     // toAttribute made these values, which are primitives and arrays of them

@@ -1,4 +1,4 @@
-import type { Context, MeterProvider, SpanContext, TracerProvider } from "@opentelemetry/api";
+import type { Context, HrTime, MeterProvider, SpanContext, TracerProvider } from "@opentelemetry/api";
 
 /** The task that code runs in, as `getTaskContext()` returns it. It is made once an attempt, and frozen. */
 export interface TaskContext {
@@ -82,6 +82,8 @@ export interface TaskLoggerProvider {
 /** The part of an OpenTelemetry LogRecord that is filled in. */
 export interface TaskLogRecord {
   eventName?: string;
+  /** Seconds and nanoseconds since the epoch. Without it, what is told happened now. */
+  timestamp?: HrTime;
   severityNumber: number;
   severityText: string;
   body?: string;

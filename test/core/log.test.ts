@@ -9,7 +9,8 @@ import {
   taskLog,
   taskLogFields,
 } from "otel-taskflow";
-import { describe, expect, test, vi } from "vitest";
+import { describe, expect, onTestFinished, test, vi } from "vitest";
+import { startLogs } from "../support/logs.js";
 import { createTasks, deferred } from "../support/tasks.js";
 import { startTelemetry } from "../support/telemetry.js";
 
@@ -265,6 +266,9 @@ describe("exceptions", () => {
     ["", 1, 0],
     ["logs", 0, 1],
     ["logs/dup", 1, 1],
+    ["http, Logs", 0, 1],
+    ["LOGS/DUP,logs", 1, 1],
+    ["log", 1, 0],
   ])("with OTEL_SEMCONV_EXCEPTION_SIGNAL_OPT_IN=%j: %i event, %i record", async (value, events, count) => {
     vi.stubEnv("OTEL_SEMCONV_EXCEPTION_SIGNAL_OPT_IN", value);
     const telemetry = startTelemetry();
@@ -276,6 +280,20 @@ describe("exceptions", () => {
     const exception = { "exception.type": "RangeError", "exception.message": "boom", "task.id": "id-1" };
     if (count > 0) expect(records[0]).toMatchObject({ severityText: "ERROR", attributes: exception });
   });
+});
+
+test("the record of an exception has the time at which the attempt failed, however long its hooks took", async () => {
+  vi.stubEnv("OTEL_SEMCONV_EXCEPTION_SIGNAL_OPT_IN", "logs/dup");
+  onTestFinished(() => void vi.unstubAllEnvs());
+  const telemetry = startTelemetry();
+  const logs = await startLogs();
+  const tasks = createTasks({ onFailure: () => new Promise((resolve) => setTimeout(resolve, 20)) });
+  const task = tasks.task("job", () => Promise.reject(new Error("boom")));
+  await tasks.addTask(task);
+  await tasks.idle();
+  const { events, endTime } = telemetry.span("process job");
+  const times = [events[0]?.time, logs.getFinishedLogRecords()[0]?.hrTime];
+  expect(times).toEqual([endTime, endTime]);
 });
 
 describe("taskLogFields", () => {
