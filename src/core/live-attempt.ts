@@ -43,6 +43,11 @@ function attemptOf(context: Context): LiveAttempt | undefined {
   return context.getValue(ATTEMPT) as LiveAttempt | undefined;
 }
 
+/** The same context outside of any task. */
+export function withoutTask(context: Context): Context {
+  return attemptOf(context) ? context.deleteValue(ATTEMPT) : context;
+}
+
 /**
  * The active context as code of `attempt` sees it: with the attempt's span in it where no context manager carries that.
  */

@@ -12,6 +12,7 @@ import {
 import { taskAttributes } from "./attributes.js";
 import { withTaskBaggage } from "./baggage.js";
 import type { TaskOrigin } from "./carrier.js";
+import { withoutTask } from "./live-attempt.js";
 import type { AttemptRun, AttemptSettings } from "./running-attempt.js";
 import {
   ATTR_CODE_FUNCTION_NAME,
@@ -30,11 +31,12 @@ import { spanContextIn, type Telemetry } from "./telemetry.js";
 import type { TaskRelation } from "./types.js";
 
 /**
- * Returns the context in which an attempt's span starts: under the enqueue span, or in a new trace, and with the task's
- * tags as baggage where anybody can read that.
+ * Returns the context in which an attempt's span starts: under the enqueue span, or in a new trace, outside of the task
+ * that enqueued this one, and with the task's tags as baggage where anybody can read that.
  */
 export function parentContext(origin: TaskOrigin, telemetry: Telemetry): Context {
-  const { relation, context } = origin;
+  const { relation } = origin;
+  const context = withoutTask(origin.context);
   const isIn = relation === "parent" || trace.getSpan(context) === undefined;
   const parent = isIn ? context : trace.deleteSpan(context);
   return telemetry.isHeard() ? withTaskBaggage(parent, origin, telemetry.baggage) : parent;

@@ -59,6 +59,12 @@ describe.each([
     await expect(elsewhere({ carrier }, () => Promise.reject(undefined))).rejects.toBe(undefined);
   });
 
+  test("runs without a task what was carried from outside one, inside another task too", async () => {
+    start();
+    const carrier = carryAttempt();
+    expect(await runAttempt(info, () => continueAttempt({ carrier }, getTaskContext))).toBeUndefined();
+  });
+
   test("runs without a task what was carried from outside one", async () => {
     start();
     const carrier = carryAttempt();

@@ -1,8 +1,9 @@
 import { type Context, context, ROOT_CONTEXT, trace } from "@opentelemetry/api";
 import { InMemoryLogRecordExporter, LoggerProvider, SimpleLogRecordProcessor } from "@opentelemetry/sdk-logs";
 import { AlwaysOnSampler, type Sampler } from "@opentelemetry/sdk-trace";
-import { getTaskContext, runAttempt } from "otel-taskflow";
+import { continueAttempt, getTaskContext, runAttempt } from "otel-taskflow";
 import { expect, test } from "vitest";
+import { createTasks } from "../support/tasks.js";
 import { startTelemetry } from "../support/telemetry.js";
 
 const JOB = { funcName: "job", taskId: "7", attempt: 1 };
@@ -39,6 +40,26 @@ test("a sampler of one's own does so", async () => {
   startTelemetry({ sampler });
   await runAttempt(JOB, () => trace.getTracer("test").startSpan("inside").end());
   expect(seen).toEqual([undefined, 1]);
+});
+
+test("the context that a task's span starts in belongs to no other task: not its enqueuer's, nor the surrounding one", async () => {
+  const seen: unknown[] = [];
+  const onStart = ({ name }: { name: string }, parent: Context): void => {
+    seen.push([name, getTaskContext(parent)?.funcName]);
+  };
+  const processor = { onStart, onEnd: () => {}, forceFlush: async () => {}, shutdown: async () => {} };
+  startTelemetry({ spanProcessors: [processor] });
+  const tasks = createTasks();
+  const child = tasks.task("child", () => {});
+  const parent = tasks.task("parent", async () => {
+    await tasks.addTask(child);
+    await runAttempt({ funcName: "job" }, () => {});
+    await continueAttempt({ carrier: { "otel-taskflow": '{"v":1,"id":"i","name":"part"}' } }, () => {});
+  });
+  await tasks.addTask(parent);
+  await tasks.idle();
+  expect(seen).toContainEqual(["enqueue child", "parent"]);
+  for (const name of ["process child", "process job", "continue part"]) expect(seen).toContainEqual([name, undefined]);
 });
 
 test("a log record processor of one's own does so", async () => {
