@@ -142,7 +142,8 @@ function encodedLength(value: string): number {
   return PLAIN.test(value) ? value.length : encodeURIComponent(value).length;
 }
 
+// Some propagators make headers of keys, whose names have no case.
 function isForeign([key]: Entry): boolean {
-  const name = key.trim();
+  const name = key.trim().toLowerCase();
   return !name.startsWith(TASK_TAG_PREFIX) && name !== ATTR_TASK_ID;
 }

@@ -1,4 +1,4 @@
-import { type Context, propagation, ROOT_CONTEXT, SpanKind, trace } from "@opentelemetry/api";
+import { type Attributes, type Context, propagation, ROOT_CONTEXT, SpanKind, trace } from "@opentelemetry/api";
 import {
   assignedIdAttributes,
   identityAttributes,
@@ -21,7 +21,7 @@ import {
 } from "./checks.js";
 import { activeContext, isSuppressed, SUPPRESS_TRACING, withContext } from "./context.js";
 import { describeException } from "./exception.js";
-import { type Failure, finishSpan } from "./finish.js";
+import { finishSpan } from "./finish.js";
 import { ask, atOnce, warn } from "./guard.js";
 import { INFO_KEYS } from "./info-keys.js";
 import { activeContextIn, attemptIn } from "./live-attempt.js";
@@ -131,12 +131,14 @@ export function enqueue<T>(
   const { name, relation, route, telemetry, inProcess = false } = settings;
   const maxAttempts = retries === undefined ? settings.maxAttempts : retries + 1;
   const parentId = attempt?.task.taskId;
-  const span = telemetry.startSpan(OPERATION_ENQUEUE, name, active, () => ({
+  // whoever makes a span's attributes of baggage would say of this task what is said there of another
+  const foreign = withForeignBaggage(active);
+  const span = telemetry.startSpan(OPERATION_ENQUEUE, name, foreign, () => ({
     kind: SpanKind.PRODUCER,
     attributes: taskAttributes({ id, name, tags, parentId }, route, OPERATION_ENQUEUE, OPERATION_TYPE_SEND),
   }));
   // inside a task the baggage entries are the task's own; outside, one that claims to be a task's must reach no broker
-  const clean = parentId === undefined ? withForeignBaggage(active) : active;
+  const clean = parentId === undefined ? foreign : active;
   const sending = span.within(clean);
   const carried = carriedContext(relation, sending);
   // an attempt has its tags as baggage in any case; they are needed here where a carrier takes them there
@@ -193,11 +195,14 @@ function finishSent<T>(result: T, handover: Handover, options: EnqueueOptions<T>
   return result;
 }
 
+// The failure is a warning only, because the caller hears of it and may try again.
 function finishFailed(error: unknown, { origin, span, settings, sentAt }: Handover): void {
   const { name, route, telemetry } = settings;
-  const failure = failureOf(error, origin, settings);
-  measureSent(telemetry.instruments(), { name, route, sentAt, isNew: true, errorType: failure.exception.type });
-  finishSpan(span, failure);
+  const exception = describeException(error);
+  measureSent(telemetry.instruments(), { name, route, sentAt, isNew: true, errorType: exception.type });
+  const eventName = route.system === undefined ? EVENT_ENQUEUE_EXCEPTION : EVENT_MESSAGING_SEND_EXCEPTION;
+  const task = (): Attributes => identityAttributes(origin.id, origin.name, origin.tags);
+  finishSpan(span, { exception, eventName, level: "warn", telemetry, task });
 }
 
 function assignedId(idOf: () => unknown): string | undefined {
@@ -205,19 +210,6 @@ function assignedId(idOf: () => unknown): string | undefined {
   if (typeof id === "string") return id;
   if (id !== undefined) warn(`idOf: expected a string or undefined, received ${show(id)}`);
   return undefined;
-}
-
-// The failure is a warning only, because the caller hears of it and may try again.
-function failureOf(error: unknown, task: TaskIdentity, { route, telemetry }: EnqueueSettings): Failure {
-  const eventName = route.system === undefined ? EVENT_ENQUEUE_EXCEPTION : EVENT_MESSAGING_SEND_EXCEPTION;
-  const exception = describeException(error);
-  return {
-    exception,
-    eventName,
-    level: "warn",
-    telemetry,
-    task: () => identityAttributes(task.id, task.name, task.tags),
-  };
 }
 
 /**

@@ -67,6 +67,11 @@ test("an id that a request claims gets nowhere", async () => {
   });
 });
 
+test("nor does one in capitals, as some propagators make headers of keys", async () => {
+  const carrier = { baggage: "TASK.ID=mine,Task.Tag.plan=enterprise,tenant=acme" };
+  expect(await runAttempt({ funcName: "job", carrier }, active)).toEqual({ tenant: "acme" });
+});
+
 test.each<[unknown, RegExp]>([
   [{ ids: true }, /^baggage: unknown option "ids"; expected one of tags, id/],
   [{ id: "yes" }, /^baggage: its id: expected true or false/],

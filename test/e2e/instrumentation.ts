@@ -16,7 +16,7 @@ diag.setLogger(new DiagConsoleLogger(), DiagLogLevel.WARN);
 const requestHeaders = ["baggage"];
 // the side that is called shows what its caller lets travel
 const showsCaller = process.env.SHOWS_CALLER === "1";
-const isOfTask = (key: string): boolean => key.startsWith("task.");
+const isOfTask = (key: string): boolean => key === "task.id" || key.startsWith("task.tag.");
 const root = new TraceIdRatioBasedSampler(Number(process.env.SAMPLING_RATIO ?? 1));
 
 export const sdk = new NodeSDK({
