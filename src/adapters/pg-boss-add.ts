@@ -10,10 +10,13 @@ import {
   guarded,
   requestOf,
 } from "../core/enqueue.js";
+import { describeException } from "../core/exception.js";
 import { safely } from "../core/guard.js";
 import { splitProducerOptions } from "../core/info-keys.js";
 import { measureSent } from "../core/metrics.js";
 import { ATTR_MESSAGING_MESSAGE_ID, SCOPE_NAME } from "../core/semconv.js";
+import type { Telemetry } from "../core/telemetry.js";
+import { isThenable } from "../core/thenable.js";
 import type { Carrier, ProducerOptions, TaskTags } from "../core/types.js";
 import { fieldsOf, wireCount } from "../core/wire.js";
 import { wishedTelemetry } from "../core/wished-telemetry.js";
@@ -122,25 +125,37 @@ export function addThrough<T>(
   const kept = jobs.filter((job) => !isLeft(door, job));
   const task = taskOf(door, kept);
   if (task === undefined) return silently(column, () => add(jobs));
+  // the span counts the first
+  const count = (errorType?: string): void => {
+    for (const job of kept.slice(1)) countSent(door, job, errorType);
+  };
   const store = (origin: TaskOrigin): T => {
     if (column === undefined) return add(door.carrierIn === "data" ? carriedInAll(jobs, kept, origin) : jobs);
     const shared = kept.length > 1 ? { [SHARED_KEY]: String(kept.length) } : {};
     return column.during({ carrier: { ...inject(origin), ...shared } }, () => add(jobs));
   };
-  const sentAt = performance.now();
   const told = guarded<unknown>({
     idOf: (result) => textOf(first(result)),
     isStored: () => {
-      const instruments = task.settings.telemetry.instruments();
-      // the span counts the first
-      for (const { name: given } of kept.slice(1)) {
-        const name = String(given);
-        measureSent(instruments, { name, route: routeOf(name), sentAt, isNew: true });
-      }
+      count();
       return true;
     },
   });
-  return enqueue<unknown>(task.request, task.settings, store, told) as T;
+  const stored = enqueue<unknown>(task.request, task.settings, store, told);
+  if (isThenable(stored)) stored.then(undefined, (error: unknown) => count(describeException(error).type));
+  // it is what `add` returned, or a promise of the same
+  return stored as T;
+}
+
+// All of them took one call, which is measured once.
+function countSent(door: Door, { name: given, data, options }: NewJob, errorType: string | undefined): void {
+  const name = String(given);
+  const instruments = labelledAt(door, viewOf(name, data, options)).instruments();
+  measureSent(instruments, { name, route: routeOf(name), sentAt: undefined, isNew: true, errorType });
+}
+
+function labelledAt(door: Door, view: JobView): Telemetry {
+  return wishedTelemetry(telemetryAt(door), { label: door.name?.(view) });
 }
 
 /**
@@ -225,7 +240,7 @@ function taskOf(door: Door, jobs: readonly NewJob[]): NewTask | undefined {
       maxAttempts: retryLimit === undefined ? undefined : retryLimit + 1,
       relation: door.relation?.(view) ?? "parent",
       route: routeOf(view.name),
-      telemetry: wishedTelemetry(telemetryAt(door), { label: door.name?.(view) }),
+      telemetry: labelledAt(door, view),
     },
   };
 }

@@ -83,8 +83,11 @@ export function createInstruments(provider: MeterProvider): TaskInstruments {
 export interface SentTask {
   readonly name: string;
   readonly route: TaskRoute;
-  /** When the task was handed to the engine, on performance.now()'s axis. */
-  readonly sentAt: number;
+  /**
+   * When the task was handed to the engine, on performance.now()'s axis; `undefined` for each but one of those that are
+   * handed over by one call.
+   */
+  readonly sentAt: number | undefined;
   /** False where the engine had the task already. */
   readonly isNew: boolean;
   /** `undefined` where the engine has accepted it. */
@@ -101,6 +104,7 @@ export function measureSent(instruments: TaskInstruments | undefined, sent: Sent
     if (route.system === undefined) return;
     const attributes = { ...messageLabels(route, OPERATION_ENQUEUE), ...failed };
     instruments.sent.add(1, attributes);
+    if (sentAt === undefined) return;
     const timed = { ...attributes, [ATTR_MESSAGING_OPERATION_TYPE]: OPERATION_TYPE_SEND };
     instruments.sendDuration.record((performance.now() - sentAt) / 1000, timed);
   });

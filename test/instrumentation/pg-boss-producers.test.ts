@@ -213,6 +213,38 @@ function cases(): void {
     expect(lab.spans().map(({ name }) => name)).toEqual(["enqueue greet", "process greet"]);
   });
 
+  test("insert counts each of its jobs, stored or refused, and measures its one call once", async () => {
+    const { collect } = startMetrics();
+    const { boss, queue } = await openLab(PgBoss);
+    const jobs = [{ data: DATA }, { data: DATA }, { data: DATA }];
+    await boss.insert(queue, jobs);
+    await expect(boss.insert("no-such-queue", jobs)).rejects.toThrow();
+    const metrics = await collect();
+    const counts = ["task.enqueued", "messaging.client.sent.messages", "messaging.client.operation.duration"].map(
+      (name) =>
+        metrics.get(name)?.dataPoints.map(({ value, attributes }) => {
+          const count = typeof value === "number" ? value : "count" in value && value.count;
+          return [attributes["messaging.destination.name"] === queue, attributes["error.type"], count];
+        }),
+    );
+    expect(counts).toEqual(
+      [3, 3, 1].map((count) => [
+        [true, undefined, count],
+        [false, "Error", count],
+      ]),
+    );
+  });
+
+  test("flow counts each of its jobs under its own label", async () => {
+    const metrics = startMetrics();
+    const wrapped = withTasks(pgBoss, { name: ({ queue }) => `label of ${queue}` });
+    const lab = await openLab(wrapped.PgBoss);
+    const other = await lab.addQueue();
+    await flowTo(lab, other);
+    const labels = [lab.queue, other].map((queue) => [`label of ${queue}`, 1]);
+    expect((await enqueuedBy(metrics))?.sort()).toEqual(labels.sort());
+  });
+
   test("works where nothing of OpenTelemetry is registered, publish included", async () => {
     const lab = await openLab(PgBoss);
     for (const api of [trace, context, propagation]) api.disable();
