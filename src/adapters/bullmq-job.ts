@@ -35,6 +35,8 @@ export interface ProcessedJob extends JudgedJob {
   readonly queueName?: string | undefined;
   /** The message of its last failure; gone once the job was started again by hand. */
   readonly failedReason?: string | null | undefined;
+  /** Whoever took it to run it; one that was fetched to be looked at has none. */
+  readonly token?: unknown;
   getDependenciesCount?(): Promise<object>;
 }
 
@@ -53,6 +55,22 @@ export function wholeJob(job: unknown): ProcessedJob {
   const isWhole = typeof fields.opts === "object" && fields.opts !== null;
   // its other properties may be missing too, and are checked where they are read
   return (isWhole ? job : { ...fields, opts: {} }) as ProcessedJob;
+}
+
+/**
+ * A job that a worker took and ended without a run, as it was before: by the time that this is told, the worker has
+ * counted an attempt and kept its stack trace. What is ended in the store, as BullMQ 5.0 ends stalled jobs, has no count.
+ */
+export function beforeItsEnd(job: ProcessedJob): ProcessedJob {
+  if (job.token === undefined) return job;
+  const attemptsMade = Math.max(0, attemptOf(job) - 1);
+  const stacktrace = tracesOf(job).slice(0, -1);
+  // a job has methods and properties that its class gives it
+  const before: ProcessedJob = Object.create(job, {
+    attemptsMade: { value: attemptsMade },
+    stacktrace: { value: stacktrace },
+  });
+  return before;
 }
 
 /** The job as the door's functions see it. */

@@ -8,6 +8,7 @@ import { isRunByEngine } from "../engines/bullmq/library.js";
 import { labelOf, routeOf, UNNAMED } from "../engines/bullmq/stored-task.js";
 import {
   apartOf,
+  beforeItsEnd,
   hasChildren,
   noteEnd,
   type ProcessedJob,
@@ -69,18 +70,19 @@ export function processorOf(door: Door, process: Processor, name?: string): Proc
 /**
  * Makes the function by which a worker calls what it tells of a job, such as its listeners: inside the context of the
  * job's task. That is the attempt which runs the job or has ended; before one has started, it is the task without a
- * span. What is no job, and the jobs of this library's own engine, are left alone.
+ * span, also where it `hasEnded` so. What is no job, and the jobs of this library's own engine, are left alone.
  */
-export function listenersOf(door: Door): <T>(job: unknown, fn: () => T) => T {
+export function listenersOf(door: Door): <T>(job: unknown, fn: () => T, hasEnded?: boolean) => T {
   const telemetry = telemetryOf(door.telemetry);
-  return (job, fn) => {
+  return (job, fn, hasEnded = false) => {
     const known = attemptOfJob(job);
     if (known !== undefined) return insideAttempt(known, fn);
     if (typeof job !== "object" || job === null) return fn();
     const whole = wholeJob(job);
     if (isRunByEngine(whole) || isIgnored(whole, door)) return fn();
     const read = safely("reading a job", () => {
-      const { info } = readJob(whole, door, apartOf(whole), undefined);
+      const told = hasEnded ? beforeItsEnd(whole) : whole;
+      const { info } = readJob(told, door, apartOf(told), undefined);
       return readAttempt(info, { functionName: "", telemetry }).run;
     });
     return read === undefined ? fn() : insideTask(read.origin, read.attempt, telemetry, fn);

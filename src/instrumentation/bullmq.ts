@@ -34,6 +34,7 @@ const IN_ANY_VERSION = "close";
 
 /** What a worker tells of one job, which is the first thing that its listeners get. */
 const TELLS_OF_JOB: readonly unknown[] = ["active", "completed", "failed", "progress"];
+const TELLS_OF_END: readonly unknown[] = ["completed", "failed"];
 
 const WITHOUT_OPTIONS: Gate = Object.freeze({ door: () => BY_HAND, isLast: true });
 
@@ -138,7 +139,7 @@ function wrapEmit(original: Method, door: () => Door | undefined): Method {
     const emit = (): unknown => original.call(this, event as never, ...given);
     const isHeard = TELLS_OF_JOB.includes(event) && this.listenerCount?.(event) !== 0;
     const own = isHeard && !isEngines(this) ? door() : undefined;
-    return own === undefined ? emit() : listenersAt(own)(given[0], emit);
+    return own === undefined ? emit() : listenersAt(own)(given[0], emit, TELLS_OF_END.includes(event));
   };
 }
 

@@ -1,6 +1,6 @@
 import { trace } from "@opentelemetry/api";
 import type { WorkerOptions } from "bullmq";
-import { getTaskContext, isTaskConfigError, TaskManager } from "otel-taskflow";
+import { getTaskContext, isTaskConfigError, TaskManager, taskLogFields } from "otel-taskflow";
 import {
   addJob,
   type BullmqQueueClass,
@@ -155,6 +155,32 @@ await describeVersions("withTasks", (open, bullmq) => {
       ["active", true, 1],
       ["completed", true, 1],
     ]);
+  });
+
+  test("calls the listeners of a job that BullMQ fails without a run in its task, in the attempt that was due", async () => {
+    const telemetry = startTelemetry();
+    const [parents, children] = [open(), open()];
+    const heard: unknown[] = [];
+    const hear = (event: string) => (job: Job | undefined) => {
+      const { taskId, attempt, maxAttempts } = getTaskContext() ?? {};
+      const isInTrace = taskLogFields().trace_id === telemetry.span("enqueue parent").spanContext().traceId;
+      heard.push([event, taskId === job?.id, attempt, maxAttempts, isInTrace]);
+    };
+    const worker = parents.work(async () => {});
+    worker.on("active", hear("active"));
+    worker.on("failed", hear("failed"));
+    children.work(async () => Promise.reject(new Error("no")));
+    const { job } = await parents.flow().add({
+      ...{ name: "parent", queueName: parents.queue.name },
+      children: [{ name: "child", queueName: children.queue.name, opts: { failParentOnFailure: true } }],
+    });
+    await parents.reaches("failed", job.id);
+    await vi.waitFor(() => expect(heard).toHaveLength(2));
+    expect(heard).toEqual([
+      ["active", true, 0, 1, true],
+      ["failed", true, 0, 1, true],
+    ]);
+    expect(telemetry.named("process parent")).toEqual([]);
   });
 
   test("leaves a job alone that is fetched by hand", async () => {
