@@ -99,7 +99,12 @@ await describeVersions("withTasks", (open, bullmq) => {
     lab.work(withTask(async () => getTaskContext()?.tags));
     const { id } = await addJob(lab.queue, "twice", {}, { tags: { plan: "pro" } });
     expect((await lab.reaches("completed", id)).returnvalue).toEqual({ plan: "pro" });
-    expect(telemetry.spans().map(({ name }) => name)).toEqual(["enqueue twice", "process twice"]);
+    expect(
+      telemetry
+        .spans()
+        .map(({ name }) => name)
+        .toSorted(),
+    ).toEqual(["enqueue twice", "process twice"]);
   });
 
   test("gives each job of a flow an enqueue span, and all of them one trace", async () => {
