@@ -2,7 +2,7 @@ import type { AttributeValue, Context } from "@opentelemetry/api";
 import { contextAttributes } from "../core/attributes.js";
 import { warn } from "../core/guard.js";
 import { attemptIn } from "../core/live-attempt.js";
-import { ATTR_TASK_ID } from "../core/semconv.js";
+import { ATTR_TASK_ID, ATTR_TASK_NAME } from "../core/semconv.js";
 
 /** A span or a log record of an SDK. */
 interface Labelled {
@@ -21,10 +21,16 @@ export function labelWithTask(target: Labelled, inContext: Context): void {
 
 function label(target: Labelled, inContext: Context): void {
   const attempt = attemptIn(inContext);
-  if (attempt === undefined || target.attributes[ATTR_TASK_ID] !== undefined) return;
+  if (attempt === undefined || speaksOfAnother(target.attributes, attempt.task.taskId)) return;
   const labels = contextAttributes(attempt.task);
   for (const key in labels) {
     const value = labels[key];
     if (value !== undefined && target.attributes[key] === undefined) target.setAttribute(key, value);
   }
+}
+
+// An enqueue span speaks of the task that it hands over, by its name as well. Baggage may have brought the id alone.
+function speaksOfAnother(attributes: Labelled["attributes"], taskId: string): boolean {
+  const id = attributes[ATTR_TASK_ID];
+  return id !== undefined && (id !== taskId || attributes[ATTR_TASK_NAME] !== undefined);
 }

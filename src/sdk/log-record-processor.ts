@@ -10,8 +10,8 @@ export interface TaskLogRecordTarget {
 
 /**
  * A log record processor that puts `task.id`, `task.name`, `task.attempt` and the tags of the running task on every
- * record emitted inside it, of every logger. Attributes that a record has already win, and a record with a `task.id` of
- * its own speaks of another task and is left alone. Register it before the processors that export. Never throws.
+ * record emitted inside it, of every logger. Attributes that a record has already win, and a record that speaks of
+ * another task by its `task.id` is left alone. Register it before the processors that export. Never throws.
  *
  * The tags, cut at 256 characters each, reach every backend of your logs: put nothing secret or personal in a tag.
  *

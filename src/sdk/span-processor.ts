@@ -10,8 +10,8 @@ export interface TaskSpan {
 /**
  * A span processor that puts `task.id`, `task.name`, `task.attempt` and the tags of the running task on every span
  * started inside it: those of HTTP clients, of databases, your own. Attributes that a span was started with win, and a
- * span started with a `task.id` speaks of another task and is left alone. Register it beside the processors that
- * export. Never throws.
+ * span that speaks of another task by its `task.id` is left alone. Register it beside the processors that export. Never
+ * throws.
  *
  * The tags, cut at 256 characters each, reach every backend of your traces: put nothing secret or personal in a tag.
  *

@@ -3,6 +3,7 @@ import { BaggageLogRecordProcessor } from "@opentelemetry/baggage-log-record-pro
 import { BaggageSpanProcessor } from "@opentelemetry/baggage-span-processor";
 import { InMemoryLogRecordExporter, LoggerProvider, SimpleLogRecordProcessor } from "@opentelemetry/sdk-logs";
 import { enqueueTask, runAttempt } from "otel-taskflow";
+import { TaskLogRecordProcessor, TaskSpanProcessor } from "otel-taskflow/sdk";
 import { expect, onTestFinished, test, vi } from "vitest";
 import { startTelemetry } from "../support/telemetry.js";
 
@@ -46,4 +47,19 @@ test("with baggage on all records, that of an exception tells of its own task", 
   await context.with(claimed(), () => enqueueTask(task, fail)).catch(() => {});
   const [record] = exporter.getFinishedLogRecords();
   expect([record?.attributes["task.id"], record?.attributes["task.tag.plan"]]).toEqual(["own", undefined]);
+});
+
+test("spans and records that have the task's id by baggage get the rest of the task, too", async () => {
+  const spanProcessors = [new BaggageSpanProcessor(isOfTask), new TaskSpanProcessor()];
+  const { provider, span } = startTelemetry({ spanProcessors });
+  const exporter = new InMemoryLogRecordExporter();
+  const ofRecords = [new BaggageLogRecordProcessor(isOfTask), new TaskLogRecordProcessor()];
+  const logs = new LoggerProvider({ processors: [...ofRecords, new SimpleLogRecordProcessor({ exporter })] });
+  await runAttempt({ ...CALLER, baggage: { tags: false, id: true } }, () => {
+    provider.getTracer("db").startSpan("query").end();
+    logs.getLogger("any").emit({ body: "line" });
+  });
+  const task = { "task.id": "order-7", "task.name": "job", "task.attempt": 0, "task.tag.plan": "pro" };
+  expect(span("query").attributes).toMatchObject(task);
+  expect(exporter.getFinishedLogRecords()[0]?.attributes).toMatchObject(task);
 });
