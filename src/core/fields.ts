@@ -12,6 +12,8 @@ const MAX_KEY = 128;
 const MAX_LINE = 32_768;
 /** Characters that a value without text counts for. */
 const SIZE_OF_OTHERS = 8;
+/** Integers up to here fit into the 64 bits that exporters have for them. */
+const MAX_INTEGER = 1e18;
 /** Larger numbers are not written down, because that would take too long. */
 const HUGE = 10n ** 100n;
 const UNREADABLE = "[unreadable]";
@@ -94,20 +96,19 @@ export function clip(text: string, most: number = MAX_CHARACTERS): string {
 // Primitives and arrays of one primitive type stay as they are, everything else becomes text, and `undefined` and
 // `null` become no attribute. It never throws, whatever getters and proxies do.
 function toAttribute(value: unknown, room: Room): AttributeValue | undefined {
+  if (value === undefined || value === null) return undefined;
   switch (typeof value) {
     case "string":
       return take(value, room);
     case "number":
     case "boolean":
+      if (!isSound(value)) break;
       room.left -= SIZE_OF_OTHERS;
       return value;
-    case "undefined":
-      return undefined;
     case "object":
-      return value === null ? undefined : objectToAttribute(value, room);
-    default:
-      return take(textOf(value), room);
+      return objectToAttribute(value, room);
   }
+  return take(textOf(value), room);
 }
 
 function objectToAttribute(value: object, room: Room): AttributeValue {
@@ -153,8 +154,12 @@ export function firstOf(array: readonly unknown[], most: number): unknown[] {
 
 function isUniform(items: readonly unknown[]): items is (string | number | boolean)[] {
   const kind = typeof items[0];
-  const legal = kind === "string" || kind === "number" || kind === "boolean";
-  return legal && items.every((item) => typeof item === kind);
+  return ["string", "number", "boolean"].includes(kind) && items.every((item) => typeof item === kind && isSound(item));
+}
+
+// Exporters write NaN as null, and larger integers digit by digit: a collector refuses all that is sent with one.
+function isSound(value: unknown): boolean {
+  return typeof value !== "number" || Math.abs(value) < MAX_INTEGER;
 }
 
 function bytesOf({ byteLength }: ArrayBufferView): string {

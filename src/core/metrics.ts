@@ -65,7 +65,6 @@ export function createInstruments(provider: MeterProvider): TaskInstruments {
   const seconds = (name: string, description: string, explicitBucketBoundaries = BOUNDARIES): Histogram =>
     meter.createHistogram(name, { description, unit: "s", advice: { explicitBucketBoundaries } });
   const active = { description: "Attempts that are running.", unit: "{attempt}" };
-  const ofMessages = MESSAGING_BOUNDARIES;
   return {
     enqueued: counter(METRIC_TASK_ENQUEUED, "Tasks given to the engine.", "{task}"),
     finished: counter(METRIC_TASK_FINISHED, "Tasks that reached their final outcome.", "{task}"),
@@ -74,8 +73,12 @@ export function createInstruments(provider: MeterProvider): TaskInstruments {
     active: meter.createUpDownCounter(METRIC_TASK_ATTEMPT_ACTIVE, active),
     sent: counter(METRIC_MESSAGING_SENT, "Messages that a producer tried to send.", "{message}"),
     consumed: counter(METRIC_MESSAGING_CONSUMED, "Messages delivered to a worker.", "{message}"),
-    sendDuration: seconds(METRIC_MESSAGING_OPERATION_DURATION, "Time it took to send a message.", ofMessages),
-    processDuration: seconds(METRIC_MESSAGING_PROCESS_DURATION, "Time it took to process a message.", ofMessages),
+    sendDuration: seconds(METRIC_MESSAGING_OPERATION_DURATION, "Time it took to send a message.", MESSAGING_BOUNDARIES),
+    processDuration: seconds(
+      METRIC_MESSAGING_PROCESS_DURATION,
+      "Time it took to process a message.",
+      MESSAGING_BOUNDARIES,
+    ),
   };
 }
 

@@ -3,9 +3,11 @@ import { AlwaysOffSampler } from "@opentelemetry/sdk-trace";
 import {
   getTaskContext,
   runAttempt,
+  setTaskAttributes,
   type TaskLoggerProvider,
   type TaskLogLine,
   type TaskLogRecord,
+  taskEvent,
   taskLog,
   taskLogFields,
 } from "otel-taskflow";
@@ -88,6 +90,20 @@ describe("taskLog as an event", () => {
     await logged.promise;
     expect(telemetry.span("process job").events).toEqual([]);
     expect(lines).toEqual(["after the end"]);
+  });
+
+  test("makes text of numbers for which a collector would refuse all that is sent with them", async () => {
+    const telemetry = startTelemetry();
+    const fields = { nan: Number.NaN, far: -Infinity, huge: 1e300, list: [1, Number.NaN], exact: 2 ** 53, part: 0.5 };
+    await runAttempt(job, () => {
+      taskLog("rates", fields);
+      taskEvent("rates", fields);
+      setTaskAttributes(fields);
+    });
+    const span = telemetry.span("process job");
+    const safe = { nan: "NaN", far: "-Infinity", huge: "1e+300", list: "[1,null]", exact: 2 ** 53, part: 0.5 };
+    for (const { attributes } of [...span.events, span]) expect(attributes).toMatchObject(safe);
+    expect(span.events).toHaveLength(2);
   });
 
   test("makes values safe: cycles, BigInt, errors, dates, and huge strings", async () => {
