@@ -15,7 +15,7 @@ import { patchBullmq } from "./bullmq.js";
 import { patchSandbox } from "./bullmq-sandbox.js";
 import { watchBundle } from "./bundled.js";
 import { patchGraphile } from "./graphile-worker.js";
-import { tellOfEsModules } from "./late.js";
+import { type MainFile, tellOfEsModules } from "./late.js";
 import { loadedModules } from "./loaded.js";
 import type { Gate } from "./patch.js";
 import { type PgBossOptions, patchPgBoss, withPlace } from "./pg-boss.js";
@@ -30,23 +30,33 @@ interface Library {
   /** Its key in {@link TaskInstrumentationConfig}. */
   readonly key: "bullmq" | "pgBoss" | "graphileWorker";
   readonly versions: string[];
+  /** Whether releases of it are ES modules. */
+  readonly isEsModule: boolean;
   /** Its files that are patched when they are loaded, as paths in the package; the first is its main one. */
   readonly files: readonly (readonly [path: string, patch: Patch])[];
 }
 
 const LIBRARIES: readonly Library[] = [
   // its main file has other paths in other releases, and none of its other files is patched
-  { name: "pg-boss", key: "pgBoss", versions: [">=12.0.0"], files: [["dist/index.js", patchPgBoss]] },
+  {
+    name: "pg-boss",
+    key: "pgBoss",
+    versions: [">=12.0.0"],
+    isEsModule: true,
+    files: [["dist/index.js", patchPgBoss]],
+  },
   {
     name: "graphile-worker",
     key: "graphileWorker",
     versions: [">=0.16.0"],
+    isEsModule: true,
     files: [["dist/index.js", patchGraphile]],
   },
   {
     name: "bullmq",
     key: "bullmq",
     versions: [">=5.0.0"],
+    isEsModule: false,
     files: [
       ["dist/cjs/index.js", patchBullmq],
       // an ES module that imports BullMQ, which is CommonJS, has Node.js require this one, hook or no hook
@@ -78,6 +88,8 @@ export interface TaskInstrumentationConfig extends DoorOptions, InstrumentationC
  */
 export class TaskInstrumentation extends InstrumentationBase<TaskInstrumentationConfig> {
   readonly #gates = new Map<string, Gate>();
+  /** The libraries that were loaded, before or after, where they could be patched. */
+  readonly #reached = new Set<string>();
   #tracerProvider: TracerProvider | undefined;
   #meterProvider: MeterProvider | undefined;
   #door: Door;
@@ -137,6 +149,7 @@ export class TaskInstrumentation extends InstrumentationBase<TaskInstrumentation
   }
 
   #patch(name: string, patch: Patch, module: unknown): unknown {
+    this.#reached.add(name);
     const gate = this.#gates.get(name);
     if (gate === undefined || typeof module !== "object" || module === null) return module;
     return safely(`wrapping ${name}`, () => patch(module, gate)) ?? module;
@@ -152,11 +165,14 @@ export class TaskInstrumentation extends InstrumentationBase<TaskInstrumentation
         }
       }
     }
-    const served = LIBRARIES.filter(({ key }) => this.#openDoor(key) !== undefined);
-    tellOfEsModules(
-      served.flatMap(({ name, files }) => files.slice(0, 1).map(([file]) => ({ name, file }))),
-      inPlace,
-    );
+    const isReached = (name: string): boolean => this.#reached.has(name);
+    tellOfEsModules(() => this.#esModules(), isReached, inPlace);
+  }
+
+  /** Those that are served. */
+  #esModules(): MainFile[] {
+    const served = LIBRARIES.filter(({ key, isEsModule }) => isEsModule && this.#openDoor(key) !== undefined);
+    return served.flatMap(({ name, files }) => files.slice(0, 1).map(([file]) => ({ name, file })));
   }
 
   #renew(): void {

@@ -14,12 +14,19 @@ export function noteWrapped(library: string): void {
   wrapped.add(library);
 }
 
-/** Says `notice`, soon or when the process ends, unless the application has wrapped the library by then. */
-export function tellUnlessWrapped(library: string, notice: string): void {
+/** What is to be said of a library. */
+export interface Notice {
+  readonly library: string;
+  readonly text: string;
+}
+
+/** Says what `look` finds then, soon or when the process ends, but of libraries that the application has wrapped. */
+export function tellUnlessWrapped(look: () => readonly Notice[]): void {
   const tell = (): void => {
     clearTimeout(timer);
     process.off("exit", tell);
-    if (!wrapped.has(library)) say(notice);
+    const notices = safely("looking for libraries that are not wrapped", look) ?? [];
+    for (const { library, text } of notices) if (!wrapped.has(library)) say(text);
   };
   const timer = setTimeout(tell, WRAPPED_WITHIN_MS).unref();
   process.on("exit", tell);
