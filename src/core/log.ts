@@ -117,7 +117,7 @@ function write(message: string, fields: Fields, eventName?: string): void {
     // the level goes first, because SDKs keep a limited number of attributes and drop the last ones
     const attributes: Attributes = isLine ? { [ATTR_TASK_LOG_LEVEL]: levelOf(fields) } : {};
     if (fields !== NO_FIELDS) addFields(attributes, fields, message);
-    if (span !== undefined) safely("adding a span event", () => span.addEvent(clip(message), attributes));
+    if (span !== undefined) addEvent(span, message, attributes);
     if (asRecord) {
       const context = activeContextIn(attempt, active);
       const [body, level] = isLine ? [clip(message), levelOf(fields)] : ([undefined, "info"] as const);
@@ -138,6 +138,14 @@ function eventSpan(active: Context, attempt: LiveAttempt | undefined): EventTake
   } catch (error) {
     warn("finding the active span failed", error);
     return undefined;
+  }
+}
+
+function addEvent(span: EventTaker, message: string, attributes: Attributes): void {
+  try {
+    span.addEvent(clip(message), attributes);
+  } catch (error) {
+    warn("a span threw", error);
   }
 }
 
