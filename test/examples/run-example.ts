@@ -8,7 +8,6 @@ export interface Run {
   readonly exitCode: number | null;
   readonly stdout: string;
   readonly stderr: string;
-  readonly seconds: number;
 }
 
 const ROOT = fileURLToPath(new URL("../../", import.meta.url));
@@ -18,7 +17,6 @@ const TSX = createRequire(import.meta.url).resolve("tsx/cli");
 export function runExample(command: string, env: Record<string, string> = {}): Promise<Run> {
   const inherited = Object.entries(process.env).filter(([name]) => !name.startsWith("OTEL_"));
   const args = command.split(" ").slice(1);
-  const started = performance.now();
   const child = spawn(process.execPath, [TSX, ...args], {
     cwd: ROOT,
     env: { ...Object.fromEntries(inherited), ...env },
@@ -30,9 +28,7 @@ export function runExample(command: string, env: Record<string, string> = {}): P
   child.stderr.setEncoding("utf8").on("data", (chunk: string) => (stderr += chunk));
   return new Promise((resolve, reject) => {
     child.on("error", reject);
-    child.on("close", (exitCode) => {
-      resolve({ exitCode, stdout, stderr, seconds: (performance.now() - started) / 1_000 });
-    });
+    child.on("close", (exitCode) => resolve({ exitCode, stdout, stderr }));
   });
 }
 
