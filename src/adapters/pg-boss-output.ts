@@ -66,7 +66,7 @@ export function storableThrown(error: unknown, most: number, jobs: Jobs): unknow
 
 function told(jobs: Jobs): string {
   const [{ id, name } = { id: "", name: "" }, ...others] = jobs;
-  return `job ${id} of queue ${name}${others.length > 0 ? `, with ${others.length} others of its batch,` : ""}`;
+  return `job ${id} of queue ${name}${others.length > 0 ? `, with ${others.length} more of its batch,` : ""}`;
 }
 
 function isStorableOutput(value: unknown, most: number): boolean {

@@ -1,6 +1,6 @@
 import { existsSync } from "node:fs";
 import { createRequire } from "node:module";
-import { join } from "node:path";
+import { join, resolve } from "node:path";
 import { shared } from "../core/slot.js";
 import { loadedModules, loadedScripts } from "./loaded.js";
 import { type Notice, tellUnlessWrapped } from "./unwrapped.js";
@@ -58,8 +58,7 @@ function noticesOf(libraries: readonly MainFile[], textOf: (name: string) => str
 
 // To ask for all scripts takes a while, and nobody is to wait for it who does not have the library.
 function isInstalled(name: string): boolean {
-  const started = process.argv[1] ?? join(process.cwd(), "main");
-  const folders = createRequire(started).resolve.paths(name) ?? [];
+  const folders = createRequire(resolve(process.argv[1] ?? "main")).resolve.paths(name) ?? [];
   return folders.some((folder) => existsSync(join(folder, name)));
 }
 
