@@ -31,7 +31,7 @@ export async function startPostgres({
   execFileSync(join(binaries, "initdb"), init, { ...account, cwd: folder, stdio: ["ignore", "ignore", "pipe"] });
   // a killed process loses nothing without fsync: the system still holds what was written
   const args = ["-D", folder, "-k", folder, "-h", "127.0.0.1", "-p", String(port)];
-  for (const setting of ["fsync=off", `max_connections=${connections}`]) args.push("-c", setting);
+  for (const setting of ["fsync=off", "autovacuum=off", `max_connections=${connections}`]) args.push("-c", setting);
   const server = await startServer({
     url: `postgres://postgres@127.0.0.1:${port}/postgres`,
     ...{ port, folder, args, command: join(binaries, "postgres"), spawn: account ?? {} },
