@@ -320,9 +320,11 @@ function settlingCases(version: Version): void {
     const take = "update graphile_worker._private_jobs set locked_at = now(), locked_by = 'another', attempts = 1";
     const lost = { of: /^commit/, unsent: true, meanwhile: () => takeOver() };
     const tasks = rig.open({ makeWorkerUtils: losing(rig.make, lost) }, { onCancel });
-    // the connection is closed without a commit
+    const waiting = "select from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'";
+    // the connection is closed without a commit, while the other waits for what it has locked
     const takeOver = async (): Promise<void> => {
       void vi.waitFor(() => rig.sql(`set lock_timeout = 2000; ${take}`), SHORTLY);
+      await vi.waitUntil(async () => (await rig.sql(waiting)).length > 0, SHORTLY);
     };
     const id = await tasks.addTask(
       tasks.task("task", () => {}),
