@@ -1,14 +1,12 @@
 // A random load with cancels on a store, and a worker that leaves in the middle of it.
 import { TaskManager } from "otel-taskflow";
-import { type Balance, Ledger } from "./ledger.js";
+import { type Balance, type Counted, Ledger } from "./ledger.js";
 import { createMix, type Numbering } from "./mix.js";
 import { seeded } from "./random.js";
 import type { Store } from "./stores.js";
 
-export interface EngineSoak {
+export interface EngineSoak extends Counted {
   readonly balance: Balance;
-  readonly ends: { once: number; otherwise: number };
-  readonly added: number;
   /** Tasks that had not ended when the first worker left. */
   readonly handedOver: number;
 }
@@ -18,7 +16,7 @@ const AT_ONCE = 50;
 /** Half of the tasks are added beside one worker, which is shut down, the rest beside another, which sees all of them end. */
 export async function soakEngine(store: Store, tasks: number, seed: number): Promise<EngineSoak> {
   const ledger = new Ledger(tasks * 2);
-  const numbering: Numbering = { next: 0, refused: 0 };
+  const numbering: Numbering = { next: 0, refused: 0, unknown: 0 };
   const random = seeded(seed);
   // tasks in memory end with their manager: there one does it all
   const shares = store.name === "memory" ? [tasks] : [tasks / 2, tasks / 2];

@@ -20,6 +20,19 @@ export function total({ finished }: Balance): number {
   return Object.values(finished).reduce((sum, count) => sum + count, 0);
 }
 
+/** What the hooks say about them. */
+export interface Counted {
+  readonly added: number;
+  /** Tasks that may have been added besides. */
+  readonly unknown: number;
+  readonly ends: { readonly once: number; readonly otherwise: number };
+}
+
+/** Tasks that ended, or are stored, are those that were enqueued, and may be those that are not known. */
+export function isBalanced(enqueued: number, found: number, unknown: number): boolean {
+  return found >= enqueued && found <= enqueued + unknown;
+}
+
 /** Counts tasks twice over: by the metrics, and by the hooks, which know each task by its number. */
 export class Ledger {
   readonly #exporter = new InMemoryMetricExporter(AggregationTemporality.CUMULATIVE);
@@ -49,9 +62,10 @@ export class Ledger {
   }
 
   /** Of the tasks that were added: how many had their end told once, and how many never or more than once. */
-  counted({ next, refused }: Numbering): { added: number; ends: { once: number; otherwise: number } } {
+  counted({ next, refused, unknown }: Numbering): Counted {
     const once = this.#ends.subarray(0, next).filter((ends) => ends === 1).length;
-    return { added: next - refused, ends: { once, otherwise: next - refused - once } };
+    const added = next - refused - unknown;
+    return { added, unknown, ends: { once, otherwise: added - once } };
   }
 
   async balance(): Promise<Balance> {

@@ -1,14 +1,12 @@
 // In-process tasks: what is left of them on the heap, among the handles, and on the event loop.
 import { monitorEventLoopDelay } from "node:perf_hooks";
 import { memoryEngine, TaskManager } from "otel-taskflow";
-import { type Balance, Ledger } from "./ledger.js";
+import { type Balance, type Counted, Ledger } from "./ledger.js";
 import { createMix, type Numbering } from "./mix.js";
 import { seeded } from "./random.js";
 
-export interface MemorySoak {
+export interface MemorySoak extends Counted {
   readonly balance: Balance;
-  readonly ends: { once: number; otherwise: number };
-  readonly added: number;
   readonly seconds: number;
   /** MB in use after garbage collection, after the run, above what a tenth of it had left. */
   readonly heapGrowth: number;
@@ -42,10 +40,10 @@ export async function soakMemory(tasks: number, seed: number): Promise<MemorySoa
   };
 }
 
-async function run(tasks: number, seed: number): Promise<Pick<MemorySoak, "balance" | "ends" | "added">> {
+async function run(tasks: number, seed: number): Promise<Counted & Pick<MemorySoak, "balance">> {
   const ledger = new Ledger(tasks * 2);
   const manager = new TaskManager({ engine: memoryEngine(), onNotice: false, ...ledger.options() });
-  const numbering: Numbering = { next: 0, refused: 0 };
+  const numbering: Numbering = { next: 0, refused: 0, unknown: 0 };
   const mix = createMix(manager, seeded(seed), numbering);
   for (let started = 0; started < tasks; started += AT_ONCE) {
     const batch = Array.from({ length: Math.min(AT_ONCE, tasks - started) }, () => mix.add());

@@ -1,5 +1,12 @@
 import { setTimeout as wait } from "node:timers/promises";
-import { type AddTaskOptions, getTaskContext, NonRetryableError, type TaskManager, taskLog } from "otel-taskflow";
+import {
+  type AddTaskOptions,
+  getTaskContext,
+  isTaskStoreError,
+  NonRetryableError,
+  type TaskManager,
+  taskLog,
+} from "otel-taskflow";
 
 /** A load of tasks of every kind; what each does is decided by the random numbers alone. */
 export interface Mix {
@@ -12,6 +19,8 @@ export interface Numbering {
   next: number;
   /** A task that runs while its manager shuts down can add none any more. */
   refused: number;
+  /** Those of which the store had said nothing when their manager shut down: they are tasks, or are none. */
+  unknown: number;
 }
 
 /** Registers the tasks of the mix; managers that share a numbering number their tasks together. */
@@ -37,7 +46,7 @@ export function createMix(tasks: TaskManager, random: () => number, numbering: N
     }),
     tasks.task("adds", async () => {
       await tasks.addTask(child, [], { tags: number() }).catch((error: unknown) => {
-        numbering.refused += 1;
+        numbering[isTaskStoreError(error) && error.stored !== false ? "unknown" : "refused"] += 1;
         throw error;
       });
     }),

@@ -3,15 +3,9 @@ import { parseArgs } from "node:util";
 import { ENGINES, type EngineName } from "../chaos/kinds.js";
 import { endure, shownSamples, wrongIn } from "./endure.js";
 import { type EngineSoak, soakEngine } from "./engines.js";
-import { type Balance, total } from "./ledger.js";
+import { type Balance, type Counted, isBalanced, total } from "./ledger.js";
 import { type MemorySoak, soakMemory } from "./memory.js";
 import { stores } from "./stores.js";
-
-interface Counted {
-  readonly balance: Balance;
-  readonly ends: { once: number; otherwise: number };
-  readonly added: number;
-}
 
 const { values, positionals } = parseArgs({
   allowPositionals: true,
@@ -62,11 +56,12 @@ async function soakFor(minutes: number, only: string | undefined): Promise<strin
 }
 
 /** Enqueued = finished, by metrics and by hooks, once each, and nothing runs any more. */
-function faults(name: string, { balance, ends, added }: Counted | EngineSoak): string[] {
+function faults(name: string, { balance, ends, added, unknown }: MemorySoak | EngineSoak): string[] {
   const finished = total(balance);
   const told: string[] = [];
   if (balance.enqueued !== added) told.push(`${name}: ${added} tasks were added, ${balance.enqueued} counted`);
-  if (finished !== balance.enqueued) told.push(`${name}: ${balance.enqueued} enqueued, ${finished} finished`);
+  if (!isBalanced(balance.enqueued, finished, unknown))
+    told.push(`${name}: ${balance.enqueued} enqueued, ${finished} finished`);
   if (ends.otherwise > 0) told.push(`${name}: the hooks told the end of ${ends.otherwise} tasks never or twice`);
   if (balance.active !== 0) told.push(`${name}: ${balance.active} attempts are counted as active`);
   return told;
@@ -78,7 +73,7 @@ function leaks({ heapGrowth, handlesLeft }: MemorySoak): string[] {
   return heapGrowth > 5 ? [...told, `memory: ${heapGrowth.toFixed(1)} MB of heap are left`] : told;
 }
 
-function shown(name: string, { balance, added }: Pick<Counted, "balance" | "added">): string {
+function shown(name: string, { balance, added }: Pick<Counted, "added"> & { readonly balance: Balance }): string {
   const outcomes = Object.entries(balance.finished).map(([outcome, count]) => `${count} ${outcome}`);
   return `${name}: ${added} added, ${balance.enqueued} enqueued, ${total(balance)} finished (${outcomes.join(", ")})`;
 }
